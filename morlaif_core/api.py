@@ -1,0 +1,165 @@
+"""The Python API: `build` any component, `run` the road, `load_run` what a run left."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from .config import Config, load_config
+from .errors import RunFailed, UserError
+from .plugins import Plugins
+from .principles import Known
+from .progress import Screen
+from .protocols import Policy, Reward
+from .readiness import check_reward, needed_before_run
+from .reward import RunReward
+from .stages.context import Context
+from .stages.judge import labelled, read_labels
+from .stages.pairs import StoredPair, read_pairs
+from .stages.pipeline import last_stage, run_road
+from .stages.train_policy import load_policy, rebuild_reward
+from .store import MANIFEST, RunFolder, check_folder, read_manifest
+from .types import Example, Preference, Principle, Prompt
+
+Responses: TypeAlias = Sequence[tuple[str, ...]]
+"""n responses for each prompt."""
+
+
+def build(kind: str, name: str, **options: Any) -> Any:
+    """Build any offered component with its options as keywords: ``build("scalarizer", "max_min")``."""
+    return Plugins.load().build(kind, {"use": name, **options})
+
+
+class Run:
+    """A run folder, read only. Made by `run` and `load_run`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, fingerprints, prompt sets, the state of every stage."""
+        return read_manifest(self.folder)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The numbers of all finished stages: results.json."""
+        results: dict[str, Any] = self.manifest.get("results", {})
+        return results
+
+    def pairs(self) -> list[StoredPair]:
+        """All pairs, each with the name of its prompt set."""
+        return read_pairs(self.folder)
+
+    def preferences(self, principle: str, ties: str = "half") -> list[Preference]:
+        """The labelled pairs of one principle. ties: half or drop."""
+        labels = read_labels(self.folder)
+        if principle not in labels:
+            raise UserError(f"{self.folder} has no labels of '{principle}'; it has {', '.join(labels) or 'none'}")
+        return labelled(self.pairs(), labels[principle], ("pm", "validation", "calibration"), ties)
+
+    def reward(self) -> Reward:
+        """The reward of the run, as the policy was trained on; it loads the models at its first call."""
+        return RunReward(self.folder)
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0) -> tuple[Responses, Responses]:
+        """Answer prompts before and after training: n responses each, by prompt."""
+        context = self.context()
+        drawn = []
+        for policy in (Policy(context.target), load_policy(context)):
+            settings = context.settings.generation
+            drawn.append(
+                context.sampler.sample(
+                    policy, prompts, n=n, seed=seed, generation=settings, backbones=context.backbones
+                )
+            )
+        return drawn[0], drawn[1]
+
+    def context(self, screen: Screen | None = None) -> Context:
+        """The run's configuration and models, for programs that go on with it."""
+        # The run's own configuration and principles are complete: those of the working directory do not count.
+        if not (self.folder / "run.yaml").is_file() or "principles" not in self.manifest:
+            raise RunFailed(f"{self.folder} holds no configuration yet; run `morlaif run` first")
+        known = {
+            name: Known(_principle(name, row), str(self.folder)) for name, row in self.manifest["principles"].items()
+        }
+        config = load_config([str((self.folder / "run.yaml").absolute())], known=known, alone=True)
+        return Context(config, RunFolder(self.folder, self.manifest, writable=False), screen or Screen(quiet=True))
+
+    def policy(self) -> Policy:
+        """The trained policy."""
+        return load_policy(self.context())
+
+
+def run(
+    *configs: str,
+    out: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    until: str | None = None,
+    only: str | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Do what ``morlaif run`` does. Raises `UserError` with the advice that the command prints."""
+    config = load_config(configs, sets, overrides)
+    return run_config(config, default_out(config) if out is None else Path(out), Screen(quiet), until, only)
+
+
+def run_config(config: Config, out: Path, screen: Screen, until: str | None = None, only: str | None = None) -> Run:
+    """Run a loaded configuration in a folder."""
+    last_stage(until, only)
+    check_folder(out)
+    check_reward(config)
+    missing = needed_before_run(config)
+    if missing and not (out / MANIFEST).exists():
+        # No folder is begun for it. A run that is complete needs nothing from outside to say so: see `run_road`.
+        raise UserError("needed before this run:\n" + "\n".join(f"  {line}" for line in missing))
+    folder = RunFolder.open(out)
+    try:
+        context = Context(config, folder, screen)
+        folder.manifest.update(describe(config))
+        run_road(context, until, only, missing)
+    finally:
+        folder.close()
+    return Run(out)
+
+
+def default_out(config: Config) -> Path:
+    """``runs/CONFIG`` in the working directory."""
+    return Path("runs") / config.name
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Versions, plugins, seeds and principles for the manifest."""
+    import platform
+    from importlib.metadata import version
+
+    libraries = ("morlaif", "torch", "transformers", "trl", "peft", "datasets", "numpy")
+    principles = {item.name: dataclasses.asdict(item) for item in config.principles}
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in libraries}},
+        "plugins": [list(plugin) for plugin in config.plugins.loaded],
+        "seeds": {"seed": config.settings.seed, **config.settings.seeds},
+        "principles": principles,
+    }
+
+
+def _principle(name: str, row: Mapping[str, Any]) -> Principle:
+    """A principle as the manifest keeps it."""
+    examples = tuple(Example(**example) for example in row["examples"])
+    return Principle(name, row["question"], row["picks"], tuple(row["phrasings"]), examples)
+
+
+def load_run(folder: str | Path) -> Run:
+    """Open a run folder for reading. Raises `UserError` where it is none."""
+    path = Path(folder)
+    if not (path / MANIFEST).exists():
+        raise UserError(f"{path} is not a run folder; `morlaif run` makes one")
+    return Run(path)
+
+
+def load_reward(folder: Path) -> Reward:
+    """Rebuild the reward of a run in a fresh process: from run.yaml, preference models, calibration and reward state."""
+    return rebuild_reward(load_run(folder).context())

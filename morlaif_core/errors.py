@@ -1,0 +1,59 @@
+"""What a user can cause: errors with an exit code and advice, printed without a traceback."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+
+class UserError(Exception):
+    """Wrong use or configuration (exit 2). The message says what is wrong and what to do."""
+
+    exit_code = 2
+
+
+class Busy(UserError):
+    """Another process holds the run folder or the ledger (exit 75)."""
+
+    exit_code = 75
+
+
+class RunFailed(UserError):
+    """A stage could not finish for a reason outside the configuration: disk full, server down (exit 1)."""
+
+    exit_code = 1
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+_ACCESS = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT)
+_WRITERS = re.compile(
+    r"os error (28|122|27|5|30)\)|PytorchStreamWriter failed writing|inline_container\.cc|disk is full"
+)
+"""How libraries that write weights say that a disk is full; they raise no OSError."""
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """Say what is wrong with disk or files where that is what an error comes from, else return None."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        if isinstance(cause, OSError) and cause.errno in (*_DISK, *_ACCESS):
+            where = f" ({cause.filename})" if cause.filename else ""
+            if where or cause.errno in _DISK:
+                return f"{cause.strerror}{where}"
+        elif _WRITERS.search(str(cause)):
+            return f"the disk is full, or a file grew beyond a limit ({str(cause).strip().splitlines()[0][:120]})"
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
+    """Return `` Did you mean 'x'?`` for the closest known word, or an empty string."""
+    import difflib
+
+    close = difflib.get_close_matches(
+        word.replace("-", "_"), [name.replace("-", "_") for name in known], n=1, cutoff=0.6
+    )
+    originals = {name.replace("-", "_"): name for name in known}
+    return f" Did you mean '{originals[close[0]]}'?" if close else ""

@@ -1,0 +1,273 @@
+"""Find plugins, set broken ones aside with an explanation, list what they offer, resolve a name."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, distributions
+from typing import Any, TypeAlias
+
+import pluggy
+from pydantic import ValidationError
+
+from .errors import UserError, did_you_mean
+from .hookspecs import GROUP, Hooks
+from .options import SECRET_PATTERN, Component, Options
+from .types import Principle
+
+KINDS = {
+    "feedback_provider": "morlaif_feedback_providers",
+    "pm_backend": "morlaif_pm_backends",
+    "scalarizer": "morlaif_scalarizers",
+    "dataset": "morlaif_datasets",
+    "model": "morlaif_models",
+    "sampler": "morlaif_samplers",
+    "policy_trainer": "morlaif_policy_trainers",
+}
+PRINCIPLES_HOOK = "morlaif_principles"
+BUILT_IN = "morlaif"
+"""The distribution whose plugins come first and whose names cannot be taken."""
+Aside: TypeAlias = Callable[[str], None]
+"""Told the cause of what is not used."""
+_NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
+
+
+def check_name(name: str) -> str:
+    """Return the name's canonical form (``-`` as ``_``). Raises ValueError where it is not a name."""
+    if not _NAME.fullmatch(name) or len(name) > 64:
+        raise ValueError(f"'{name}' is not a name: small letters, digits, '-' and '_', a letter first, no dots")
+    return name.replace("-", "_")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A component with who offers it."""
+
+    plugin: str
+    distribution: str
+    version: str
+    kind: str
+    component: Component[Any]
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A plugin, or one of its offers, that is not used, and why."""
+
+    plugin: str
+    distribution: str
+    version: str
+    cause: str
+
+    def __str__(self) -> str:
+        return f"plugin '{self.plugin}' of {self.distribution} {self.version} was set aside: {self.cause}"
+
+
+class Plugins:
+    """What installed plugins offer. Made by `Plugins.load`."""
+
+    def __init__(self) -> None:
+        self.offers_by_kind: dict[str, list[Offer]] = {kind: [] for kind in KINDS}
+        self.principles: list[tuple[str, Principle]] = []
+        self.set_aside: list[SetAside] = []
+        self.loaded: list[tuple[str, str, str]] = []
+
+    @classmethod
+    def load(cls) -> Plugins:
+        """Ask every installed plugin for its offers. ``MORLAIF_STRICT=1`` raises instead of setting aside."""
+        plugins = cls()
+        for entry, distribution, version in _entry_points():
+            plugins._add(entry, distribution, version)
+        for aside in plugins.set_aside:
+            warnings.warn(str(aside), stacklevel=2)
+        return plugins
+
+    def _add(self, entry: EntryPoint, distribution: str, version: str) -> None:
+        """Load one entry point and take its offers; whatever goes wrong stays with it."""
+
+        def aside(cause: str) -> None:
+            if os.environ.get("MORLAIF_STRICT") == "1":
+                raise UserError(str(SetAside(entry.name, distribution, version, cause)))
+            self.set_aside.append(SetAside(entry.name, distribution, version, cause))
+
+        if any(_canonical(name) == _canonical(entry.name) for name, _, _ in self.loaded):
+            return aside(f"the plugin name '{entry.name}' is taken")
+        try:
+            check_name(entry.name)
+            manager = pluggy.PluginManager(GROUP)
+            manager.add_hookspecs(Hooks)
+            manager.register(entry.load(), entry.name)
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything at import
+            return aside(f"it cannot be loaded: {type(error).__name__}: {error}")
+        try:
+            manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            return aside(f"it implements an unknown hook: {error}.{_hook_hint(str(error))}")
+        self.loaded.append((entry.name, distribution, version))
+        for kind, hook in KINDS.items():
+            for item in _ask(manager, hook, aside):
+                self._take(Offer(entry.name, distribution, version, kind, item), aside)
+        for principle in _ask(manager, PRINCIPLES_HOOK, aside):
+            if isinstance(principle, Principle):
+                self.principles.append((entry.name, principle))
+            else:
+                aside(f"{PRINCIPLES_HOOK} returned {principle!r}, not a Principle")
+
+    def _take(self, offer: Offer, aside: Aside) -> None:
+        """Keep an offer that fits; say why of one that does not."""
+        problem = self._problem(offer)
+        if problem:
+            aside(problem)
+        else:
+            self.offers_by_kind[offer.kind].append(offer)
+
+    def _problem(self, offer: Offer) -> str | None:
+        """Why an offer cannot be used, or None."""
+        component: object = offer.component
+        if not isinstance(component, Component):
+            return f"{KINDS[offer.kind]} returned {component!r}, not a component(...)"
+        try:
+            name = check_name(component.name)
+        except ValueError as error:
+            return f"{KINDS[offer.kind]}: {error}"
+        if not (isinstance(component.options, type) and issubclass(component.options, Options)):
+            return f"the options of {offer.kind} '{component.name}' are not a subclass of Options"
+        taken = [o for o in self.offers_by_kind[offer.kind] if _canonical(o.component.name) == name]
+        if any(other.distribution == BUILT_IN and offer.distribution != BUILT_IN for other in taken):
+            return f"{offer.kind} '{component.name}' is a built-in name and cannot be taken"
+        if any(other.plugin == offer.plugin for other in taken):
+            return f"{offer.kind} '{component.name}' is offered twice by this plugin"
+        return None
+
+    def find_offer(self, kind: str, name: str) -> Offer:
+        """Resolve ``name`` or ``plugin/name``. Raises `UserError` with advice where it is unknown or ambiguous."""
+        if kind not in KINDS:
+            raise UserError(f"there is no kind '{kind}'.{did_you_mean(kind, list(KINDS))} Kinds: {', '.join(KINDS)}")
+        plugin, _, bare = name.rpartition("/")
+        fits = [
+            offer
+            for offer in self.offers_by_kind[kind]
+            if _canonical(offer.component.name) == _canonical(bare)
+            and (not plugin or _canonical(offer.plugin) == _canonical(plugin))
+        ]
+        if len(fits) > 1:
+            choices = " or ".join(f"{offer.plugin}/{offer.component.name}" for offer in fits)
+            raise UserError(f"{kind} '{name}' is offered more than once; say {choices}")
+        if fits:
+            return fits[0]
+        known = [offer.component.name for offer in self.offers_by_kind[kind]]
+        asides = "".join(f"\n  {aside}" for aside in self.set_aside)
+        raise UserError(
+            f"there is no {kind} '{name}'.{did_you_mean(bare, known)} Offered: {', '.join(sorted(known)) or 'none'}{asides}"
+        )
+
+    def find(self, kind: str, name: str) -> Component[Any]:
+        """The component of `find_offer`."""
+        return self.find_offer(kind, name).component
+
+    def offers(self, kind: str, name: str) -> bool:
+        """Say whether the name resolves."""
+        plugin, _, bare = name.rpartition("/")
+        return any(
+            _canonical(offer.component.name) == _canonical(bare)
+            and (not plugin or _canonical(offer.plugin) == _canonical(plugin))
+            for offer in self.offers_by_kind[kind]
+        )
+
+    def options(self, kind: str, block: Mapping[str, Any], where: str = "") -> Options:
+        """Validate the keys beside ``use``. Raises `UserError` naming the key, with did-you-mean."""
+        component = self.find(kind, str(block["use"]))
+        values = {key: value for key, value in block.items() if key != "use"}
+        try:
+            return component.options.model_validate(values)
+        except ValidationError as error:
+            raise UserError(explain(error, component.options, where or f"{kind} '{component.name}'")) from None
+
+    def build(self, kind: str, block: Mapping[str, Any]) -> Any:
+        """Build the component that a block ``{"use": name, **options}`` names."""
+        options = self.options(kind, block)
+        return self.find(kind, str(block["use"])).build(options)
+
+
+def explain(error: ValidationError, model: type[Any], where: str) -> str:
+    """Turn pydantic's errors into lines that name the key and what to do."""
+    return "\n".join(dict.fromkeys(line for _, line in explain_each(error, model, where)))
+
+
+def explain_each(error: ValidationError, model: type[Any], where: str) -> list[tuple[tuple[Any, ...], str]]:
+    """The lines of `explain`, each with the path of its key."""
+    lines = []
+    for item in error.errors():
+        keys = tuple(part for part in item["loc"] if not _is_branch(part))
+        path = ".".join([where, *(str(part) for part in keys)]).strip(".")
+        if item["type"] == "extra_forbidden":
+            known = _fields_at(model, keys[:-1])
+            hint = did_you_mean(str(keys[-1]), known) or f" Known keys: {', '.join(known) or 'none'}."
+            lines.append((keys, f"{path}: unknown key.{hint}"))
+        elif item["type"] == "missing":
+            lines.append((keys, f"{path}: must be given"))
+        elif item.get("ctx", {}).get("pattern") == SECRET_PATTERN:
+            # What stands there may be the key itself: it is not repeated.
+            lines.append((keys, f"{path}: give the NAME of an environment variable, such as MY_API_KEY, not the key"))
+        else:
+            lines.append((keys, f"{path}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"))
+    return lines
+
+
+def _is_branch(part: Any) -> bool:
+    """Pydantic names the branch of a union in the path; a user never wrote it."""
+    return isinstance(part, str) and (not part or part[0].isupper() or part in {"float", "int", "str"} or "[" in part)
+
+
+def _fields_at(model: Any, path: tuple[Any, ...]) -> list[str]:
+    """The field names of the model that a path leads to."""
+    for part in path:
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            continue
+        model = _model_in(fields[part].annotation) or model
+    return list(getattr(model, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    """The options model inside ``Model``, ``Model | None``, ``Annotated[Model, …]`` or ``dict[str, Model]``."""
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
+        return annotation
+    inner = (_model_in(argument) for argument in getattr(annotation, "__args__", ()))
+    return next((model for model in inner if model), None)
+
+
+def _canonical(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _hook_hint(message: str) -> str:
+    hooks = [*KINDS.values(), PRINCIPLES_HOOK]
+    wrong = re.search(r"morlaif_\w+", message)
+    return did_you_mean(wrong.group(), hooks) if wrong else f" Hooks: {', '.join(hooks)}."
+
+
+def _ask(manager: pluggy.PluginManager, hook: str, aside: Aside) -> list[Any]:
+    """What one plugin returns for one hook; an implementation that raises silences itself alone."""
+    found: list[Any] = []
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        try:
+            found += list(implementation.function())
+        except (Exception, SystemExit) as error:  # a stranger's hook may raise anything
+            aside(f"{hook} failed: {type(error).__name__}: {error}")
+    return found
+
+
+def _entry_points() -> Iterable[tuple[EntryPoint, str, str]]:
+    """Every plugin's entry point with its distribution: ours first, then by name, so that order never decides."""
+    found: dict[tuple[str, str], tuple[EntryPoint, str, str]] = {}
+    for distribution in distributions():
+        entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
+        for entry in entries:
+            name = distribution.metadata["Name"] or "?"
+            # The first distribution of a name on the path is the one that imports see.
+            found.setdefault((name, entry.name), (entry, name, distribution.version))
+    return [found[key] for key in sorted(found, key=lambda key: (key[0] != BUILT_IN, key))]

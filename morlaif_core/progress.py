@@ -1,0 +1,72 @@
+"""What a user sees while a stage runs: plain lines, and progress bars where there is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from .types import Prompt
+
+
+class Bar:
+    """A `protocols.Report` that moves a progress bar, or does nothing without a terminal."""
+
+    def __init__(self, advance: Callable[[int, int, str], None]) -> None:
+        self._advance = advance
+
+    def __call__(
+        self,
+        step: int,
+        total: int,
+        metrics: Mapping[str, float] | None = None,
+        *,
+        generate: Callable[[Sequence[Prompt]], Sequence[str]] | None = None,
+    ) -> Literal["go", "raise_kl", "stop"]:
+        """Show that ``step`` of ``total`` is done."""
+        shown = {key: value for key, value in (metrics or {}).items() if key in ("loss", "reward", "kl")}
+        self._advance(step, total, " ".join(f"{key} {value:.3g}" for key, value in shown.items()))
+        return "go"
+
+
+class Screen:
+    """Prints lines and draws bars. ``quiet``: neither."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        if not self.quiet:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Bar]:
+        """Draw a bar on stderr while the block runs."""
+        if self.quiet or not sys.stderr.isatty():
+            yield Bar(lambda step, total, text: None)
+            return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns: Any = (
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(label, total=None, text="")
+            yield Bar(lambda step, total, text: progress.update(task, completed=step, total=total, text=text))

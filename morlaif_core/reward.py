@@ -1,0 +1,248 @@
+"""Preference models, calibration, scalarizer and terms made one reward: `PrincipledReward`; a run's: `RunReward`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
+
+from .calibration import Calibration
+from .options import Component
+from .protocols import PreferenceModel, Reward, Scalarizer
+from .scores import ScoreError, read_json
+from .store import write_json
+from .terms import ResolvedTerms
+from .types import Floats, Prompt, RewardBatch, ScoreMatrix, Terms
+
+FORMAT = 1
+CONSTANT = 1e-6
+"""A reward whose deviation over the reference is below this is constant: it is shifted, not divided."""
+LOADER = "morlaif_core.api.load_reward"
+
+
+@runtime_checkable
+class _Stateful(Protocol):
+    """A scalarizer that learns between steps."""
+
+    def end_step(self, means: ScoreMatrix, terms: Terms) -> None: ...
+
+    def state(self) -> Mapping[str, object]: ...
+
+    def restore(self, state: Mapping[str, object]) -> None: ...
+
+
+@dataclass(frozen=True)
+class RewardScale:
+    """``reward = (u - mean) / deviation``: one scale for every scalarizer, so that a KL coefficient means the same.
+
+    Attributes:
+        mean, deviation: of u over the reference responses (population); 0 and 1 where nothing is standardised.
+        notes: what was out of the ordinary when it was fitted, a line each.
+    """
+
+    mean: float = 0.0
+    deviation: float = 1.0
+    notes: tuple[str, ...] = ()
+
+    def apply(self, u: Floats) -> Floats:
+        """Standardise (n,)."""
+        import numpy as np
+
+        return ((u.astype(np.float64) - self.mean) / self.deviation).astype(np.float32)
+
+
+def fit_reward_scale(
+    component: Component[Scalarizer],
+    scalarizer: Scalarizer,
+    resolved: ResolvedTerms,
+    reference: ScoreMatrix,
+    *,
+    standardize: bool = True,
+) -> RewardScale:
+    """Fit the reward's scale on the reference responses, once per scalarizer and terms.
+
+    Group-wise scalarizers are exempt, since theirs is a scale within each group already.
+
+    Args:
+        component: the scalarizer's, for what it needs.
+        scalarizer: the built one.
+        resolved: the terms.
+        reference: CALIBRATED scores (n, k) of the reference responses; n >= 1.
+        standardize: False leaves u as it is.
+
+    Raises:
+        ScoreError: the scalarizer returns what is no reward.
+    """
+    import numpy as np
+
+    if not standardize or "groups" in component.needs:
+        return RewardScale()
+    u = scalarize(component.name, scalarizer, resolved, reference).astype(np.float64)
+    if not len(u):
+        raise ScoreError("there are no reference responses to fit the reward's scale on; raise prompts.calibration")
+    mean, deviation = float(u.mean()), float(u.std())
+    if deviation < CONSTANT:
+        note = f"scalarizer {component.name} gives every reference response the same reward: it is shifted, not scaled"
+        return RewardScale(mean, 1.0, (note,))
+    return RewardScale(mean, deviation)
+
+
+def scalarize(name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores: ScoreMatrix, step: int = 0) -> Floats:
+    """Return u (n,) for calibrated scores (n, k), before it is standardised.
+
+    Raises:
+        ScoreError: the shape is not (n,), or a reward is NaN or infinite; names scalarizer and row.
+    """
+    import numpy as np
+
+    n = len(scores.prompt_ids)
+    u = np.asarray(scalarizer(resolved.view(scores), resolved.terms(step)))
+    if u.shape != (n,):
+        raise ScoreError(f"scalarizer {name} returned shape {u.shape} for {n} responses, not ({n},)")
+    bad = np.flatnonzero(~np.isfinite(u))
+    if len(bad):
+        row = int(bad[0])
+        seen = ", ".join(f"{p} {v:.4g}" for p, v in zip(scores.principles, scores.values[row], strict=True))
+        raise ScoreError(f"scalarizer {name} returned {u[row]} in row {row}, whose scores are: {seen}")
+    return u.astype(np.float32)
+
+
+def save_reward(path: Path, name: str, resolved: ResolvedTerms, scale: RewardScale) -> None:
+    """Write reward.json in one step: the scalarizer's name, its resolved terms and the reward's scale."""
+    notes = [*resolved.notes, *scale.notes]
+    scaling = {"mean": scale.mean, "deviation": scale.deviation}
+    write_json(
+        path, {"format": FORMAT, "scalarizer": name, "terms": resolved.to_json(), "scale": scaling, "notes": notes}
+    )
+
+
+def load_reward_file(path: Path) -> tuple[str, ResolvedTerms, RewardScale]:
+    """Read reward.json. Raises `RunFailed` where it is missing, damaged or of another format."""
+    content = read_json(path, FORMAT)
+    scale = RewardScale(content["scale"]["mean"], content["scale"]["deviation"])
+    return content["scalarizer"], ResolvedTerms.from_json(content["terms"]), scale
+
+
+class PrincipledReward:
+    """A `Reward` in this process: preference model, calibration, scalarizer, terms and scale, in this order.
+
+    Args:
+        model: gives raw scores (n, k) of all principles.
+        calibration: makes them comparable and bounds them.
+        scalarizer: the built one.
+        name: the scalarizer's, for messages.
+        resolved: its terms.
+        scale: the reward's.
+    """
+
+    def __init__(
+        self,
+        model: PreferenceModel,
+        calibration: Calibration,
+        scalarizer: Scalarizer,
+        *,
+        name: str,
+        resolved: ResolvedTerms,
+        scale: RewardScale,
+    ) -> None:
+        self.model, self.calibration, self.name = model, calibration, name
+        self.scalarizer, self.resolved, self.scale = scalarizer, resolved, scale
+
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int = 0) -> RewardBatch:
+        """Score responses, one for each prompt.
+
+        Returns:
+            rewards (n,); calibrated scores (n, k), principles of weight 0 among them; the share of scores clipped.
+
+        Raises:
+            ScoreError: a score or reward is NaN or infinite, a principle is missing, a shape or row does not fit.
+        """
+        import numpy as np
+
+        if len(prompts) != len(responses):
+            raise ValueError(f"{len(prompts)} prompts and {len(responses)} responses: one response for each prompt")
+        ids = tuple(prompt.id for prompt in prompts)
+        if not ids:
+            k = len(self.calibration.principles)
+            empty = ScoreMatrix(np.zeros((0, k), dtype=np.float32), self.calibration.principles, ids)
+            return RewardBatch(np.zeros(0, dtype=np.float32), empty, 0.0)
+        raw = self.model.score(prompts, responses)
+        if raw.prompt_ids != ids:
+            raise ScoreError(
+                f"the preference model scored {len(raw.prompt_ids)} rows that are not the {len(ids)} prompts asked"
+            )
+        scores, clipped = self.calibration.apply(raw)
+        u = scalarize(self.name, self.scalarizer, self.resolved, scores, step)
+        return RewardBatch(self.scale.apply(u), scores, clipped)
+
+    def end_step(self, means: ScoreMatrix) -> None:
+        """Let a scalarizer with state learn from the step's mean calibrated scores (1, k)."""
+        if isinstance(self.scalarizer, _Stateful):
+            self.scalarizer.end_step(self.resolved.view(means), self.resolved.terms())
+
+    def state(self) -> Mapping[str, object]:
+        """Return what a checkpoint keeps (JSON): the scalarizer's state, where it has one."""
+        return {"scalarizer": dict(self.scalarizer.state())} if isinstance(self.scalarizer, _Stateful) else {}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on from what `state` returned. Raises ValueError for the state of another scalarizer."""
+        inner = state.get("scalarizer")
+        if isinstance(self.scalarizer, _Stateful) != (inner is not None):
+            raise ValueError(f"the state saved is not one of scalarizer {self.name}")
+        if isinstance(self.scalarizer, _Stateful):
+            self.scalarizer.restore(cast("Mapping[str, object]", inner))
+
+
+class RunReward:
+    """The `Reward` of a run folder. It pickles as (folder, state) and loads the models at its first call.
+
+    Args:
+        folder: the run folder.
+        reward: the loaded reward, where this process has it already.
+        loader: dotted name of a function that loads the reward of a run folder.
+    """
+
+    def __init__(self, folder: Path | str, reward: Reward | None = None, *, loader: str = LOADER) -> None:
+        self.folder, self.loader = Path(folder), loader
+        self._reward, self._state = reward, cast("Mapping[str, object] | None", None)
+
+    def __getstate__(self) -> dict[str, object]:
+        state = self._reward.state() if self._reward is not None else self._state
+        return {"folder": str(self.folder.absolute()), "loader": self.loader, "state": state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.folder, self.loader = Path(state["folder"]), state["loader"]
+        self._reward, self._state = None, state["state"]
+
+    def _loaded(self) -> Reward:
+        if self._reward is None:
+            module, _, function = self.loader.rpartition(".")
+            load: Callable[[Path], Reward] = getattr(importlib.import_module(module), function)
+            reward = load(self.folder)
+            if self._state is not None:
+                reward.restore(self._state)
+            self._reward, self._state = reward, None
+        return self._reward
+
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int = 0) -> RewardBatch:
+        """Score responses, one for each prompt: see `PrincipledReward`."""
+        return self._loaded()(prompts, responses, step=step)
+
+    def end_step(self, means: ScoreMatrix) -> None:
+        """Once per training step, with the mean calibrated scores (1, k) over all processes."""
+        self._loaded().end_step(means)
+
+    def state(self) -> Mapping[str, object]:
+        """Return what a checkpoint keeps (JSON)."""
+        if self._reward is None and self._state is not None:
+            return self._state
+        return self._loaded().state()
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on from what `state` returned; the models are not loaded for it."""
+        if self._reward is None:
+            self._state = dict(state)
+        else:
+            self._reward.restore(state)

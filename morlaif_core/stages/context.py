@@ -1,0 +1,188 @@
+"""What every stage works with: configuration, run folder, data set, models, prompt sets; each made when first used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from ..config import BLOCKS, Config
+from ..errors import UserError
+from ..options import TUNING, Options, Target
+from ..progress import Screen
+from ..prompt_sets import PromptSets, draw_prompt_sets
+from ..store import RunFolder, write_json
+from ..text import ASSISTANT, hh_text, prompt_ids
+from ..types import Prompt, content_hash
+
+if TYPE_CHECKING:
+    from ..backbones import LocalBackbones
+    from ..protocols import Dataset, Sampler
+
+
+class Context:
+    """One run in this process."""
+
+    def __init__(self, config: Config, folder: RunFolder, screen: Screen) -> None:
+        self.config, self.folder, self.screen = config, folder, screen
+        self.settings = config.settings
+        self.plugins = config.plugins
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set."""
+        built: Dataset = self.plugins.build("dataset", self.config.block("dataset"))
+        return built
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Who samples."""
+        built: Sampler = self.plugins.build("sampler", self.config.block("sampler"))
+        return built
+
+    @cached_property
+    def backbones(self) -> LocalBackbones:
+        """Loaded models; `release` lets go of them between stages."""
+        from ..backbones import LocalBackbones
+
+        return LocalBackbones(device=self.settings.device, threads=self.settings.threads)
+
+    def release(self) -> None:
+        """Let go of loaded models."""
+        if "backbones" in self.__dict__:
+            self.backbones.release()
+
+    @cached_property
+    def target(self) -> Target:
+        """The target with its model resolved to a folder or hub id."""
+        return self._resolve("target", self.settings.target)
+
+    @cached_property
+    def pm_base(self) -> Target:
+        """The preference models' base, resolved."""
+        base = self.settings.pm_base
+        if base.model == self.settings.target.model and base.revision == self.settings.target.revision:
+            return base.model_copy(update={"model": self.target.model})
+        return self._resolve("preference_model.base", base)
+
+    def _resolve(self, where: str, target: Target) -> Target:
+        from ..models import resolve_target
+
+        with self.screen.bar("model") as bar:
+            resolved = resolve_target(target, self.plugins, self.conversations, self.settings.seed_of("sample"), bar)
+        self.folder.section("models")[where] = {
+            "model": target.model,
+            "resolved": str(resolved.target.model),
+            "fingerprint": resolved.fingerprint,
+        }
+        self.folder.save()
+        return resolved.target
+
+    def conversations(self) -> Iterator[str]:
+        """The training split's conversations as text, no evaluation prompt among them; what a `ModelMaker` learns from."""
+        held_out = {prompt.id for prompt in self.dataset.prompts("test")}
+        labelled = False
+        for preference in self.dataset.preferences("train"):
+            labelled = True
+            if preference.prompt.id not in held_out:
+                head = hh_text(preference.prompt.messages) + ASSISTANT + " "
+                yield head + preference.a
+                yield head + preference.b
+        if not labelled:
+            for prompt in self.dataset.prompts("train"):
+                if prompt.id not in held_out:
+                    yield hh_text(prompt.messages)
+
+    @cached_property
+    def prompt_sets(self) -> PromptSets:
+        """The disjoint prompt sets; the first draw goes into the manifest, a later one must equal it."""
+        sets = draw_prompt_sets(
+            self.dataset.prompts("train"), self.dataset.prompts("test"), self.settings.prompts, self._fits
+        )
+        lost = {**dict(self.dataset.skipped), **sets.left_out}
+        self.folder.manifest["prompt_sets"] = sets.ids()
+        self.folder.manifest["left_out"] = lost
+        self.folder.save()
+        if lost:
+            self.screen.say("left out: " + ", ".join(f"{count:,} {why}" for why, count in lost.items()))
+        return sets
+
+    def _fits(self, prompts: Sequence[Prompt]) -> list[bool]:
+        """Which prompts leave room for a response in the model's context, within prompts.max_tokens."""
+        backbone = self.backbones.get(self.target)
+        tokenizer, template = backbone.tokenizer, self.target.template
+        context = getattr(backbone.model.config, "max_position_embeddings", None) or 10**9
+        limit = min(self.settings.prompts.max_tokens or 10**9, context - self.settings.generation.max_new_tokens)
+        if limit < 1:
+            raise UserError(
+                f"generation.max_new_tokens: {self.settings.generation.max_new_tokens} tokens leave no room for a "
+                f"prompt in the model's context of {context}"
+            )
+        return [len(prompt_ids(tokenizer, prompt, template)) <= limit for prompt in prompts]
+
+    def read(self, *paths: str) -> dict[str, Any]:
+        """Values at configuration paths, for a fingerprint: validated, without what only changes speed."""
+        return {path: self._stable(path) for path in paths}
+
+    def _stable(self, path: str) -> Any:
+        if path in BLOCKS:
+            block = self.config.block(path)
+            options = self.plugins.options(BLOCKS[path], block)
+            return {"use": block["use"], **stable(options), **_file_stamp(options)}
+        value: Any = self.settings
+        for part in path.split("."):
+            value = value[part] if isinstance(value, dict) else getattr(value, part)
+        if path.endswith("model"):
+            return [value, folder_stamp(value)]
+        return stable(value)
+
+    def write_results(self, **blocks: Any) -> None:
+        """Put blocks into results.json."""
+        results = self.folder.section("results")
+        results.update(blocks)
+        self.folder.save()
+        write_json(self.path / "results.json", results)
+
+
+def stable(value: Any) -> Any:
+    """A value as JSON, fields declared with `Tuning` left out."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        kept = {name: getattr(value, name) for name, field in fields.items() if not _is_tuning(field)}
+        extra = value.__pydantic_extra__ or {}
+        return {name: stable(item) for name, item in {**kept, **extra}.items()}
+    if isinstance(value, dict):
+        return {str(key): stable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [stable(item) for item in value]
+    return value
+
+
+def _is_tuning(field: Any) -> bool:
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get(TUNING))
+
+
+def _file_stamp(options: Options) -> dict[str, str]:
+    """The content hash of a local data file that the options name."""
+    file = Path(str(getattr(options, "path", None) or ""))
+    if not str(getattr(options, "path", None) or "") or not file.is_file():
+        return {}
+    with file.open("rb") as data:
+        return {"content": hashlib.file_digest(data, "sha256").hexdigest()[:16]}
+
+
+def folder_stamp(model: Any) -> str | None:
+    """Names, sizes and times of a model folder's files: cheap, and another model in its place is seen."""
+    if not isinstance(model, str) or not Path(model).is_dir():
+        return None
+    files = sorted(file for file in Path(model).iterdir() if file.is_file())
+    return content_hash([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])

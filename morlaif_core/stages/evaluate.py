@@ -1,0 +1,202 @@
+"""Stage evaluate: on held-out prompts, the judge and the preference models before and after; evaluation.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..protocols import Policy
+from ..store import read_jsonl, write_json
+from ..types import Prompt, ResponsePair, make_pair
+from .context import Context
+from .judge import judge_identity, judge_pairs, judged_principles
+from .pairs import StoredPair, read_pairs, write_chunks
+from .sample import CHUNK, by_length, chunk_seed
+from .train_pms import CALIBRATION, load_models
+from .train_policy import load_policy
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Doubles: TypeAlias = NDArray[np.float64]
+
+NAME = "evaluate"
+RESPONSES = "evaluation.jsonl"
+FILE = "evaluation.json"
+OUTPUTS = (FILE, RESPONSES, f".{RESPONSES}.chunks")
+RESULTS = ("policy", "win_rate", "length")
+RESAMPLES = 2000
+"""Bootstrap resamples over prompts."""
+
+
+def inputs(context: Context) -> dict[str, Any]:
+    """What this stage reads."""
+    judge = context.settings.evaluation.judge
+    return {
+        "seed": context.settings.seed_of("evaluate"),
+        "judge": judge_identity(context, judge) if judge else None,
+        **context.read("generation", "sampler"),
+    }
+
+
+def run(context: Context) -> str:
+    """Answer the held-out prompts with the policy, judge both against one frozen reference response each."""
+    stored = sorted(
+        (item for item in read_pairs(context.path) if item.set == "evaluation"), key=lambda item: item.pair.id
+    )
+    after = _after(context, [item.pair.prompt for item in stored])
+    context.release()
+    before_pairs = [item.pair for item in stored]
+    after_pairs = [make_pair(pair.prompt, pair.a, after[pair.prompt.id]) for pair in before_pairs]
+    principles = judged_principles(context)
+    judge = context.settings.evaluation.judge
+    verdicts = judge_pairs(context, _distinct([*before_pairs, *after_pairs]), principles, NAME, judge)
+    preferred = {(item.pair, item.principle): item.p_a for item in verdicts}
+    scores = _pm_means(context, before_pairs, after_pairs)
+    policy: dict[str, Any] = {}
+    wins: dict[str, Doubles] = {}
+    for item in context.config.principles:
+        block = {"pm_before": scores[item.name][0], "pm_after": scores[item.name][1]}
+        if item in principles:
+            before = _p_second(before_pairs, item.name, preferred)
+            p_after = _p_second(after_pairs, item.name, preferred)
+            wins[item.name] = _wins(p_after)
+            block = {**_judge_block(before, p_after, wins[item.name]), **block}
+        policy[item.name] = block
+    overall = _overall(context, wins)
+    length = {"before": _mean_words([pair.b for pair in before_pairs]), "after": _mean_words(list(after.values()))}
+    write_json(context.path / FILE, {"policy": policy, "win_rate": overall, "length": length})
+    context.write_results(policy=policy, win_rate=overall, length=length)
+    if overall["overall"] is None:
+        return "no principle has a judge: no win rate"
+    return f"win rate {overall['overall']:.3f}, 95 % interval {overall['ci95'][0]:.3f} to {overall['ci95'][1]:.3f}"
+
+
+def _after(context: Context, prompts: Sequence[Prompt]) -> dict[str, str]:
+    """The trained policy's response to each prompt, by prompt id; stored chunk by chunk."""
+    policy = load_policy(context)
+    rows = [prompt for _, prompt in by_length([("evaluation", prompt) for prompt in prompts])]
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    with context.screen.bar(NAME) as bar:
+        write_chunks(
+            context.path / RESPONSES,
+            chunks,
+            lambda chunk: _responses(context, policy, chunk),
+            lambda done: bar(done, len(chunks)) and None,
+        )
+    return {row["prompt_id"]: row["after"] for row in read_jsonl(context.path / RESPONSES)}
+
+
+def _responses(context: Context, policy: Policy, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    answers = context.sampler.sample(
+        policy,
+        prompts,
+        n=1,
+        seed=chunk_seed(context.settings.seed_of("evaluate"), prompts, "evaluate"),
+        generation=context.settings.generation,
+        backbones=context.backbones,
+    )
+    return [{"prompt_id": prompt.id, "after": texts[0]} for prompt, texts in zip(prompts, answers, strict=True)]
+
+
+def _distinct(pairs: Sequence[ResponsePair]) -> list[ResponsePair]:
+    """Pairs whose responses differ, each once; equal responses are a tie without asking."""
+    return list({pair.id: pair for pair in pairs if pair.a != pair.b}.values())
+
+
+def _p_second(
+    pairs: Sequence[ResponsePair], principle: str, preferred: Mapping[tuple[str, str], float | None]
+) -> Doubles:
+    """P(response b preferred over the frozen reference a) per prompt; NaN where the judge gave no label."""
+    import numpy as np
+
+    values = [0.5 if pair.a == pair.b else preferred[pair.id, principle] for pair in pairs]
+    return np.array([np.nan if value is None else 1 - value for value in values], dtype=np.float64)
+
+
+def _wins(p_after: Doubles) -> Doubles:
+    """1 where the policy's response wins, 0 where it loses, half for a tie, NaN without a label."""
+    import numpy as np
+
+    return np.where(np.isnan(p_after), np.nan, np.where(np.abs(p_after - 0.5) < 1e-6, 0.5, (p_after > 0.5) * 1.0))
+
+
+def _judge_block(before: Doubles, after: Doubles, wins: Doubles) -> dict[str, Any]:
+    """Judge scores before and after with the paired difference and the win rate, bootstrapped over prompts."""
+    import numpy as np
+
+    both = ~(np.isnan(before) | np.isnan(after))
+    if not both.any():
+        names = (
+            "judge_before",
+            "judge_after",
+            "judge_difference",
+            "judge_difference_ci95",
+            "win_rate",
+            "win_rate_ci95",
+        )
+        return {**dict.fromkeys(names), "n": 0, "notes": {"judge_before": "the judge gave no label"}}
+    difference = after[both] - before[both]
+    won = wins[~np.isnan(wins)]
+    return {
+        "judge_before": float(before[both].mean()),
+        "judge_after": float(after[both].mean()),
+        "judge_difference": float(difference.mean()),
+        "judge_difference_ci95": mean_interval(difference),
+        "win_rate": float(won.mean()),
+        "win_rate_ci95": mean_interval(won),
+        "n": int(both.sum()),
+    }
+
+
+def mean_interval(values: Doubles) -> list[float]:
+    """95 % percentile bootstrap interval of the mean over rows, from a fixed seed."""
+    import numpy as np
+
+    draws = np.random.default_rng(0).integers(0, len(values), size=(RESAMPLES, len(values)))
+    means = values[draws].mean(axis=1)
+    return [float(bound) for bound in np.percentile(means, [2.5, 97.5])]
+
+
+def _overall(context: Context, wins: Mapping[str, Doubles]) -> dict[str, Any]:
+    """The weighted mean of the principles' win rates; each prompt's wins are resampled together."""
+    import numpy as np
+
+    weights = {name: context.settings.principles[name].weight for name in wins}
+    names = [name for name, weight in weights.items() if weight > 0]
+    if not names:
+        return {"overall": None, "ci95": None, "n": 0, "notes": {"overall": "no judged principle has a weight"}}
+    matrix = np.stack([wins[name] for name in names], axis=1)
+    weight = np.array([weights[name] for name in names])
+    whole = ~np.isnan(matrix).any(axis=1)
+    if not whole.any():
+        return {"overall": None, "ci95": None, "n": 0, "notes": {"overall": "no prompt has every label"}}
+    per_prompt = matrix[whole] @ (weight / weight.sum())
+    return {"overall": float(per_prompt.mean()), "ci95": mean_interval(per_prompt), "n": int(whole.sum())}
+
+
+def _pm_means(
+    context: Context, before: Sequence[ResponsePair], after: Sequence[ResponsePair]
+) -> dict[str, tuple[float, float]]:
+    """Mean calibrated score of every principle before and after."""
+    from ..calibration import Calibration
+
+    model, calibration = load_models(context), Calibration.load(context.path / CALIBRATION)
+    means = []
+    for pairs in (before, after):
+        scores, _ = calibration.apply(model.score([pair.prompt for pair in pairs], [pair.b for pair in pairs]))
+        means.append(dict(zip(scores.principles, scores.values.mean(axis=0).tolist(), strict=True)))
+    return {name: (means[0][name], means[1][name]) for name in means[0]}
+
+
+def _mean_words(texts: Sequence[str]) -> float:
+    return sum(len(text.split()) for text in texts) / len(texts)
+
+
+def before_and_after(run: Path) -> list[tuple[StoredPair, str]]:
+    """The evaluation pairs of a finished run, each with the trained policy's response, in the order of prompt ids."""
+    after = {row["prompt_id"]: row["after"] for row in read_jsonl(run / RESPONSES)}
+    rows = [(item, after[item.pair.prompt.id]) for item in read_pairs(run) if item.set == "evaluation"]
+    return sorted(rows, key=lambda row: row[0].pair.prompt.id)

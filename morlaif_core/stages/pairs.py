@@ -1,0 +1,82 @@
+"""pairs.jsonl: rows of sampled pairs, written in whole chunks, read by the later stages."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..store import json_line, read_jsonl
+from ..types import Message, Prompt, ResponsePair
+
+FILE = "pairs.jsonl"
+
+
+@dataclass(frozen=True)
+class StoredPair:
+    """A pair with the name of its prompt set."""
+
+    set: str
+    pair: ResponsePair
+
+
+def pair_row(stored: StoredPair) -> dict[str, Any]:
+    """A pair as a row."""
+    pair = stored.pair
+    messages = [{"role": turn.role, "content": turn.content} for turn in pair.prompt.messages]
+    row = {"id": pair.id, "set": stored.set, "prompt_id": pair.prompt.id, "prompt": messages, "a": pair.a, "b": pair.b}
+    return {**row, "human": pair.human}
+
+
+def read_pairs(run: Path) -> list[StoredPair]:
+    """All pairs of a run, in the order of the file."""
+    return [_pair_of(row) for row in read_jsonl(run / FILE)]
+
+
+def _pair_of(row: dict[str, Any]) -> StoredPair:
+    messages = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
+    prompt = Prompt(row["prompt_id"], messages)
+    return StoredPair(row["set"], ResponsePair(row["id"], prompt, row["a"], row["b"], row["human"]))
+
+
+def write_chunks(
+    file: Path, chunks: Sequence[Any], rows_of: Callable[[Any], list[dict[str, Any]]], done: Callable[[int], None]
+) -> None:
+    """Write each chunk's rows whole, in order; chunks that the file already holds are kept, half a chunk is cut off.
+
+    A chunk ends with a marker in a side file, so that what a crash left is told apart from what is complete.
+    """
+    marks = file.with_name(f".{file.name}.chunks")
+    ends = _complete(file, marks)
+    with file.open("ab") as out, marks.open("ab") as marker:
+        out.truncate(ends[-1] if ends else 0)
+        marker.truncate(sum(len(_mark(end)) for end in ends))
+        done(len(ends))
+        for number, chunk in enumerate(chunks[len(ends) :], len(ends) + 1):
+            out.write("".join(json_line(row) for row in rows_of(chunk)).encode())
+            out.flush()
+            os.fsync(out.fileno())
+            marker.write(_mark(out.tell()))
+            marker.flush()
+            os.fsync(marker.fileno())
+            done(number)
+
+
+def _mark(end: int) -> bytes:
+    return f"{end}\n".encode()
+
+
+def _complete(file: Path, marks: Path) -> list[int]:
+    """Byte offsets at which complete chunks end."""
+    if not file.exists() or not marks.exists():
+        return []
+    size = file.stat().st_size
+    ends = []
+    for line in marks.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n") or not line.strip().isdigit() or json.loads(line) > size:
+            break
+        ends.append(int(line))
+    return ends

@@ -1,0 +1,170 @@
+"""The road: which stages a run needs, which are done, which are made anew and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UserError, did_you_mean
+from ..store import write_json, write_text
+from ..types import content_hash
+from . import evaluate, judge, sample, train_pms, train_policy
+from .context import Context
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as its module describes it."""
+
+    name: str
+    inputs: Callable[[Context], dict[str, Any]]
+    run: Callable[[Context], str]
+    outputs: tuple[str, ...]
+    results: tuple[str, ...]
+
+
+ROAD = tuple(
+    Stage(module.NAME, module.inputs, module.run, module.OUTPUTS, module.RESULTS)
+    for module in (sample, judge, train_pms, train_policy, evaluate)
+)
+
+
+def stage_named(name: str) -> Stage:
+    """Look a stage up; ``_`` is the same as ``-``. Raises `UserError`."""
+    names = [stage.name for stage in ROAD]
+    found = next((stage for stage in ROAD if stage.name == name.replace("_", "-")), None)
+    if found is None:
+        raise UserError(f"there is no stage '{name}'.{did_you_mean(name, names)} Stages: {', '.join(names)}")
+    return found
+
+
+def last_stage(until: str | None, only: str | None) -> int:
+    """The place on the road of the last stage that is asked for. Raises `UserError`."""
+    if until and only:
+        raise UserError("--until and --only exclude each other")
+    return ROAD.index(stage_named(until or only or ROAD[-1].name))
+
+
+def run_road(context: Context, until: str | None = None, only: str | None = None, missing: Sequence[str] = ()) -> None:
+    """Run every stage that is not done, up to ``until``, or one alone.
+
+    missing: what a run needs from outside and lacks; nothing is begun then. Raises `UserError`.
+    """
+    last = last_stage(until, only)
+    prints = _fingerprints(context)
+    stages = [ROAD[last]] if only else list(ROAD[: last + 1])
+    if only:
+        _require_upstream(context, ROAD[:last], prints)
+    todo = [stage for stage in stages if not _done(context, stage, prints)]
+    if todo and missing:
+        raise UserError("needed before this run:\n" + "\n".join(f"  {line}" for line in missing))
+    _announce(context, stages, todo, prints)
+    if todo:
+        write_text(context.path / "run.yaml", run_yaml(context))
+    for stage in todo:
+        _run_stage(context, stage, prints[stage.name])
+
+
+def _fingerprints(context: Context) -> dict[str, dict[str, Any]]:
+    """Every stage's inputs, those of the stages before it in a hash."""
+    found: dict[str, dict[str, Any]] = {}
+    upstream = ""
+    for stage in ROAD:
+        inputs = stage.inputs(context)
+        # Hash single values, so that the manifest says which one changed without repeating the configuration.
+        found[stage.name] = {key: content_hash(value) for key, value in inputs.items()}
+        if upstream:
+            found[stage.name]["the stage before"] = upstream
+        upstream = content_hash(found[stage.name])
+    return found
+
+
+def _record(context: Context, stage: Stage) -> dict[str, Any]:
+    record: dict[str, Any] = context.folder.section("stages").get(stage.name, {})
+    return record
+
+
+def _done(context: Context, stage: Stage, prints: dict[str, dict[str, Any]]) -> bool:
+    record = _record(context, stage)
+    whole = all((context.path / name).exists() for name in stage.outputs if not name.startswith("."))
+    return whole and record.get("state") == "done" and record.get("inputs") == prints[stage.name]
+
+
+def _require_upstream(context: Context, before: Sequence[Stage], prints: dict[str, dict[str, Any]]) -> None:
+    missing = [stage.name for stage in before if not _done(context, stage, prints)]
+    if missing:
+        raise UserError(
+            f"--only needs the stages before it done with these settings; run `--until {missing[-1]}` first"
+        )
+
+
+def _announce(
+    context: Context, stages: Sequence[Stage], todo: Sequence[Stage], prints: dict[str, dict[str, Any]]
+) -> None:
+    """Say what will happen before it happens."""
+    if not todo:
+        context.screen.say(f"{context.path}: every stage is done and nothing changed; nothing to do")
+        return
+    skipped = [stage.name for stage in stages if stage not in todo]
+    if skipped:
+        context.screen.say(f"already done: {', '.join(skipped)}")
+    for stage in todo:
+        old = _record(context, stage).get("inputs")
+        if old and old != prints[stage.name]:
+            new = prints[stage.name]
+            changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+            context.screen.say(
+                f"{stage.name} is done anew, changed: {', '.join(changed)}; what it made moves to replaced/"
+            )
+
+
+def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
+    """Run one stage; its state, inputs and seconds go into the manifest whatever happens."""
+    stages = context.folder.section("stages")
+    record = _record(context, stage)
+    if record and record.get("inputs") != inputs:
+        _drop_from(context, stage)
+        record = {}
+    seconds = float(record.get("seconds", 0.0))
+    stages[stage.name] = {"state": "started", "inputs": inputs, "seconds": seconds}
+    context.folder.save()
+    context.screen.say(f"{stage.name} …")
+    start = time.monotonic()
+    try:
+        summary = stage.run(context)
+        stages[stage.name]["state"] = "done"
+    finally:
+        context.release()
+        seconds += time.monotonic() - start
+        stages[stage.name]["seconds"] = round(seconds, 1)
+        context.folder.save()
+    everything = context.folder.section("results").get("seconds", {})
+    context.write_results(seconds={**everything, stage.name: round(seconds, 1)}, cost_usd=None)
+    context.screen.say(f"{stage.name}: {summary} ({seconds:.0f} s)")
+
+
+def _drop_from(context: Context, stage: Stage) -> None:
+    """Move what a stage and those behind it made to ``replaced/``, and take their numbers out of the results."""
+    behind = ROAD[ROAD.index(stage) :]
+    results = context.folder.section("results")
+    for item in behind:
+        for block in item.results:
+            results.pop(block, None)
+        results.get("seconds", {}).pop(item.name, None)
+        if item.name in context.folder.section("stages"):
+            context.folder.section("stages")[item.name]["state"] = "replaced"
+    # The manifest first: what a kill leaves half moved is then not taken for done, whatever is run next.
+    context.folder.save()
+    write_json(context.path / "results.json", results)
+    context.folder.replace([name for item in behind for name in item.outputs])
+
+
+def run_yaml(context: Context) -> str:
+    """The resolved configuration as YAML that can be run again."""
+    import yaml
+
+    values = context.settings.model_dump(mode="json")
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+    return "# The resolved configuration of this run; `morlaif run FILE` takes it.\n" + text

@@ -1,0 +1,117 @@
+"""Stage sample: the target model answers every prompt of the pair sets; pairs.jsonl."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from ..prompt_sets import PAIR_SETS
+from ..protocols import Policy
+from ..types import Preference, Prompt, ResponsePair, content_hash, make_pair
+from .context import Context
+from .pairs import FILE, StoredPair, pair_row, read_pairs, write_chunks
+
+NAME = "sample"
+OUTPUTS = (FILE, f".{FILE}.chunks")
+RESULTS = ("pairs",)
+CHUNK = 32
+"""Prompts of a chunk: what one seed draws and one write stores."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Prompts answered together: each with the name of its set, n responses each."""
+
+    rows: tuple[tuple[str, Prompt], ...]
+    n: int
+
+
+def inputs(context: Context) -> dict[str, Any]:
+    """What this stage reads."""
+    paths = ("prompts.pm", "prompts.validation", "prompts.calibration", "prompts.evaluation", "prompts.max_tokens")
+    model = ("target.model", "target.revision", "target.template", "target.dtype", "target.quantize")
+    rest = ("dataset", "pairs.source", "pairs.per_prompt", "generation", "sampler")
+    return {"seed": context.settings.seed_of("sample"), **context.read(*rest, *paths, *model)}
+
+
+def run(context: Context) -> str:
+    """Sample all pairs; goes on behind the chunks that are stored."""
+    chunks = list(_chunks(context))
+    with context.screen.bar(NAME) as bar:
+        write_chunks(
+            context.path / FILE,
+            chunks,
+            lambda chunk: [pair_row(stored) for stored in _pairs(context, chunk)],
+            lambda done: bar(done, len(chunks)) and None,
+        )
+    stored = [item for item in read_pairs(context.path) if item.set != "evaluation"]
+    identical = sum(item.pair.a == item.pair.b for item in stored)
+    context.write_results(pairs={"n": len(stored), "identical": identical})
+    return f"{len(stored):,} pairs, {identical:,} of them with equal responses"
+
+
+def chunk_seed(seed: int, prompts: Sequence[Prompt], what: str = "sample") -> int:
+    """A chunk's seed: a hash of the run's seed and its prompt ids."""
+    return int(content_hash(what, seed, [prompt.id for prompt in prompts])[:8], 16)
+
+
+def by_length(prompts: Sequence[tuple[str, Prompt]]) -> list[tuple[str, Prompt]]:
+    """Sort by length, so that a batch pads little; ties by id, so that the order is the same in every run."""
+    return sorted(prompts, key=lambda row: (sum(len(turn.content) for turn in row[1].messages), row[1].id))
+
+
+def _chunks(context: Context) -> Iterator[Chunk]:
+    sets = context.prompt_sets.sets
+    labelled = context.settings.pairs.source == "dataset"
+    groups = {
+        context.settings.pairs.per_prompt: [name for name in PAIR_SETS if name != "evaluation"],
+        # Evaluation has two reference responses, whatever per_prompt says: the frozen one and `before`.
+        -2: ["evaluation"],
+    }
+    for n, names in groups.items():
+        rows = by_length([(name, prompt) for name in names for prompt in sets[name]])
+        drawn = [row for row in rows if not (labelled and row[0] in ("pm", "validation"))]
+        for start in range(0, len(drawn), CHUNK):
+            yield Chunk(tuple(drawn[start : start + CHUNK]), abs(n))
+        given = [row for row in rows if labelled and row[0] in ("pm", "validation")]
+        for start in range(0, len(given), CHUNK):
+            yield Chunk(tuple(given[start : start + CHUNK]), 0)
+
+
+def _pairs(context: Context, chunk: Chunk) -> list[StoredPair]:
+    if chunk.n == 0:
+        return [StoredPair(name, pair) for name, prompt in chunk.rows for pair in _given(context, prompt)]
+    prompts = [prompt for _, prompt in chunk.rows]
+    answers = context.sampler.sample(
+        Policy(context.target),
+        prompts,
+        n=chunk.n,
+        seed=chunk_seed(context.settings.seed_of("sample"), prompts),
+        generation=context.settings.generation,
+        backbones=context.backbones,
+    )
+    return [
+        StoredPair(name, make_pair(prompt, a, b))
+        for (name, prompt), responses in zip(chunk.rows, answers, strict=True)
+        for a, b in combinations(responses, 2)
+    ]
+
+
+def _given(context: Context, prompt: Prompt) -> Iterator[ResponsePair]:
+    """The data set's own pairs of a prompt; which response is a is drawn by hash, so that the label says nothing."""
+    for preference in _labels(context).get(prompt.id, ()):
+        swap = int(content_hash("swap", prompt.id, *sorted((preference.a, preference.b))), 16) % 2
+        first, second = (preference.b, preference.a) if swap else (preference.a, preference.b)
+        yield make_pair(prompt, first, second, 1 - preference.p_a if swap else preference.p_a)
+
+
+def _labels(context: Context) -> dict[str, list[Preference]]:
+    """The data set's preferences by prompt id, read once."""
+    cache: dict[str, list[Preference]] | None = context.__dict__.get("labels_by_prompt")
+    if cache is None:
+        cache = context.__dict__["labels_by_prompt"] = {}
+        for preference in context.dataset.preferences("train"):
+            cache.setdefault(preference.prompt.id, []).append(preference)
+    return cache

@@ -1,0 +1,184 @@
+"""Stage train-pms: a preference model per principle, its held-out accuracy, and the calibration of all scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..calibration import fit_calibration
+from ..errors import UserError
+from ..protocols import PMBackend, PMJob, PreferenceModel
+from ..settings import HUMAN_JUDGE
+from ..types import Preference, Principle, content_hash
+from .context import Context, folder_stamp
+from .judge import labelled, labels_hash, read_labels
+from .pairs import StoredPair, read_pairs
+
+if TYPE_CHECKING:
+    from ..types import Floats
+
+NAME = "train-pms"
+FOLDER = "preference_models"
+CALIBRATION = f"{FOLDER}/calibration.json"
+OUTPUTS = (CALIBRATION,)
+"""The models themselves are replaced one by one: a principle whose labels did not change keeps its model."""
+RESULTS = ("preference_models",)
+MIN_PAIRS = 4
+
+
+def inputs(context: Context) -> dict[str, Any]:
+    """What this stage reads."""
+    base = context.settings.pm_base
+    return {
+        "seed": context.settings.seed_of("train_pms"),
+        "preference_model.base": [base.model_dump(mode="json"), folder_stamp(base.model)],
+        **context.read("preference_model", "pairs.ties", "reward.calibrate", "reward.clip"),
+    }
+
+
+def run(context: Context) -> str:
+    """Train what has no model yet, then calibrate and measure."""
+    stored = read_pairs(context.path)
+    labels = all_labels(context, stored)
+    backend: PMBackend = context.plugins.build("pm_backend", context.config.block("preference_model"))
+    _train(context, backend, labels)
+    context.release()
+    model = load_models(context, backend)
+    calibration = _calibrate(context, model, stored, labels)
+    calibration.save(context.path / CALIBRATION)
+    results = {name: _accuracy(model, name, pairs) for name, pairs in labels["validation"].items()}
+    context.write_results(preference_models=results)
+    for note in calibration.notes:
+        context.screen.say(f"  note: {note}")
+    context.release()
+    known = [f"{name} {block['accuracy']:.2f}" for name, block in results.items() if block["accuracy"] is not None]
+    return "held-out accuracy " + ", ".join(known)
+
+
+def all_labels(context: Context, stored: Sequence[StoredPair]) -> dict[str, dict[str, list[Preference]]]:
+    """Preferences by prompt set and principle: the judges' and, for human-judged principles, the data set's."""
+    judged, ties = read_labels(context.path), context.settings.pairs.ties
+    sets = context.prompt_sets.sets
+    found: dict[str, dict[str, list[Preference]]] = {}
+    for name in ("pm", "validation", "calibration"):
+        found[name] = {}
+        ids = {prompt.id for prompt in sets[name]}
+        for item in context.config.principles:
+            if context.settings.judge_of(item.name) == HUMAN_JUDGE:
+                human = context.dataset.preferences("train")
+                found[name][item.name] = [preference for preference in human if preference.prompt.id in ids]
+            else:
+                found[name][item.name] = labelled(stored, judged.get(item.name, {}), (name,), ties)
+    return found
+
+
+def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[str, list[Preference]]]) -> None:
+    """Train the principles whose inputs changed; all of them where the backend trains them together."""
+    fingerprints = {item.name: _fingerprint(context, item, labels) for item in context.config.principles}
+    known = context.folder.section("preference_models")
+    changed = [name for name, fingerprint in fingerprints.items() if known.get(name) != fingerprint]
+    if changed and not backend.independent:
+        changed = list(fingerprints)
+    context.folder.replace([f"{FOLDER}/{name}" for name in changed if name in known])
+    known.update({name: fingerprints[name] for name in changed})
+    context.folder.save()
+    todo = tuple(item for item in context.config.principles if not _done(context, item.name))
+    if not todo:
+        return
+    for item in todo:
+        _check_enough(item, labels["pm"][item.name])
+    with context.screen.bar(NAME) as bar:
+        backend.train(
+            PMJob(
+                principles=todo,
+                train={item.name: labels["pm"][item.name] for item in todo},
+                held_out={item.name: labels["validation"][item.name] for item in todo},
+                base=context.pm_base,
+                out=context.path / FOLDER,
+                seed=context.settings.seed_of("train_pms"),
+                report=bar,
+                backbones=context.backbones,
+            )
+        )
+
+
+def _fingerprint(context: Context, principle: Principle, labels: Mapping[str, Mapping[str, list[Preference]]]) -> str:
+    read = context.read("preference_model")
+    base = [context.settings.pm_base.model_dump(mode="json"), folder_stamp(context.settings.pm_base.model)]
+    learned = [labels_hash(labels[name][principle.name]) for name in ("pm", "validation")]
+    return content_hash(read, base, learned, context.settings.seed_of("train_pms"))
+
+
+def _done(context: Context, name: str) -> bool:
+    return (context.path / FOLDER / name / "done.json").exists()
+
+
+def _check_enough(principle: Principle, preferences: list[Preference]) -> None:
+    decided = [item for item in preferences if item.p_a != 0.5]
+    if len(decided) < MIN_PAIRS:
+        raise UserError(
+            f"principles.{principle.name}: {len(decided)} of {len(preferences)} labelled training pairs have a winner; a "
+            f"preference model needs {MIN_PAIRS}. Raise prompts.pm, choose another judge, or drop the principle"
+        )
+
+
+def load_models(context: Context, backend: PMBackend | None = None) -> PreferenceModel:
+    """The trained preference models of all active principles, in their order."""
+    backend = backend or context.plugins.build("pm_backend", context.config.block("preference_model"))
+    names = tuple(item.name for item in context.config.principles)
+    return backend.load(context.path / FOLDER, names, context.pm_base, context.backbones)
+
+
+def calibration_responses(stored: Sequence[StoredPair]) -> tuple[list[Any], list[str]]:
+    """Prompts and responses that calibration is fitted on: each response of the calibration prompts once."""
+    seen: dict[tuple[str, str], Any] = {}
+    for item in stored:
+        if item.set == "calibration":
+            for text in (item.pair.a, item.pair.b):
+                seen.setdefault((item.pair.prompt.id, text), item.pair.prompt)
+    return list(seen.values()), [text for _, text in seen]
+
+
+def _calibrate(
+    context: Context,
+    model: PreferenceModel,
+    stored: Sequence[StoredPair],
+    labels: Mapping[str, Mapping[str, list[Preference]]],
+) -> Any:
+    import numpy as np
+
+    reference = model.score(*calibration_responses(stored))
+    differences: dict[str, Floats] = {}
+    p_a: dict[str, Floats] = {}
+    for name, preferences in labels["calibration"].items():
+        differences[name] = score_differences(model, name, preferences)
+        p_a[name] = np.array([item.p_a for item in preferences], dtype=np.float32)
+    reward = context.settings.reward
+    return fit_calibration(reward.calibrate, reward.clip, reference, differences, p_a)
+
+
+def score_differences(model: PreferenceModel, name: str, preferences: Sequence[Preference]) -> Floats:
+    """Raw score of a minus raw score of b under one principle, (m,)."""
+    prompts = [item.prompt for item in preferences]
+    scores = model.score([*prompts, *prompts], [*(item.a for item in preferences), *(item.b for item in preferences)])
+    column = scores.values[:, scores.principles.index(name)]
+    return column[: len(prompts)] - column[len(prompts) :]
+
+
+def _accuracy(model: PreferenceModel, name: str, preferences: Sequence[Preference]) -> dict[str, Any]:
+    """Share of held-out pairs whose winner scores higher (equal scores half), with Wilson's 95 % interval."""
+    import numpy as np
+    from scipy.stats import binomtest
+
+    decided = [item for item in preferences if item.p_a != 0.5]
+    if not decided:
+        return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has a winner"}}
+    difference = score_differences(model, name, decided)
+    sign = np.where(np.array([item.p_a for item in decided]) > 0.5, difference, -difference)
+    right = float((sign > 0).sum() + 0.5 * (sign == 0).sum())
+    interval = binomtest(round(right), len(decided)).proportion_ci(method="wilson")
+    return {
+        "n": len(decided),
+        "accuracy": right / len(decided),
+        "ci95": [float(interval.low), float(interval.high)],
+    }

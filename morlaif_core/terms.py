@@ -1,0 +1,233 @@
+"""How each principle counts: settings to the arrays that a scalarizer sees, columns of weight 0 cut, tiers formed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from .calibration import Calibration
+from .errors import UserError
+from .scores import ScoreError, select
+from .settings import PrincipleSettings, Quantile, RewardSettings, WinRate
+from .types import Floats, ScoreMatrix, Terms
+
+if TYPE_CHECKING:
+    from .options import Component
+    from .protocols import Scalarizer
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A column that the scalarizer sees: one principle, or those that share a priority.
+
+    Attributes:
+        members: principle -> its share of the tier; shares sum to 1.
+        weight: the members' weight together; weights of all tiers sum to 1.
+        threshold: in calibrated units; the members' mean by weight, as are lower and upper, the ends of the clip range.
+        priority: lower comes first.
+    """
+
+    members: Mapping[str, float]
+    weight: float
+    threshold: float
+    priority: int
+    lower: float
+    upper: float
+
+    @property
+    def name(self) -> str:
+        """The principle's name, or the names joined by ``+``."""
+        return "+".join(self.members)
+
+
+@dataclass(frozen=True)
+class ResolvedTerms:
+    """Terms with every threshold a number and every column settled; what `reward.json` keeps.
+
+    Attributes:
+        tiers: the scalarizer's columns, in the order of the settings; principles of weight 0 are in none.
+        notes: what the user set and the scalarizer does not use, a line each.
+    """
+
+    tiers: tuple[Tier, ...]
+    notes: tuple[str, ...] = ()
+
+    def terms(self, step: int = 0) -> Terms:
+        """Return the arrays (t,) of the t columns."""
+        import numpy as np
+
+        def column(name: str) -> Floats:
+            return np.array([getattr(tier, name) for tier in self.tiers], dtype=np.float32)
+
+        priority = np.array([tier.priority for tier in self.tiers], dtype=np.int64)
+        return Terms(column("weight"), column("threshold"), priority, column("lower"), column("upper"), step)
+
+    def view(self, scores: ScoreMatrix) -> ScoreMatrix:
+        """Return the scalarizer's columns (n, t) of calibrated scores (n, k). Raises `ScoreError` for a missing one."""
+        import numpy as np
+
+        single = tuple(name for tier in self.tiers for name in tier.members)
+        scores = select(scores, single)
+        if len(single) == len(self.tiers):
+            return scores
+        share = np.zeros((len(single), len(self.tiers)))
+        for t, tier in enumerate(self.tiers):
+            for name, part in tier.members.items():
+                share[single.index(name), t] = part
+
+        def mixed(values: Floats) -> Floats:
+            # A sum along each row, not a matrix product: BLAS may round a row differently in another batch.
+            columns: Floats = np.sum(values.astype(np.float64)[:, :, None] * share, axis=1).astype(np.float32)
+            return columns
+
+        spread = None if scores.spread is None else mixed(scores.spread)
+        names = tuple(tier.name for tier in self.tiers)
+        return replace(scores, values=mixed(scores.values), principles=names, spread=spread)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return what `from_json` reads; floats come back exactly."""
+        return [{**vars(tier), "members": dict(tier.members)} for tier in self.tiers]
+
+    @classmethod
+    def from_json(cls, content: list[dict[str, Any]]) -> ResolvedTerms:
+        """Read what `to_json` returned."""
+        return cls(tuple(Tier(**tier) for tier in content))
+
+
+def check_terms(
+    principles: Mapping[str, PrincipleSettings], scalarizer: Component[Scalarizer], reward: RewardSettings
+) -> tuple[str, ...]:
+    """Check what can be checked before anything is trained; `morlaif check` calls it.
+
+    Returns:
+        Notes: what the user set and the scalarizer does not use, a line each.
+
+    Raises:
+        UserError: no principle has a weight above 0, a threshold lies outside the clip range, or a win rate is asked of
+            scores that are no logits.
+    """
+    if not any(settings.weight > 0 for settings in principles.values()):
+        raise UserError("every principle has weight 0, so there is no reward; give at least one a weight above 0")
+    for name, settings in principles.items():
+        threshold = settings.threshold
+        if isinstance(threshold, WinRate) and reward.calibrate != "platt":
+            raise UserError(
+                f"principles.{name}.threshold: a win rate needs scores in logits; set reward.calibrate to platt, "
+                "or give the threshold as a number or {quantile: q}"
+            )
+        if isinstance(threshold, (int, float)) and not abs(threshold) < reward.clip:
+            raise UserError(
+                f"principles.{name}.threshold: {threshold} is not within the clip range, {-reward.clip} to "
+                f"{reward.clip}, so no score could pass or fail it; change it or reward.clip"
+            )
+    return _unused(principles, scalarizer)
+
+
+def resolve_terms(
+    principles: Mapping[str, PrincipleSettings],
+    scalarizer: Component[Scalarizer],
+    reward: RewardSettings,
+    calibration: Calibration,
+    reference: ScoreMatrix,
+) -> ResolvedTerms:
+    """Turn the settings into the scalarizer's columns.
+
+    Weights are scaled to sum 1; principles of weight 0 are cut; for a scalarizer that uses priority, principles that
+    share one form a tier, whose score, threshold and clip range are the members' means by weight.
+
+    Args:
+        principles: the active principles in their order, which gives the priorities that are not set: 1, 2, …
+        scalarizer: the chosen one.
+        reward: calibration and clip settings.
+        calibration: the fitted one.
+        reference: CALIBRATED scores (n, k) of the reference responses, for thresholds by quantile and win rate.
+
+    Raises:
+        UserError: see `check_terms`.
+        ScoreError: the reference lacks a principle.
+    """
+    notes = check_terms(principles, scalarizer, reward)
+    active = {name: settings for name, settings in principles.items() if settings.weight > 0}
+    total = sum(settings.weight for settings in active.values())
+    reference = select(reference, tuple(active))
+    priorities = _priorities(principles)
+    groups: dict[object, list[str]] = {}
+    for name in active:
+        groups.setdefault(priorities[name] if "priority" in scalarizer.uses else name, []).append(name)
+    thresholds = {
+        name: resolve_threshold(name, settings.threshold, calibration, reference.values[:, column])
+        for column, (name, settings) in enumerate(active.items())
+    }
+    tiers = []
+    for names in groups.values():
+        weight = sum(active[name].weight for name in names)
+        shares = {name: active[name].weight / weight for name in names}
+        threshold = sum(share * thresholds[name] for name, share in shares.items())
+        clip = calibration.clip
+        tiers.append(Tier(shares, weight / total, threshold, priorities[names[0]], -clip, clip))
+    return ResolvedTerms(tuple(tiers), notes)
+
+
+def resolve_threshold(
+    name: str, threshold: float | Quantile | WinRate, calibration: Calibration, reference: Floats
+) -> float:
+    """Return a threshold in calibrated units.
+
+    Args:
+        name: the principle, for messages.
+        threshold: a number; the quantile q of the reference; or the win rate w: the score t whose response is preferred
+            to a reference response with probability w, so that the mean over the reference of
+            ``sigma(z(t) - z_j)`` is w, with z the scores in logits, before the clip.
+        calibration: for the clip.
+        reference: calibrated scores (n,) of the reference responses.
+    """
+    import numpy as np
+
+    if isinstance(threshold, (int, float)):
+        return float(threshold)
+    if not len(reference):
+        raise ScoreError(f"principles.{name}.threshold: there are no reference responses to compare with")
+    if isinstance(threshold, Quantile):
+        return float(np.quantile(reference.astype(np.float64), threshold.quantile))
+    from scipy.optimize import brentq
+    from scipy.special import expit, logit
+
+    z, wanted = calibration.unclipped(reference), threshold.win_rate
+    margin = float(logit(wanted))
+
+    def excess(t: float) -> float:
+        return float(np.mean(expit(t - z))) - wanted
+
+    # Against its weakest (strongest) rival alone a response needs less (more) than the mean asks for.
+    root = float(brentq(excess, float(z.min()) + margin - 1e-6, float(z.max()) + margin + 1e-6))
+    return calibration.clip * float(np.tanh(root / calibration.clip))
+
+
+def _priorities(principles: Mapping[str, PrincipleSettings]) -> dict[str, int]:
+    places = enumerate(principles.items(), start=1)
+    return {name: place if settings.priority is None else settings.priority for place, (name, settings) in places}
+
+
+def _unused(principles: Mapping[str, PrincipleSettings], scalarizer: Component[Scalarizer]) -> tuple[str, ...]:
+    """Say which settings change nothing: not used by the scalarizer, though they differ from the default."""
+    active = {name: settings for name, settings in principles.items() if settings.weight > 0}
+    set_by_user = {
+        "weight": [name for name, settings in active.items() if settings.weight != 1] if _differ(active) else [],
+        "threshold": [name for name, settings in active.items() if settings.threshold != 0],
+        "priority": [name for name, settings in active.items() if settings.priority is not None],
+    }
+    if "priority" in scalarizer.uses:  # weights count within a tier
+        everyone = _priorities(principles)
+        taken = [everyone[name] for name in active]
+        alone = {name for name in active if taken.count(everyone[name]) == 1}
+        set_by_user["weight"] = [name for name in set_by_user["weight"] if name in alone]
+    return tuple(
+        f"scalarizer {scalarizer.name} does not use {term}: the {term} of {', '.join(names)} changes nothing"
+        for term, names in set_by_user.items()
+        if names and term not in scalarizer.uses
+    )
+
+
+def _differ(active: Mapping[str, PrincipleSettings]) -> bool:
+    return len({settings.weight for settings in active.values()}) > 1

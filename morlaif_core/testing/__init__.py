@@ -1,0 +1,53 @@
+"""Contract checks and fakes for plugin authors: every check raises `ContractError` with what was expected and seen.
+
+A plugin's whole test may be::
+
+    from my_plugin import morlaif_scalarizers
+    from morlaif_core.testing import check_scalarizer
+
+    def test_contract():
+        for component in morlaif_scalarizers():
+            check_scalarizer(component)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .components import ContractError as ContractError, check_component as check_component
+from .datasets import check_dataset as check_dataset
+from .fakes import (
+    FakePreferenceModel as FakePreferenceModel,
+    make_scores as make_scores,
+    make_terms as make_terms,
+    memory_reward as memory_reward,
+)
+from .models import check_pm_backend as check_pm_backend, check_policy_trainer as check_policy_trainer
+from .providers import check_feedback_provider as check_feedback_provider
+from .scalarizers import check_scalarizer as check_scalarizer
+
+if TYPE_CHECKING:
+    from morlaif_core.judge_server import judge_server as judge_server
+
+__all__ = [
+    "ContractError",
+    "FakePreferenceModel",
+    "check_component",
+    "check_dataset",
+    "check_feedback_provider",
+    "check_pm_backend",
+    "check_policy_trainer",
+    "check_scalarizer",
+    "judge_server",
+    "make_scores",
+    "make_terms",
+    "memory_reward",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "judge_server":  # imported when first used: it brings a server along
+        from morlaif_core.judge_server import judge_server
+
+        return judge_server
+    raise AttributeError(f"module 'morlaif_core.testing' has no attribute '{name}'")

@@ -1,0 +1,195 @@
+"""What preference-model backends and policy trainers must do: `check_pm_backend` and `check_policy_trainer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from morlaif_core.options import Component, Generation, Target
+from morlaif_core.protocols import (
+    Backbones,
+    PMBackend,
+    PMJob,
+    Policy,
+    PolicyJob,
+    PolicyTrainer,
+    PreferenceModel,
+    Reward,
+)
+from morlaif_core.types import Message, Preference, Principle, Prompt, make_pair, make_prompt
+
+from .components import check_component, require
+from .fakes import memory_reward
+
+SHORT = Principle("short", "Which response is shorter?")
+CALM = Principle("calm", "Which response has fewer exclamation marks?")
+TOPICS = ("tea", "rain", "trains", "bread", "stars", "music", "gardens", "rivers")
+
+
+@dataclass
+class Recorder:
+    """A `Report` that keeps what it is told. stop_after: answers stop from that step on."""
+
+    stop_after: int | None = None
+    steps: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
+
+    def __call__(
+        self,
+        step: int,
+        total: int,
+        metrics: Mapping[str, float],
+        *,
+        generate: Callable[[Sequence[Prompt]], Sequence[str]] | None = None,
+    ) -> Literal["go", "raise_kl", "stop"]:
+        """Keep a step's metrics."""
+        self.steps.append((step, total, dict(metrics)))
+        return "stop" if self.stop_after is not None and step >= self.stop_after else "go"
+
+
+def check_pm_backend(
+    component: Component[PMBackend], base: Path, folder: Path, options: Mapping[str, object] | None = None
+) -> None:
+    """Check a preference-model backend on a small base model and sixteen preferences under two principles.
+
+    Training leaves done.json for each principle and, called again, changes nothing; loading gives finite scores (n, k)
+    with the principles in the order asked, a row's score not depending on the batch; a missing principle is an error.
+
+    Args:
+        component: what the plugin's hook returned.
+        base: folder of a small causal LM with its tokenizer.
+        folder: an empty folder to train in.
+        options: options other than the defaults; few epochs keep it short.
+
+    Raises:
+        ContractError: what does not hold.
+    """
+    from morlaif_core.backbones import LocalBackbones
+
+    check_component("pm_backend", component)
+    name = component.name
+    backend = component.build(component.options.model_validate(dict(options or {})))
+    require(isinstance(backend.independent, bool), f"{name}: independent is {backend.independent!r}")
+    target, backbones, report = (
+        Target.model_validate({"model": str(base)}),
+        LocalBackbones(device="cpu", threads=1),
+        Recorder(),
+    )
+    preferences = {"short": _preferences(lambda text: -len(text)), "calm": _preferences(lambda text: -text.count("!"))}
+    held_out = {principle: rows[:4] for principle, rows in preferences.items()}
+    job = PMJob((SHORT, CALM), preferences, held_out, target, folder, 0, report, backbones)
+    backend.train(job)
+    for principle in preferences:
+        require(
+            (folder / principle / "done.json").is_file(), f"{name}: {principle}/done.json is missing after training"
+        )
+    before = _stamps(folder)
+    backend.train(job)
+    require(_stamps(folder) == before, f"{name}: training what is there already changes files")
+    _check_scores(name, backend, folder, target, backbones)
+    backbones.release()
+
+
+def _check_scores(name: str, backend: PMBackend, folder: Path, base: Target, backbones: Backbones) -> None:
+    prompts, responses = _questions(), [f"I like {topic}{'!' * place}" for place, topic in enumerate(TOPICS)]
+    model = backend.load(folder, ("short", "calm"), base, backbones)
+    scores = model.score(prompts, responses)
+    require(scores.principles == ("short", "calm"), f"{name}: asked for short, calm, it scores {scores.principles}")
+    require(scores.prompt_ids == tuple(prompt.id for prompt in prompts), f"{name}: prompt ids are not those asked")
+    require(scores.values.shape == (len(prompts), 2), f"{name}: scores have shape {scores.values.shape}")
+    require(scores.values.dtype == np.float32, f"{name}: scores are {scores.values.dtype}, not float32")
+    require(bool(np.isfinite(scores.values).all()), f"{name}: scores are not finite")
+    alone = np.concatenate([_values(model, prompts[row], responses[row]) for row in range(len(prompts))])
+    require(bool(np.allclose(alone, scores.values, atol=1e-3)), f"{name}: a response's score depends on its batch")
+    turned = backend.load(folder, ("calm", "short"), base, backbones).score(prompts, responses)
+    same = np.allclose(turned.values, scores.values[:, ::-1], atol=1e-4)
+    require(bool(same), f"{name}: loaded in another order, scores differ")
+    try:
+        backend.load(folder, ("short", "absent"), base, backbones).score(prompts, responses)
+    except Exception:  # which one is the backend's own affair
+        return
+    require(False, f"{name}: loading a principle that was never trained is no error")
+
+
+def _values(model: PreferenceModel, prompt: Prompt, response: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return model.score([prompt], [response]).values
+
+
+def check_policy_trainer(
+    component: Component[PolicyTrainer],
+    base: Path,
+    folder: Path,
+    options: Mapping[str, object] | None = None,
+    *,
+    reward: Reward | None = None,
+) -> None:
+    """Check a policy trainer on a small base model: it reports steps, obeys stop, and returns a loadable policy.
+
+    Args:
+        component: what the plugin's hook returned.
+        base: folder of a small causal LM with its tokenizer.
+        folder: an empty folder to train in.
+        options: options other than the defaults; they must give at least two steps, few of them keep it short.
+        reward: by default minus the response's length.
+
+    Raises:
+        ContractError: what does not hold.
+    """
+    from morlaif_core.backbones import LocalBackbones, policy_backbone
+
+    check_component("policy_trainer", component)
+    name, chosen = component.name, component.options.model_validate(dict(options or {}))
+    reward = reward or memory_reward(lambda prompt, response: -float(len(response)))
+    backbones, prompts = LocalBackbones(device="cpu", threads=1), _questions()
+    pairs = [make_pair(prompt, "Yes.", "No, not at all!") for prompt in prompts]
+    for part, report in (("whole", Recorder()), ("stopped", Recorder(stop_after=1))):
+        out = folder / part
+        out.mkdir(parents=True)
+        generation, target = (
+            Generation.model_validate({"max_new_tokens": 8}),
+            Target.model_validate({"model": str(base)}),
+        )
+        job = PolicyJob(target, prompts, pairs, reward, generation, out, 0, report, backbones)
+        policy = component.build(chosen).train(job)
+        require(policy.folder is not None and policy.folder.is_dir(), f"{name}: the policy's folder is {policy.folder}")
+        _check_steps(name, report)
+        policy_backbone(Policy(policy.target, policy.folder), backbones)
+    backbones.release()
+
+
+def _check_steps(name: str, report: Recorder) -> None:
+    steps, totals = [step for step, _, _ in report.steps], {total for _, total, _ in report.steps}
+    require(bool(steps) and steps == sorted(set(steps)), f"{name}: steps reported are {steps}, not ascending")
+    require(
+        len(totals) == 1 and steps[-1] <= max(totals), f"{name}: totals reported are {totals}, last step {steps[-1]}"
+    )
+    finite = all(np.isfinite(value) for _, _, metrics in report.steps for value in metrics.values())
+    require(finite, f"{name}: a metric reported is not finite")
+    if report.stop_after is not None:
+        late = [step for step in steps if step > report.stop_after]
+        require(not late, f"{name}: told to stop at step {report.stop_after}, it went on to {late}")
+    else:
+        require(
+            steps[-1] == max(totals), f"{name}: it ended at step {steps[-1]} of {max(totals)} without being told to"
+        )
+
+
+def _questions() -> list[Prompt]:
+    return [make_prompt([Message("user", f"Tell me about {topic}.")]) for topic in TOPICS]
+
+
+def _preferences(measure: Callable[[str], float]) -> list[Preference]:
+    rows = []
+    for place, prompt in enumerate(_questions() * 2):
+        a, b = f"It is {'very ' * (place % 4)}nice.", f"It is {'so ' * (place % 3)}good{'!' * (place % 5)}"
+        difference = measure(a) - measure(b)
+        rows.append(Preference(prompt, a, b, 0.5 if difference == 0 else float(difference > 0) * 0.8 + 0.1))
+    return rows
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return {str(file): (file.stat().st_mtime_ns, file.stat().st_size) for file in files}

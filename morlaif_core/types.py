@@ -1,0 +1,236 @@
+"""The values that flow: frozen, no torch; numpy is imported by who computes. Arrays compare by identity (eq=False)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Floats: TypeAlias = "NDArray[np.float32]"
+Ints: TypeAlias = "NDArray[np.int64]"
+Split: TypeAlias = Literal["train", "test"]
+"""The data set's own split."""
+Need: TypeAlias = Literal["groups", "spread", "features", "labels"]
+"""What one component may need of another: grouped responses, ensemble spread, prompt features, human labels."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation that ends with the user's turn. ``id`` is a hash of the messages: see `make_prompt`."""
+
+    id: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class ResponsePair:
+    """Two responses to one prompt. ``human``: P(a preferred), where the data set says so."""
+
+    id: str
+    prompt: Prompt
+    a: str
+    b: str
+    human: float | None = None
+
+
+@dataclass(frozen=True)
+class Preference:
+    """A pair with a soft label ``p_a`` in [0, 1]; higher: a is better."""
+
+    prompt: Prompt
+    a: str
+    b: str
+    p_a: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """A pair whose winner under a principle is known."""
+
+    prompt: str
+    a: str
+    b: str
+    winner: Literal["a", "b"]
+
+
+@dataclass(frozen=True)
+class Principle:
+    """What a judge is asked. ``picks`` worse: the question names the worse response; turned round once, on reading."""
+
+    name: str
+    question: str
+    picks: Literal["better", "worse"] = "better"
+    phrasings: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A principle asked of a pair in one order: the provider sees what stands first and second, never which is a."""
+
+    prompt: Prompt
+    first: str
+    second: str
+    principle: Principle
+    messages: tuple[Message, ...] = ()
+    max_tokens: int = 1
+    temperature: float | None = None
+    top_logprobs: int = 0
+    schema: Mapping[str, object] | None = None
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one request."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a provider says. ``p_first``: P(first is what the question asks for), before `picks`; only from
+    providers that read pairs."""
+
+    text: str = ""
+    finish: Literal["stop", "length", "refused", "filtered"] = "stop"
+    top_logprobs: tuple[Mapping[str, float], ...] = ()
+    p_first: float | None = None
+    model: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a provider's model can do. ``reads`` pair: it wants the responses, not rendered messages."""
+
+    reads: Literal["messages", "pair"] = "messages"
+    max_top_logprobs: int = 0
+    structured: bool = False
+    temperature: bool = True
+    max_batch: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMatrix:
+    """Scores of n responses under k principles. Equal prompt ids form one group."""
+
+    values: Floats
+    """(n, k) float32; higher is better."""
+    principles: tuple[str, ...]
+    """k names, the columns."""
+    prompt_ids: tuple[str, ...]
+    """n ids, the rows."""
+    spread: Floats | None = None
+    """(n, k) standard deviation over an ensemble."""
+    features: Floats | None = None
+    """(n, h) features of the prompt."""
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """How each principle counts: arrays of shape (k,), in the order of `ScoreMatrix.principles`."""
+
+    weight: Floats
+    """sums to 1."""
+    threshold: Floats
+    """in calibrated units."""
+    priority: Ints
+    """lower comes first."""
+    lower: Floats
+    """lower end of the calibration's clip range."""
+    upper: Floats
+    """upper end of the calibration's clip range."""
+    step: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class RewardBatch:
+    """What a `Reward` returns."""
+
+    rewards: Floats
+    """(n,)"""
+    scores: ScoreMatrix
+    """calibrated, (n, all principles), those of weight 0 too."""
+    clipped: float
+    """share of scores beyond the clip, in [0, 1]."""
+
+
+class ProviderError(Exception):
+    """A request that got no answer.
+
+    kind: ``rate`` (429: all workers wait), ``transient`` (try again), ``item`` (this request will never do), ``run``
+    (stop: key, quota, model). billed: it may have been paid for. retry_after: seconds.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        kind: Literal["rate", "transient", "item", "run"],
+        *,
+        retry_after: float | None = None,
+        billed: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.kind, self.retry_after, self.billed = kind, retry_after, billed
+
+
+def provider_error(status: int, body: str, headers: Mapping[str, str]) -> ProviderError:
+    """Sort an HTTP answer into a kind of `ProviderError`, once for all providers."""
+    text = body[:300]
+    lowered = body.lower()
+    message = f"HTTP {status}: {text}"
+    if status in (401, 402, 403, 404) or "insufficient_quota" in lowered or "model_not_found" in lowered:
+        return ProviderError(message, "run")
+    if status == 429:
+        return ProviderError(message, "rate", retry_after=_retry_after(headers))
+    if status in (408, 409, 425) or status >= 500:
+        return ProviderError(message, "transient", retry_after=_retry_after(headers), billed=status == 408)
+    return ProviderError(message, "item")
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read ``retry-after`` in seconds; junk, negative and infinite values count as absent."""
+    import math
+
+    raw = next((value for key, value in headers.items() if key.lower() == "retry-after"), None)
+    try:
+        seconds = float(raw) if raw is not None else math.nan
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def content_hash(*parts: object) -> str:
+    """Return 16 hex digits that depend on the JSON form of the parts alone: the same in every run."""
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def make_prompt(messages: Iterable[Message]) -> Prompt:
+    """Build a `Prompt` with its id. Raises ValueError where the last turn is not the user's."""
+    turns = tuple(messages)
+    if not turns or turns[-1].role != "user":
+        raise ValueError("a prompt ends with the user's turn")
+    return Prompt(content_hash("prompt", [(turn.role, turn.content) for turn in turns]), turns)
+
+
+def make_pair(prompt: Prompt, a: str, b: str, human: float | None = None) -> ResponsePair:
+    """Build a `ResponsePair` with its id, a hash of prompt and responses."""
+    return ResponsePair(content_hash("pair", prompt.id, a, b), prompt, a, b, human)

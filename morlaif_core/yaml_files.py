@@ -1,0 +1,77 @@
+"""Read YAML that people write: safe, no duplicate keys, bounded, and every error says file, line and what to do."""
+
+from __future__ import annotations
+
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import yaml
+
+from .errors import UserError
+
+MAX_BYTES = 1_000_000
+MAX_VALUES = 100_000
+"""Values a document may hold, what an alias repeats counted each time."""
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe YAML that refuses a key given twice in one mapping."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = self.construct_object(key, deep=True)
+            if not isinstance(name, str):
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is not text", key.start_mark)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{name}' stands twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(file: Traversable, label: str | None = None) -> Any:
+    """Read one YAML document. Raises `UserError` with file and line."""
+    label = label or str(file)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{label}: cannot be read ({error.strerror or error})") from None
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{label}: larger than {MAX_BYTES:,} bytes; is this a configuration?")
+    try:
+        return parse_yaml(data.decode("utf-8-sig"), label)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{label}: not UTF-8 text (byte {error.start})") from None
+
+
+def parse_yaml(text: str, label: str) -> Any:
+    """Parse one YAML document. Raises `UserError` with label and line."""
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{label}:{mark.line + 1}" if mark else label
+        hint = ""
+        if "while parsing a flow" in str(error.context) or "found character" in str(error.problem):
+            hint = "; put text that holds any of ? : [ ] { } , # in quotes"
+        raise UserError(f"{where}: {error.problem or error.context}{hint}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{label}: not readable as YAML ({error})") from None
+    except RecursionError:
+        raise UserError(f"{label}: nested too deeply") from None
+    _check_size(value, label)
+    return value
+
+
+def _check_size(value: Any, label: str) -> None:
+    """Refuse a bomb of aliases and a value that holds itself, before anything walks through it."""
+    left, count = [value], 0
+    while left:
+        item = left.pop()
+        inner = list(item.values()) if isinstance(item, dict) else item if isinstance(item, list) else ()
+        count += len(inner)
+        if count > MAX_VALUES:
+            raise UserError(f"{label}: more than {MAX_VALUES:,} values; does an alias (*name) hold itself?")
+        left.extend(inner)

@@ -1,0 +1,55 @@
+"""Data sets from the outside: ``hh-rlhf`` and ``preferences`` (TRL's formats), from the hub or from local files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from morlaif_core import Component, component, hookimpl
+
+from .options import HHOptions, PreferencesOptions
+
+if TYPE_CHECKING:
+    from morlaif_core import Dataset, Need
+
+
+def _build_hh(options: HHOptions) -> Dataset:
+    from .hh import hh_dataset
+
+    return hh_dataset(options)
+
+
+def _build_preferences(options: PreferencesOptions) -> Dataset:
+    from .preferences import preferences_dataset
+
+    return preferences_dataset(options)
+
+
+def _missing_hh(options: HHOptions) -> list[str]:
+    from .hub import missing
+
+    return [] if options.path else missing("Anthropic/hh-rlhf")
+
+
+def _missing_preferences(options: PreferencesOptions) -> list[str]:
+    from .hub import missing
+
+    return [] if options.name is None else missing(options.name)
+
+
+@hookimpl
+def morlaif_datasets() -> list[Component[Dataset]]:
+    """Offer ``hh-rlhf`` and ``preferences``."""
+    hh = "Anthropic's HH-rlhf: the hub's subsets, or a local file in its form, with its human labels"
+    preferences = "any prompt or preference data set in TRL's formats: a hub id, or local JSONL, CSV or Parquet"
+    labels: frozenset[Need] = frozenset({"labels"})
+    return [
+        component("hh-rlhf", _build_hh, HHOptions, hh, supplies=labels, missing=_missing_hh),
+        component(
+            "preferences",
+            _build_preferences,
+            PreferencesOptions,
+            preferences,
+            supplies=labels,
+            missing=_missing_preferences,
+        ),
+    ]

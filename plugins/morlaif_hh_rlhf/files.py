@@ -1,0 +1,141 @@
+"""Local data files: JSON lines, CSV, Parquet, plain or gzipped. Every error names the file and the line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from morlaif_core import UserError
+
+
+class Row(NamedTuple):
+    """One record and where it stands, as an error message writes it: ``data.jsonl:17``."""
+
+    place: str
+    values: Mapping[str, object]
+
+
+def read(path: Path) -> Iterator[Row]:
+    """Yield the rows of a file. Raises UserError for a file that cannot be read, is malformed, or has no row."""
+    reader = _READERS[kind_of(path)]
+    empty = True
+    with _told(path):
+        for row in reader(path):
+            empty = False
+            yield row
+    if empty:
+        raise UserError(f"{path}: no records in this file; each is one row with a prompt or a pair of responses")
+
+
+def kind_of(path: Path) -> str:
+    """Return the suffix that says how a file is read, ``.gz`` aside. Raises UserError for an unknown one."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    if not suffixes or suffixes[-1] not in _READERS:
+        raise UserError(f"{path}: unknown kind of data file; known are {', '.join(SUFFIXES)}, also with .gz")
+    return suffixes[-1]
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn what reading can run into into a UserError that names the file."""
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: broken gzip file ({error}); fetch it again") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _read_json(path: Path) -> Iterator[Row]:
+    """Read one JSON object a line; blank lines are passed over."""
+    with _open(path) as file:
+        for number, raw in enumerate(file, start=1):
+            place = f"{path}:{number}"
+            line = _text(raw, place).strip()
+            if line:
+                yield Row(place, _object(line, place))
+
+
+def _text(raw: bytes, place: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{place}: not UTF-8 ({error.reason} at byte {error.start + 1}); save the file as UTF-8"
+        ) from error
+
+
+def _object(line: str, place: str) -> Mapping[str, object]:
+    try:
+        value = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{place}: not JSON ({error}); each line is one JSON object") from error
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{place}: a JSON {type(value).__name__}, where an object is needed; each line is one JSON object"
+        )
+    return value
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    """Read a CSV file whose first line names the columns. A row that spans lines is told by its last line."""
+    with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            for values in reader:
+                place = f"{path}:{reader.line_num}"
+                if None in values or None in values.values():
+                    columns = len(reader.fieldnames or ())
+                    raise UserError(f"{place}: not {columns} cells as in the first line; quote cells that hold commas")
+                yield Row(place, {key: _cell(value) for key, value in values.items()})
+        except csv.Error as error:
+            raise UserError(f"{path}:{reader.reader.line_num}: not CSV ({error})") from error
+        except UnicodeDecodeError as error:
+            # The decoder reads ahead of the parser in blocks, so the line it failed on is only bounded from below.
+            after = f"{path}: not UTF-8 somewhere after line {reader.reader.line_num} ({error.reason})"
+            raise UserError(f"{after}; save the file as UTF-8") from error
+
+
+def _cell(text: str) -> object:
+    """Read a cell; a JSON list of messages is a conversation, anything else is text."""
+    if text.lstrip().startswith("[{"):
+        try:
+            return cast(object, json.loads(text))
+        except json.JSONDecodeError:
+            return text
+    return text
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with _open(path) as file, pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(1024):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{path}, row {number}", values)
+    except pa.ArrowException as error:
+        raise UserError(f"{path}: not a readable Parquet file after row {number} ({error})") from error
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _read_json,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}
+SUFFIXES = tuple(_READERS)

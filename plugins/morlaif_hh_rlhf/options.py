@@ -1,0 +1,47 @@
+"""Options of the data sets ``hh-rlhf`` and ``preferences``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from morlaif_core import Options
+
+Subset = Literal["harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled", "all"]
+HELD_OUT = "share of a data set without test split that becomes one, cut by hash of the prompt"
+PATH = "a local .jsonl, .csv or .parquet file (also .gz), or a folder with files train.… and test.…"
+
+
+def _held_out() -> Any:
+    return Field(0.1, ge=0, lt=1, description=HELD_OUT)
+
+
+class HHOptions(Options):
+    """Where HH-rlhf is read from."""
+
+    path: str | None = Field(None, description=f"{PATH}; null: the hub's")
+    subset: Subset = Field("harmless-base", description="of the hub's data set; a local path is read whole")
+    revision: str | None = Field(None, description="of the hub's data set; null: the newest")
+    held_out: float = _held_out()
+
+
+class PreferencesOptions(Options):
+    """Where a data set in TRL's formats is read from, and how its columns are called."""
+
+    path: str | None = Field(None, description=PATH)
+    name: str | None = Field(None, min_length=1, description="the hub's id; either this or path")
+    subset: str | None = Field(None, description="the hub's configuration of that data set")
+    revision: str | None = Field(None, description="the hub's revision; null: the newest")
+    split_train: str = Field("train", min_length=1, description="the hub's split to learn from")
+    split_test: str | None = Field(None, description="the hub's split to evaluate on; null: 'test' where there is one")
+    held_out: float = _held_out()
+    prompt_column: str = Field("prompt", min_length=1, description="column of the prompt: text or messages")
+    chosen_column: str = Field("chosen", min_length=1, description="column of the preferred response")
+    rejected_column: str = Field("rejected", min_length=1, description="column of the other response")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> PreferencesOptions:
+        if (self.path is None) == (self.name is None):
+            raise ValueError("give either path (a local file) or name (a hub id)")
+        return self

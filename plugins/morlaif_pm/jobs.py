@@ -1,0 +1,92 @@
+"""What `full` and `lora` do alike for a training job: rows, seeds, keys, progress over all principles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from morlaif_core import PMJob, Preference, UserError, content_hash
+
+from .encoding import encode_all
+from .options import TrainOptions
+
+if TYPE_CHECKING:
+    from .trainer import Rows, Training
+
+
+def seed_of(*parts: object) -> int:
+    """Return a seed in [0, 2**31) that depends on the parts alone."""
+    return int(content_hash("pm", *parts), 16) % 2**31
+
+
+def preferences_of(job: PMJob, name: str) -> Sequence[Preference]:
+    """Return a principle's training pairs. Raises `UserError` where there are none."""
+    found = job.train.get(name, ())
+    if not found:
+        raise UserError(
+            f"there is no preference to train the preference model of '{name}' on: every judgement of it was a tie "
+            "that was dropped, or failed; see its counts in results.json"
+        )
+    return found
+
+
+def rows_of(job: PMJob, name: str, tokenizer: Any, max_length: int) -> Rows:
+    """Encode a principle's preferences; nothing is left out, long prompts are cut on the left."""
+    from .trainer import Rows
+
+    pairs = preferences_of(job, name)
+    prompts = [pair.prompt for pair in pairs]
+    encoded = [
+        [row.ids for row in encode_all(tokenizer, prompts, responses, max_length, job.base.template)]
+        for responses in ([pair.a for pair in pairs], [pair.b for pair in pairs])
+    ]
+    return Rows(encoded[0], encoded[1], [float(pair.p_a) for pair in pairs])
+
+
+class Plan:
+    """Steps of all principles together, so that progress counts once from 0 to the end."""
+
+    def __init__(self, job: PMJob, options: TrainOptions, backend: str) -> None:
+        from .trainer import steps_of
+
+        self.job, self.options, self.backend = job, options, backend
+        self.steps = {p.name: steps_of(len(preferences_of(job, p.name)), options) for p in job.principles}
+        self.total = sum(self.steps.values())
+
+    def training(self, name: str, rows: Rows, device: str) -> Training:
+        """Return how this principle is trained."""
+        from .trainer import Training
+
+        names = list(self.steps)
+        offset = sum(self.steps[before] for before in names[: names.index(name)])
+        folder = self.job.out / name
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def progress(step: int, loss: float) -> None:
+            self.job.report(offset + step, self.total, {"loss": loss})
+
+        return Training(folder, self.options, self.seed(name), device, self._key(name, rows), progress)
+
+    def seed(self, name: str) -> int:
+        """Return the principle's own seed: it does not depend on which others are trained, or in which order."""
+        return seed_of(self.job.seed, name)
+
+    def _key(self, name: str, rows: Rows) -> str:
+        settings = self.options.model_dump(
+            exclude={"minibatch", "checkpoint_every", "gradient_checkpointing", "batch_tokens"}
+        )
+        base = self.job.base.model_dump()
+        return content_hash(self.backend, settings, base, self.job.seed, name, rows.a, rows.b, rows.p_a)
+
+    def summary(self, name: str, rows: Rows, loss: float, max_length: int) -> dict[str, object]:
+        """Return the content of done.json: what scoring must know, and what was done."""
+        shape = {"backend": self.backend, "max_length": max_length, "template": self.job.base.template}
+        return {**shape, "pairs": len(rows.p_a), "steps": self.steps[name], "loss": loss}
+
+
+def need_folder(path: Path) -> str:
+    """Return a folder as a string for transformers, which would take a missing one for a hub id."""
+    if not path.is_dir():
+        raise UserError(f"{path} is missing; run train-pms again")
+    return str(path)

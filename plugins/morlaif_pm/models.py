@@ -1,0 +1,143 @@
+"""Sequence-classification models with one output, which pool by attention mask and read the head in float32."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any
+
+from morlaif_core import Target
+
+from .encoding import resolved
+
+TINY = 20_000_000
+"""Parameters below which a second CPU thread costs more than it brings."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' progress bars and its report of a head that is new, which is as it should be."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # libraries calling each other's old names
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def device_of(backbones: Any) -> str:
+    """Return the type of device that models go to: ``cpu`` or ``cuda``."""
+    return str(getattr(backbones, "device", "cpu")).partition(":")[0]
+
+
+def set_threads(model: Any, backbones: Any) -> None:
+    """Set torch's CPU threads as the run is configured; auto: one for tiny models, which more threads make slower.
+
+    Sums depend on their number, so a run that goes on after a kill must not find another one than the run before.
+    """
+    import torch
+
+    wanted = getattr(backbones, "threads", "auto")
+    if model.device.type != "cpu":
+        return
+    if wanted == "auto":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        limit = os.environ.get("OMP_NUM_THREADS", "")
+        most = min(cores, int(limit)) if limit.isdigit() and int(limit) > 0 else cores
+        wanted = 1 if sum(weight.numel() for weight in model.parameters()) < TINY else most
+    if torch.get_num_threads() != int(wanted):
+        torch.set_num_threads(int(wanted))
+
+
+def dtype_for(base: Target, device: str, *, trained: bool) -> Any:
+    """Return the weights' dtype; auto: float32, but bfloat16 for frozen weights on a GPU."""
+    import torch
+
+    if base.dtype != "auto":
+        return getattr(torch, base.dtype)
+    return torch.float32 if trained or device == "cpu" else torch.bfloat16
+
+
+def load_scorer(source: str, *, revision: str | None, dtype: Any, pad: int | None, device: str) -> Any:
+    """Load a sequence-classification model that pools by mask; torch's global generator draws a missing head."""
+    from transformers import AutoModelForSequenceClassification
+
+    with quiet():
+        model = AutoModelForSequenceClassification.from_pretrained(
+            source, revision=revision, num_labels=1, dtype=dtype, pad_token_id=pad
+        )
+    disable_dropout(model)
+    fuse_gelu(model)
+    return pool_by_mask(model.to(device).eval())
+
+
+def load_base(base: Target, *, trained: bool, pad: int | None, device: str) -> Any:
+    """Load a base as a scorer: see `load_scorer`. ``trained``: its own weights will be moved."""
+    dtype = dtype_for(base, device, trained=trained)
+    return load_scorer(resolved(base), revision=base.revision, dtype=dtype, pad=pad, device=device)
+
+
+def pooling_pad(tokenizer: Any) -> int | None:
+    """Return the id of a special token other than eos, or None.
+
+    transformers alone pools at the last token that is not the pad id: with pad = eos it drops the eos that we score at.
+    The saved configuration names this id; None makes transformers refuse batches instead of scoring them wrongly.
+    """
+    for token in (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id):
+        if token is not None and token != tokenizer.eos_token_id:
+            return int(token)
+    return None
+
+
+def disable_dropout(model: Any) -> None:
+    """Set every dropout of the base to 0: TRL's default for reward models."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+def fuse_gelu(model: Any) -> None:
+    """Replace GPT-2's GELU, five tensor operations in transformers, by torch's fused kernel of the same formula."""
+    import torch
+    from transformers.activations import NewGELUActivation
+
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, torch.nn.GELU(approximate="tanh"))
+
+
+def pool_by_mask(model: Any) -> Any:
+    """Give a model a forward that scores the last token that the mask shows, whatever id pads; returns the model.
+
+    It stays a transformers model: saving, peft, autocast and data parallelism go through this forward.
+    """
+    model.score.float()
+    model.forward = MethodType(_forward, model)
+    return model
+
+
+def _forward(self: Any, input_ids: Any = None, attention_mask: Any = None, **_: Any) -> Any:
+    """Score (b, t) token ids under a (b, t) mask, padded on either side; ``logits`` (b, 1) float32."""
+    import torch
+    from transformers.modeling_outputs import SequenceClassifierOutput
+
+    trunk = getattr(self, self.base_model_prefix)
+    hidden = trunk(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(dim=1)
+    pooled = hidden[torch.arange(len(hidden), device=hidden.device), last]
+    # A head in bfloat16 would round scores to three digits.
+    with torch.autocast(hidden.device.type, enabled=False):
+        return SequenceClassifierOutput(logits=self.score(pooled.float()))

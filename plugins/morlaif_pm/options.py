@@ -1,0 +1,66 @@
+"""Options of the preference-model backends; their defaults suit pretrained models, not tiny ones."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from morlaif_core import Options, Tuning
+
+
+class TrainOptions(Options):
+    """What `full` and `lora` share."""
+
+    epochs: float = Field(2.0, gt=0, description="passes over the preferences of a principle")
+    learning_rate: float = Field(2e-5, gt=0, description="AdamW's peak learning rate; tiny models need about 1e-3")
+    batch: int = Field(16, ge=1, description="pairs per optimiser step")
+    minibatch: int = Tuning(8, ge=1, description="pairs per forward pass; the gradient of a batch is summed over them")
+    max_length: int = Field(
+        1024,
+        ge=8,
+        description="tokens of prompt and response; the prompt is cut on the left, the model's own limit holds too",
+    )
+    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps over which the learning rate rises")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
+    checkpoint_every: int | None = Tuning(
+        200, ge=1, description="optimiser steps between checkpoints, from which a killed run goes on; null: none"
+    )
+    gradient_checkpointing: bool | Literal["auto"] = Tuning(
+        "auto", description="recompute activations to save memory; auto: on a GPU only"
+    )
+    batch_tokens: int = Tuning(8192, ge=1, description="tokens per forward pass in scoring, padding included")
+
+
+class FullOptions(TrainOptions):
+    """Options of `full`."""
+
+
+class LoraOptions(TrainOptions):
+    """Options of `lora`: an adapter (Hu et al., arXiv 2106.09685) and a linear head per principle."""
+
+    learning_rate: float = Field(2e-4, gt=0, description="AdamW's peak learning rate; tiny models need about 3e-3")
+    r: int = Field(16, ge=1, description="rank")
+    alpha: float = Field(32, gt=0, description="scale: the update is multiplied by alpha / r")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapter's input during training")
+    modules: tuple[str, ...] | Literal["auto"] = Field("auto", description="adapted modules; auto: every linear layer")
+    top_layers: int | None = Field(None, ge=1, description="adapt the top N layers only; null: all")
+
+
+class ProbeOptions(Options):
+    """Options of `probe`."""
+
+    layer: int | Literal["auto"] = Field(
+        "auto",
+        description="blocks that are run; the states after the last of them are the features; auto: 0.55 of the depth",
+    )
+    l2: float | Literal["auto"] = Field(
+        "auto",
+        description="penalty on the squared weights beside the mean loss; auto: by cross-validation over prompts",
+    )
+    max_length: int = Field(
+        1024,
+        ge=8,
+        description="tokens of prompt and response; the prompt is cut on the left, the model's own limit holds too",
+    )
+    batch_tokens: int = Tuning(4096, ge=1, description="tokens per forward pass, padding included")

@@ -1,0 +1,191 @@
+"""`probe`: the frozen base runs once over prompt and response, and a linear head per principle reads a middle layer.
+
+out/PRINCIPLE/head.safetensors holds ``mean``, ``scale`` and ``weight``, each (h,) float64, and out/PRINCIPLE/probe.json
+the base, the layer and how texts are encoded. With f the mean of the states after ``layer`` blocks over the response's
+tokens (eos included), a response's score is ((f - mean) / scale) . weight. That is all a loader needs:
+
+    head = safetensors.numpy.load_file(out / principle / "head.safetensors")
+    score = ((f - head["mean"]) / head["scale"]) @ head["weight"]
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from morlaif_core import (
+    Backbone,
+    Backbones,
+    Encoded,
+    Floats,
+    PMJob,
+    Preference,
+    PreferenceModel,
+    Prompt,
+    ScoreMatrix,
+    Target,
+    UserError,
+)
+
+from .encoding import encode_all, length_limit
+from .features import Cache, features, layer_for
+from .folders import finish, is_done, read_done, write_json
+from .heads import Doubles, choose_l2, fit_weights, loss_and_gradient
+from .jobs import preferences_of
+from .options import ProbeOptions
+
+CACHE = ".features"
+"""No principle can have this name, as names begin with a letter."""
+
+
+class Head(NamedTuple):
+    """A principle's linear head: three arrays (h,)."""
+
+    mean: Doubles
+    scale: Doubles
+    weight: Doubles
+
+    def __call__(self, values: Floats) -> Doubles:
+        """Score features (n, h); returns (n,)."""
+        return np.asarray(((values.astype(np.float64) - self.mean) / self.scale) @ self.weight)
+
+
+class ProbeBackend:
+    """A `PMBackend` that fits linear heads on a frozen base."""
+
+    independent = True
+
+    def __init__(self, options: ProbeOptions) -> None:
+        self.options = options
+
+    def train(self, job: PMJob) -> None:
+        """Run the base over every distinct text of the job, then fit what is not done yet."""
+        names = [principle.name for principle in job.principles]
+        if not all(is_done(job.out / name) for name in names):
+            self._train(job, names)
+        shutil.rmtree(job.out / CACHE, ignore_errors=True)
+
+    def _train(self, job: PMJob, names: list[str]) -> None:
+        texts = list(dict.fromkeys(key for name in names for pair in preferences_of(job, name) for key in _texts(pair)))
+        place = {(prompt.id, response): index for index, (prompt, response) in enumerate(texts)}
+        backbone = job.backbones.get(job.base)
+        how = self._how(job.base, backbone)
+        total = len(place) + len(names)
+        prompts, responses = [prompt for prompt, _ in texts], [response for _, response in texts]
+        values = features(
+            backbone,
+            _encode(backbone, prompts, responses, how),
+            how["layer"],
+            self.options.batch_tokens,
+            cache=Cache(job.out / CACHE, how, str(backbone.model.dtype)),
+            report=lambda done: job.report(done, total, {}),
+        )
+        for index, name in enumerate(names):
+            if is_done(job.out / name):
+                continue
+            loss = self._fit(job, name, values, place, how)
+            job.report(len(place) + index + 1, total, {"loss": loss})
+
+    def _how(self, base: Target, backbone: Backbone) -> dict[str, Any]:
+        """Return all that features depend on, beside the text."""
+        config = backbone.model.config
+        return {
+            "backend": "probe",
+            "model": str(base.model),
+            "revision": base.revision,
+            "layer": layer_for(backbone.model, self.options.layer),
+            "max_length": length_limit(config, self.options.max_length),
+            "template": base.template,
+        }
+
+    def _fit(
+        self, job: PMJob, name: str, values: Floats, place: dict[tuple[str, str], int], how: dict[str, Any]
+    ) -> float:
+        """Fit and write one head; returns the mean loss on its training pairs, penalty left out."""
+        pairs = preferences_of(job, name)
+        rows = np.array([[place[pair.prompt.id, pair.a], place[pair.prompt.id, pair.b]] for pair in pairs])
+        own = values[np.unique(rows)].astype(np.float64)
+        mean, scale = own.mean(axis=0), own.std(axis=0)
+        scale[scale < 1e-8 * max(1.0, float(scale.max()))] = 1.0  # a constant feature says nothing: keep it harmless
+        x = (values[rows[:, 0]].astype(np.float64) - values[rows[:, 1]]) / scale
+        p = np.array([pair.p_a for pair in pairs], dtype=np.float64)
+        l2 = choose_l2(x, p, [pair.prompt.id for pair in pairs]) if self.options.l2 == "auto" else self.options.l2
+        weight = fit_weights(x, p, l2)
+        loss = loss_and_gradient(weight, x, p, 0.0)[0]
+        _save(job.out / name, Head(mean, scale, weight), {**how, "l2": l2, "pairs": len(pairs)}, loss)
+        return loss
+
+    def load(self, folder: Path, principles: tuple[str, ...], base: Target, backbones: Backbones) -> PreferenceModel:
+        """Load K heads over the shared base. Raises `UserError` naming a missing one."""
+        done = read_done(folder, principles, "probe")
+        shapes = {(one["layer"], one["max_length"], one["template"]) for one in done}
+        if len(shapes) > 1:
+            raise UserError(f"the heads in {folder} read different layers or lengths; run train-pms again")
+        backbone = backbones.get(base)
+        heads = [_load(folder / name, int(backbone.model.config.hidden_size)) for name in principles]
+        return ProbeModel(principles, heads, backbone, done[0] if done else {}, self.options.batch_tokens)
+
+
+class ProbeModel:
+    """A `PreferenceModel`: one pass of the base, K heads."""
+
+    def __init__(
+        self,
+        principles: tuple[str, ...],
+        heads: Sequence[Head],
+        backbone: Backbone,
+        how: dict[str, Any],
+        batch_tokens: int,
+    ) -> None:
+        self.principles, self.heads, self.backbone = principles, heads, backbone
+        self.how, self.batch_tokens = how, batch_tokens
+
+    def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
+        """Return raw scores (n, k) float32, log-odds of being preferred up to a constant; any n, 0 too."""
+        scores = np.zeros((len(prompts), len(self.principles)), dtype=np.float32)
+        if self.heads and prompts:
+            encoded = _encode(self.backbone, prompts, responses, self.how)
+            values = features(self.backbone, encoded, self.how["layer"], self.batch_tokens)
+            scores[:] = np.stack([head(values) for head in self.heads], axis=1)
+        return ScoreMatrix(scores, self.principles, tuple(prompt.id for prompt in prompts))
+
+
+def _texts(pair: Preference) -> list[tuple[Prompt, str]]:
+    """Return the two texts of a pair."""
+    return [(pair.prompt, pair.a), (pair.prompt, pair.b)]
+
+
+def _encode(
+    backbone: Backbone, prompts: Sequence[Prompt], responses: Sequence[str], how: dict[str, Any]
+) -> list[Encoded]:
+    return encode_all(backbone.tokenizer, prompts, responses, how["max_length"], how["template"])
+
+
+def _save(folder: Path, head: Head, how: dict[str, Any], loss: float) -> None:
+    """Write a head; done.json last."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.ascontiguousarray(array) for name, array in head._asdict().items()}, folder / "head.tmp")
+    os.replace(folder / "head.tmp", folder / "head.safetensors")
+    write_json(folder / "probe.json", how)
+    finish(folder, {**how, "loss": loss})
+
+
+def _load(folder: Path, width: int) -> Head:
+    """Read a head over ``width`` features. Raises `UserError` where its file is damaged, missing or of another base."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        head = Head(**load_file(folder / "head.safetensors"))
+    except (OSError, SafetensorError, TypeError) as error:
+        raise UserError(f"the preference model in {folder} cannot be read ({error}); run train-pms again") from error
+    if any(array.shape != (width,) for array in head):
+        raise UserError(f"the preference model in {folder} was trained on another base model; run train-pms again")
+    return head

@@ -1,0 +1,55 @@
+"""Scores of many responses under K scorers: batches of similar length, the order given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from morlaif_core import Encoded, Floats, Prompt, ScoreMatrix
+
+from .encoding import batches_by_length, encode_all, pad_right
+
+
+class Scorers:
+    """A `PreferenceModel` over K scorers that share a tokenizer.
+
+    columns: for each principle, what readies the model (switches the adapter) and returns it. done: their done.json.
+    """
+
+    def __init__(
+        self,
+        principles: tuple[str, ...],
+        columns: Sequence[Callable[[], Any]],
+        done: Sequence[dict[str, Any]],
+        tokenizer: Any,
+        batch_tokens: int,
+    ) -> None:
+        self.principles, self.columns, self.done = principles, columns, done
+        self.tokenizer, self.batch_tokens = tokenizer, batch_tokens
+
+    def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
+        """Return raw scores (n, k) float32, log-odds of being preferred up to a constant; any n, 0 too."""
+        values = np.zeros((len(prompts), len(self.principles)), dtype=np.float32)
+        encodings: dict[tuple[int, str], list[Encoded]] = {}
+        for column, (ready, done) in enumerate(zip(self.columns, self.done, strict=True)):
+            how = (done["max_length"], done["template"])
+            if how not in encodings:
+                encodings[how] = encode_all(self.tokenizer, prompts, responses, *how)
+            values[:, column] = score_ids(ready(), encodings[how], self.tokenizer.pad_token_id, self.batch_tokens)
+        return ScoreMatrix(values, self.principles, tuple(prompt.id for prompt in prompts))
+
+
+def score_ids(model: Any, encoded: Sequence[Encoded], pad: int, batch_tokens: int) -> Floats:
+    """Score n encoded texts by one scorer, in eval mode and without gradient; returns (n,) float32."""
+    import torch
+
+    scores = np.zeros(len(encoded), dtype=np.float32)
+    model.eval()
+    with torch.no_grad():
+        for batch in batches_by_length([len(row.ids) for row in encoded], batch_tokens):
+            ids, mask = pad_right([encoded[index].ids for index in batch], pad)
+            logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
+            scores[batch] = logits.squeeze(-1).float().cpu().numpy()
+    return scores

@@ -1,0 +1,176 @@
+"""TRL's RewardTrainer for soft labels: own loss, collator and signature columns; checkpoints that survive a kill.
+
+Loss (Bradley-Terry with a soft label): -(p log sigmoid(r_a - r_b) + (1 - p) log sigmoid(r_b - r_a)), mean over a batch.
+TRL's own is the case p = 1. An optimiser's batch is collated whole and cut into minibatches here, so that their size
+changes memory and rounding only, also in the last, shorter batch of an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import logsigmoid
+from transformers import PrinterCallback, Trainer, TrainerCallback
+from trl import RewardConfig, RewardTrainer
+
+from .encoding import pad_right
+from .folders import newest, seal
+from .models import quiet
+from .options import TrainOptions
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded preferences of a principle: token ids of prompt and response a, of prompt and b, and P(a preferred)."""
+
+    a: list[list[int]]
+    b: list[list[int]]
+    p_a: list[float]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one principle is trained. key: hash of settings and data, which a checkpoint to go on from must carry."""
+
+    folder: Path
+    options: TrainOptions
+    seed: int
+    device: str
+    key: str
+    progress: Callable[[int, float], None]
+
+
+def soft_loss(rewards_a: torch.Tensor, rewards_b: torch.Tensor, p_a: torch.Tensor) -> torch.Tensor:
+    """Return the mean soft-label Bradley-Terry loss of rewards (n,) and (n,) under P(a preferred) (n,) in [0, 1]."""
+    margin = rewards_a - rewards_b
+    return -(p_a * logsigmoid(margin) + (1 - p_a) * logsigmoid(-margin)).mean()
+
+
+class PairCollator:
+    """Rows -> ``{"parts": [...]}``: minibatches of pairs of similar length, each with input_ids and attention_mask
+    (2m, t), the a's before the b's, and p_a (m,)."""
+
+    def __init__(self, pad: int, minibatch: int) -> None:
+        self.pad, self.minibatch = pad, minibatch
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        ordered = sorted(rows, key=lambda row: max(len(row["chosen_ids"]), len(row["rejected_ids"])))
+        cuts = range(0, len(ordered), self.minibatch)
+        return {"parts": [self._part(ordered[start : start + self.minibatch]) for start in cuts]}
+
+    def _part(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        texts = [row["chosen_ids"] for row in rows] + [row["rejected_ids"] for row in rows]
+        ids, mask = pad_right(texts, self.pad)
+        return {"input_ids": ids, "attention_mask": mask, "p_a": torch.tensor([row["p_a"] for row in rows])}
+
+
+class SoftRewardTrainer(RewardTrainer):  # type: ignore[misc]
+    """RewardTrainer with soft labels; ``key`` marks its checkpoints."""
+
+    key: str = ""
+    loss: float = float("nan")
+
+    def _send_telemetry(self) -> None:
+        """Send nothing: training speaks to nobody."""
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = ["chosen_ids", "rejected_ids", "p_a"]
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the loss of one minibatch, as `PairCollator` makes them."""
+        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        rewards_a, rewards_b = outputs.logits.squeeze(-1).float().chunk(2)
+        loss = soft_loss(rewards_a, rewards_b, inputs["p_a"])
+        return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Accumulate the gradient of one batch; returns its mean loss, a scalar."""
+        if not model.training:
+            model.train()
+        parts = self._prepare_inputs(inputs)["parts"]
+        pairs = sum(len(part["p_a"]) for part in parts)
+        total = torch.zeros((), device=self.args.device)
+        for part in parts:
+            with self.compute_loss_context_manager():
+                loss = self.compute_loss(model, part) * (len(part["p_a"]) / pairs)
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        self.loss = float(total)
+        return total
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save a checkpoint without TRL's model card, mark it whole, then drop the one before."""
+        Trainer._save_checkpoint(self, model, trial)
+        seal(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", self.key)
+
+
+class _Progress(TrainerCallback):  # type: ignore[misc]
+    """Reports every optimiser step."""
+
+    def __init__(self, progress: Callable[[int, float], None]) -> None:
+        self.progress = progress
+        self.trainer: SoftRewardTrainer | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        assert self.trainer is not None
+        self.progress(state.global_step, self.trainer.loss)
+
+
+def steps_of(pairs: int, options: TrainOptions) -> int:
+    """Return the number of optimiser steps for this many pairs."""
+    per_epoch = -(-pairs // options.batch)
+    return max(1, round(per_epoch * options.epochs))
+
+
+def fit(model: Any, tokenizer: Any, rows: Rows, training: Training) -> float:
+    """Train a scorer in place, going on from a checkpoint where there is one; returns the last batch's loss."""
+    from datasets import Dataset
+
+    progress = _Progress(training.progress)
+    with quiet():
+        trainer = SoftRewardTrainer(
+            model=model,
+            args=_config(training, steps_of(len(rows.p_a), training.options)),
+            train_dataset=Dataset.from_dict({"chosen_ids": rows.a, "rejected_ids": rows.b, "p_a": rows.p_a}),
+            data_collator=PairCollator(tokenizer.pad_token_id, training.options.minibatch),
+            processing_class=tokenizer,
+            callbacks=[progress],
+        )
+        trainer.remove_callback(PrinterCallback)
+        progress.trainer, trainer.key = trainer, training.key
+        checkpoint = newest(training.folder, training.key)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return trainer.loss
+
+
+def _config(training: Training, steps: int) -> RewardConfig:
+    """Return the trainer's settings; nothing is filtered by length, logged, sent or printed."""
+    options, cpu = training.options, training.device == "cpu"
+    checkpointing = not cpu if options.gradient_checkpointing == "auto" else options.gradient_checkpointing
+    return RewardConfig(
+        output_dir=str(training.folder),
+        max_steps=steps,
+        learning_rate=options.learning_rate,
+        per_device_train_batch_size=options.batch,
+        warmup_steps=round(options.warmup * steps),
+        weight_decay=options.weight_decay,
+        seed=training.seed,
+        data_seed=training.seed,
+        save_strategy="no" if options.checkpoint_every is None else "steps",
+        save_steps=options.checkpoint_every or 500,
+        use_cpu=cpu,
+        bf16=not cpu and torch.cuda.is_bf16_supported(),
+        activation_checkpointing=checkpointing,
+        dataloader_pin_memory=not cpu,
+        disable_dropout=False,  # done when the base is loaded, or a LoRA's own dropout would go with it
+        max_length=None,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )

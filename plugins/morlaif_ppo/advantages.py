@@ -1,0 +1,69 @@
+"""From a reward per response to an advantage per token: KL penalty, GAE, leave-one-out, whitening.
+
+Notation: n episodes, t response tokens (padded on the right). Tensors are (n, t) float32; ``mask`` is bool, True on
+kept tokens. Results are 0 on padding, and whatever lies there in the arguments changes nothing.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def sequence_kl(logprobs: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """Estimate KL(policy, reference) of each response in nats, (n,): sum over tokens of log p - log q.
+
+    The k1 estimator of Schulman, "Approximating KL divergence" (2020): unbiased, and negative for some responses.
+    """
+    return (logprobs - reference).masked_fill(~mask, 0.0).sum(dim=1)
+
+
+def token_rewards(rewards: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, kl: float) -> Tensor:
+    """Spread rewards (n,) over tokens: the KL penalty on each, the response's reward on its last kept token.
+
+    r_t = -kl (log p_t - log q_t) + [t is last] r, eq. 2 of Ziegler et al., arXiv 1909.08593.
+    """
+    out = (-kl * (logprobs - reference)).masked_fill(~mask, 0.0)
+    last = mask.sum(dim=1) - 1
+    return out.scatter_add(1, last[:, None], rewards[:, None].to(out.dtype))
+
+
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    """Return advantages and returns, both (n, t).
+
+    delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t + gamma lam A_{t+1} (Schulman et al., arXiv 1506.02438, eq. 16),
+    with V = 0 after the last kept token: the episode ends there, whether by eos, at a human turn or at the length
+    limit. Returns, the value head's targets, are A + V.
+    """
+    rewards, values = rewards.masked_fill(~mask, 0.0), values.masked_fill(~mask, 0.0)
+    advantages = values.new_zeros(values.shape)
+    running, following = values.new_zeros(values.shape[0]), values.new_zeros(values.shape[0])
+    for t in reversed(range(values.shape[1])):
+        # On padding all three are 0, so the recursion starts afresh at each row's last kept token.
+        running = rewards[:, t] + gamma * following - values[:, t] + gamma * lam * running
+        advantages[:, t], following = running, values[:, t]
+    return advantages, advantages + values
+
+
+def leave_one_out(totals: Tensor, group: int) -> Tensor:
+    """Return R_i - mean of R_j over the other responses to the same prompt, (n,).
+
+    ``totals`` (n,) holds the responses of a prompt next to each other, ``group`` of them (Kool et al. 2019; Ahmadian et
+    al., arXiv 2402.14740, eq. 8). Raises ValueError where group is below 2 or does not divide n.
+    """
+    if group < 2 or totals.shape[0] % group:
+        raise ValueError(f"{totals.shape[0]} responses do not form groups of {group}")
+    grouped = totals.view(-1, group)
+    others = (grouped.sum(dim=1, keepdim=True) - grouped) / (group - 1)
+    return (grouped - others).view(-1)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over kept tokens, a scalar."""
+    return values.masked_fill(~mask, 0.0).sum() / mask.sum()
+
+
+def whiten(advantages: Tensor, mask: Tensor) -> Tensor:
+    """Shift and scale to mean 0 and deviation 1 over kept tokens; a constant becomes 0."""
+    centred = advantages - masked_mean(advantages, mask)
+    deviation = masked_mean(centred.square(), mask).sqrt()
+    return (centred / (deviation + 1e-8)).masked_fill(~mask, 0.0)

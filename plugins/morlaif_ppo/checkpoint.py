@@ -1,0 +1,133 @@
+"""Checkpoints that a killed run goes on from bit for bit, and the final weights.
+
+``checkpoint-STEP/`` appears whole, by rename: policy/ (loadable by itself), state.pt (value head, optimizer, schedule,
+random states), reward.json, training.json. A folder under another name is what a kill left; it is thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from morlaif_core import Policy, PolicyJob, UserError
+
+from .options import PPOOptions
+from .state import Training, build, save_policy
+
+KEPT = 2
+DONE = "done.json"
+_PART = ".part"
+
+
+def save(training: Training, job: PolicyJob, options: PPOOptions) -> Path:
+    """Write ``job.out/checkpoint-STEP`` and remove all but the last two; returns it."""
+    folder = job.out / f"checkpoint-{training.step}"
+    part = _fresh(job.out / f"{folder.name}{_PART}")
+    save_policy(training.network, job.target, part / "policy")
+    torch.save(_state(training), part / "state.pt")
+    _write_json(part / "reward.json", job.reward.state())
+    facts = {"step": training.step, "kl": training.kl, "stopped": training.stopped}
+    place = training.step * options.prompts_per_step
+    _write_json(part / "training.json", {**facts, "prompts_drawn": place, "options": _results(options)})
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(part, folder)
+    for old in checkpoints(job.out)[:-KEPT]:
+        shutil.rmtree(old)
+    return folder
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """Return the whole checkpoints in a folder, earliest first."""
+    found = [path for path in out.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+
+
+def resume(job: PolicyJob, options: PPOOptions) -> Training:
+    """Return training as its last checkpoint left it, or at its start.
+
+    Raises `UserError` where the checkpoint was made with other options: its results would be neither's.
+    """
+    for left in job.out.glob(f"*{_PART}"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    found = checkpoints(job.out)
+    if not found:
+        return build(job, options, None)
+    facts = json.loads((found[-1] / "training.json").read_text(encoding="utf-8"))
+    if facts["options"] != _results(options):
+        raise UserError(f"{found[-1]} was made with other trainer options; move {job.out} away or restore the options")
+    training = build(job, options, found[-1] / "policy")
+    training.step, training.kl, training.stopped = facts["step"], facts["kl"], facts["stopped"]
+    job.reward.restore(json.loads((found[-1] / "reward.json").read_text(encoding="utf-8")))
+    _restore(training, torch.load(found[-1] / "state.pt", map_location=training.network.device, weights_only=True))
+    return training
+
+
+def finish(training: Training, job: PolicyJob, facts: Mapping[str, object]) -> Policy:
+    """Write the final policy into ``job.out``, done.json last; returns it."""
+    part = _fresh(job.out / f"final{_PART}")
+    save_policy(training.network, job.target, part)
+    for path in sorted(part.iterdir()):
+        os.replace(path, job.out / path.name)
+    part.rmdir()
+    _write_json(job.out / f"{DONE}{_PART}", facts)
+    os.replace(job.out / f"{DONE}{_PART}", job.out / DONE)
+    return Policy(job.target, folder=job.out)
+
+
+def _state(training: Training) -> dict[str, Any]:
+    kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "head": None if training.head is None else training.head.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "scheduler": training.scheduler.state_dict(),
+        "python": list(_listed(random.getstate())),
+        "numpy": [kind, [int(key) for key in keys], place, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _restore(training: Training, state: Mapping[str, Any]) -> None:
+    if training.head is not None:
+        training.head.load_state_dict(state["head"])
+    training.optimizer.load_state_dict(state["optimizer"])
+    training.scheduler.load_state_dict(state["scheduler"])
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+
+
+def _listed(state: tuple[Any, ...]) -> list[Any]:
+    """Python's random state with its inner tuple as a list: what is loaded are plain values and tensors only."""
+    return [list(part) if isinstance(part, tuple) else part for part in state]
+
+
+def _results(options: PPOOptions) -> dict[str, Any]:
+    """The options that change results, as JSON gives them back."""
+    tuning = {name for name, field in PPOOptions.model_fields.items() if field.json_schema_extra}
+    return json.loads(options.model_dump_json(exclude=tuning))  # type: ignore[no-any-return]
+
+
+def _fresh(folder: Path) -> Path:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")

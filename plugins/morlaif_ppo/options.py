@@ -1,0 +1,95 @@
+"""The options of `ppo`, one description each; derived values stand apart, at the end."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from morlaif_core import Options, Tuning
+
+
+class PPOOptions(Options):
+    """What can be set beside ``use: ppo``.
+
+    Where eos and padding bite: a response that ends by eos or at the next human turn counts as *ended*; one that runs
+    into ``generation.max_new_tokens`` does not, and pays ``missing_eos_penalty``. The token that ended a response is
+    kept, trained on and carries the reward; nothing after it is. Prompts are padded on the left and responses on the
+    right; no padded position enters a mean, a loss or a baseline. Dropout is off everywhere, that of LoRA too: with it
+    the first ratio would not be 1.
+    """
+
+    steps: int = Field(60, ge=1, description="steps: each samples, scores and updates once")
+    prompts_per_step: int = Field(32, ge=1, description="prompts of a step; drawn without replacement, pass by pass")
+    responses_per_prompt: int = Field(
+        1, ge=1, description="responses to each prompt; above 1 they are each other's baseline"
+    )
+    baseline: Literal["auto", "value", "leave_one_out"] = Field(
+        "auto",
+        description="value: value head, GAE; leave_one_out: mean return of the prompt's other responses, no value head; "
+        "auto: leave_one_out where responses_per_prompt is above 1",
+    )
+    epochs: int = Field(2, ge=1, description="passes over a step's episodes")
+    minibatch: int = Field(
+        16, ge=1, description="episodes of one optimizer step; the last one of an epoch may be smaller"
+    )
+    accumulation: int = Tuning(1, ge=1, description="parts a minibatch is computed in; more parts take less memory")
+    batch: int = Tuning(32, ge=1, description="episodes of one pass without gradient (reference, old values, trunk)")
+    rollout_batch: int | None = Tuning(None, ge=1, description="responses sampled at once; null: all of a step")
+    learning_rate: float = Field(
+        1e-4, gt=0, description="Adam's, of the policy; LoRA bears about ten times that of a full policy"
+    )
+    value_learning_rate: float = Field(1e-3, gt=0, description="Adam's, of the value head")
+    schedule: Literal["linear", "constant"] = Field(
+        "linear", description="learning rates: linear falls to 0 over `steps`"
+    )
+    warmup: int = Field(0, ge=0, description="steps over which learning rates rise from 0")
+    clip: float = Field(0.2, gt=0, description="policy clip: the ratio's gain ends outside 1 - clip .. 1 + clip")
+    value_clip: float | None = Field(
+        0.2, gt=0, description="a value may move this far from the old one at a gain; null: no clip"
+    )
+    value_coefficient: float = Field(
+        0.1, ge=0, description="weight of the value loss, whose gradient reaches the policy's layers"
+    )
+    kl: float = Field(0.05, ge=0, description="coefficient of the per-token penalty on log policy - log reference")
+    gamma: float = Field(1.0, gt=0, le=1, description="discount per token")
+    lam: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="lambda of GAE; below 1 early tokens hear less of the reward until the value head fits",
+    )
+    whiten: bool = Field(True, description="advantages to mean 0, deviation 1 over the step's response tokens")
+    missing_eos_penalty: float = Field(0.0, ge=0, description="taken off the reward of a response that did not end")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    stop_at_kl: float | None = Field(
+        None,
+        gt=0,
+        description="nats a response: training ends before the update of the step whose mean KL passes it; null: never",
+    )
+    checkpoint_every: int = Tuning(10, ge=1, description="steps between checkpoints; the last two are kept")
+    old_logprobs: Literal["auto", "recorded", "recomputed"] = Field(
+        "auto",
+        description="the sampling policy's log-probabilities: recorded while sampling, or recomputed by one more pass; "
+        "auto: recorded in float32, where both agree to 1e-5",
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="arithmetic of the passes; auto: float32 on a CPU, bfloat16 on a GPU; trained weights are float32",
+    )
+
+    @model_validator(mode="after")
+    def _baseline_has_peers(self) -> PPOOptions:
+        if self.baseline == "leave_one_out" and self.responses_per_prompt < 2:
+            raise ValueError("baseline leave_one_out needs responses_per_prompt of 2 or more")
+        return self
+
+    @property
+    def uses_value(self) -> bool:
+        """Whether a value head is trained."""
+        return self.baseline == "value" or (self.baseline == "auto" and self.responses_per_prompt == 1)
+
+    @property
+    def episodes(self) -> int:
+        """Episodes of a step."""
+        return self.prompts_per_step * self.responses_per_prompt

@@ -1,0 +1,143 @@
+"""What training holds in memory, and how it is made: network, value head, optimizer, schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from morlaif_core import Backbone, PolicyJob, Target, UserError, layer_count, lora_config
+
+from .network import Network, causal_lm, check_head
+from .options import PPOOptions
+from .value import ValueHead
+
+ADAPTER = "policy"
+
+
+@dataclass(eq=False)
+class Training:
+    """The moving parts; all of them are in a checkpoint."""
+
+    network: Network
+    head: ValueHead | None
+    optimizer: Any
+    scheduler: Any
+    recompute_logprobs: bool
+    kl: float
+    """the penalty's coefficient now: the guard may have raised it"""
+    step: int = 0
+    """steps done"""
+    stopped: str = ""
+    """why training ended before its last step; empty while it goes on"""
+
+
+def build(job: PolicyJob, options: PPOOptions, weights: Path | None) -> Training:
+    """Load models and make what is trained; ``weights``: the checkpoint's folder of policy weights, None: the target's.
+
+    Raises `UserError` for a full policy on quantised weights and for models that ppo cannot follow.
+    """
+    full = job.target.lora is None
+    network = (_full if full else _lora)(job, options, weights)
+    check_head(network.policy.model)
+    _seed(job.seed)
+    with network.acting(grad=True) as model:
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+    head = ValueHead(causal_lm(network.policy.model).config.hidden_size) if options.uses_value else None
+    groups: list[dict[str, Any]] = [{"params": trained, "lr": options.learning_rate}]
+    if head is not None:
+        head.to(network.device)
+        groups.append({"params": list(head.parameters()), "lr": options.value_learning_rate})
+    # eps as in "The 37 implementation details of PPO", detail 3: Adam's default blows up gradients near 0.
+    optimizer = torch.optim.Adam(groups, eps=1e-5, fused=True)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate_factor, options=options))
+    return Training(network, head, optimizer, scheduler, _recomputes(network, options), options.kl)
+
+
+def learning_rate_factor(step: int, *, options: PPOOptions) -> float:
+    """Return what learning rates are multiplied by at a step (from 0), in (0, 1] within training."""
+    rising = min(1.0, (step + 1) / (options.warmup + 1))
+    return rising * (1 - step / options.steps if options.schedule == "linear" else 1.0)
+
+
+def _seed(seed: int) -> None:
+    """Seed the global generators: the adapter's and the value head's first weights come from torch's."""
+    import random
+
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _full(job: PolicyJob, options: PPOOptions, weights: Path | None) -> Network:
+    """A copy of its own, in float32 (an update of 1e-5 vanishes in bfloat16), and the shared frozen reference."""
+    if job.target.quantize is not None:
+        raise UserError("quantised weights cannot be trained; set target.lora, or target.quantize: null")
+    source = job.target
+    if weights is not None:
+        source = job.target.model_copy(update={"model": str(weights), "revision": None})
+    policy = job.backbones.get(source, own=True)
+    policy.model.float()
+    return Network(
+        policy, job.backbones.get(job.target), None, None, job.generation.temperature, _autocast(policy, options)
+    )
+
+
+def _lora(job: PolicyJob, options: PPOOptions, weights: Path | None) -> Network:
+    """One base: the policy is its adapter, the reference is the base alone."""
+    lora = job.target.lora
+    assert lora is not None
+    base = job.backbones.get(job.target)
+    # After loading, which may draw numbers or, with the model in memory, not.
+    _seed(job.seed)
+    # Also before weights are loaded: an adapter that was trained on meanwhile must not pass for the folder's.
+    base.add(ADAPTER, lora_config(base.model, lora))
+    if weights is not None:
+        base.load(ADAPTER, weights)
+    start = None if lora.top_layers is None else layer_count(base.model) - lora.top_layers
+    return Network(base, base, ADAPTER, start, job.generation.temperature, _autocast(base, options))
+
+
+def _autocast(backbone: Backbone, options: PPOOptions) -> Callable[[], AbstractContextManager[Any]]:
+    device = backbone.model.device.type
+    if options.dtype == "float32" or (options.dtype == "auto" and device == "cpu"):
+        return nullcontext
+    return partial(torch.autocast, device, dtype=torch.bfloat16)
+
+
+def _recomputes(network: Network, options: PPOOptions) -> bool:
+    """Say whether recorded log-probabilities are too coarse to be the ratio's denominator."""
+    if options.old_logprobs != "auto":
+        return options.old_logprobs == "recomputed"
+    return network.autocast is not nullcontext or network.policy.model.dtype != torch.float32
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar of one shard at every checkpoint."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def save_policy(network: Network, target: Target, folder: Path) -> None:
+    """Write the policy into a folder: an adapter for peft, or a model and its tokenizer for transformers."""
+    if network.adapter is not None:
+        network.policy.save(network.adapter, folder)
+    else:
+        with _no_bars():
+            network.policy.model.save_pretrained(folder)
+    network.policy.tokenizer.save_pretrained(folder)

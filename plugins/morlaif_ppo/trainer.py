@@ -1,0 +1,145 @@
+"""PPO for language models (Schulman et al., arXiv 1707.06347; Ziegler et al., arXiv 1909.08593), read top to bottom.
+
+A step: the policy answers a batch of prompts; the reward scores the answers as text; the reference says how likely each
+token was to it; advantages; a few epochs of minibatches. What is left out, and why: no reward normalisation (the reward
+comes with one scale), no entropy bonus (the KL to the reference does its work), no separate value network (a head on
+the policy's states does at these sizes), no several processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from morlaif_core import Policy, PolicyJob, Prompt, RewardBatch, ScoreMatrix
+
+from . import checkpoint
+from .advantages import masked_mean, sequence_kl
+from .batch import Batch
+from .options import PPOOptions
+from .rollout import Rollout, prompts_of_step, sample, seed_of
+from .state import Training
+from .update import targets, update
+
+
+class PPO:
+    """The policy trainer `ppo`."""
+
+    def __init__(self, options: PPOOptions) -> None:
+        self.options = options
+
+    def train(self, job: PolicyJob) -> Policy:
+        """Train the target on the reward; goes on from ``job.out``, and returns at once where it is done there.
+
+        ``job.out`` ends with the final policy (a model for transformers, or an adapter for peft), the last checkpoints,
+        and done.json: ``{"steps", "stopped"}``. Steps after the last checkpoint are run, and reported, again after a
+        kill. Raises `UserError` for no prompts, models that cannot be followed, and a checkpoint made with other options.
+        """
+        job.out.mkdir(parents=True, exist_ok=True)
+        if (job.out / checkpoint.DONE).is_file():
+            return Policy(job.target, folder=job.out)
+        training = checkpoint.resume(job, self.options)
+        while training.step < self.options.steps and not training.stopped:
+            self._step(training, job)
+            last = training.stopped or training.step == self.options.steps
+            if last or training.step % self.options.checkpoint_every == 0:
+                checkpoint.save(training, job, self.options)
+        return checkpoint.finish(training, job, {"steps": training.step, "stopped": training.stopped})
+
+    def _step(self, training: Training, job: PolicyJob) -> None:
+        """Sample, score, update, report; obeys the answer."""
+        options, network, step = self.options, training.network, training.step
+        clock = Clock()
+        prompts = prompts_of_step(job.prompts, step, options.prompts_per_step, job.seed)
+        rollout = sample(
+            network,
+            job.target,
+            prompts,
+            job.generation,
+            n=options.responses_per_prompt,
+            seed=seed_of("rollout", job.seed, step),
+            batch=options.rollout_batch,
+        )
+        metrics = {"seconds/generate": clock.lap()}
+        scored = job.reward(rollout.prompts, rollout.texts, step=step)
+        batch = network.with_trunk(rollout.batch, options.batch)
+        reference = network.reference_logprobs(batch, options.batch)
+        metrics["seconds/score"] = clock.lap()
+        metrics |= describe(rollout, scored, reference)
+        job.reward.end_step(mean_scores(scored.scores))
+        if options.stop_at_kl is not None and metrics["kl"] > options.stop_at_kl:
+            # The policy that sampled is the one kept: it is the first beyond the limit, and goes no further.
+            training.stopped = "kl"
+        else:
+            metrics |= self._update(training, rollout, scored, batch, reference, seed_of("update", job.seed, step))
+            metrics["seconds/update"] = clock.lap()
+        training.step += 1
+        self._report(training, job, metrics)
+
+    def _update(
+        self,
+        training: Training,
+        rollout: Rollout,
+        scored: RewardBatch,
+        batch: Batch,
+        reference: torch.Tensor,
+        seed: int,
+    ) -> dict[str, float]:
+        rewards = torch.as_tensor(np.asarray(scored.rewards, dtype=np.float32), device=reference.device)
+        rewards = rewards - self.options.missing_eos_penalty * ~rollout.ended
+        given = targets(training, batch, rollout.logprobs, reference, rewards, self.options)
+        rate = training.optimizer.param_groups[0]["lr"]
+        return {**update(training, given, self.options, seed), "learning_rate": rate}
+
+    def _report(self, training: Training, job: PolicyJob, metrics: Mapping[str, float]) -> None:
+        """Tell the core; ``raise_kl`` doubles the penalty's coefficient, ``stop`` ends training with what it is now."""
+
+        def generate(prompts: Sequence[Prompt]) -> Sequence[str]:
+            seed = seed_of("look", job.seed, training.step)
+            return sample(training.network, job.target, prompts, job.generation, n=1, seed=seed).texts
+
+        metrics = {**metrics, "kl_coefficient": training.kl}
+        answer = job.report(training.step, self.options.steps, metrics, generate=generate)
+        if answer == "raise_kl":
+            training.kl *= 2
+        elif answer == "stop":
+            training.stopped = training.stopped or "guard"
+
+
+class Clock:
+    """Wall-clock seconds between laps."""
+
+    def __init__(self) -> None:
+        self.last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Return the seconds since the last lap."""
+        before, self.last = self.last, time.perf_counter()
+        return self.last - before
+
+
+def describe(rollout: Rollout, scored: RewardBatch, reference: torch.Tensor) -> dict[str, float]:
+    """Return what a step's episodes show: means over responses, but for entropy (nats a token).
+
+    ``kl`` is in nats a response. ``entropy`` is -log p of the sampled tokens, an unbiased estimate of the policy's
+    entropy at the sampling temperature.
+    """
+    mask = rollout.batch.mask
+    scores = dict(zip(scored.scores.principles, np.asarray(scored.scores.values).mean(axis=0), strict=True))
+    return {
+        "reward": float(np.mean(scored.rewards)),
+        "kl": float(sequence_kl(rollout.logprobs, reference, mask).mean()),
+        "entropy": -float(masked_mean(rollout.logprobs, mask)),
+        "ended": float(rollout.ended.float().mean()),
+        "length": float(rollout.batch.lengths.float().mean()),
+        "reward_clipped": float(scored.clipped),
+        **{f"score/{name}": float(mean) for name, mean in scores.items()},
+    }
+
+
+def mean_scores(scores: ScoreMatrix) -> ScoreMatrix:
+    """Return the step's mean score of each principle, (1, k)."""
+    return ScoreMatrix(np.asarray(scores.values).mean(axis=0, keepdims=True), scores.principles, ("mean",))

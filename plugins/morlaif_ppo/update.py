@@ -1,0 +1,139 @@
+"""The update of a step: targets from rewards, then epochs of minibatches over the clipped losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .advantages import gae, leave_one_out, sequence_kl, token_rewards, whiten
+from .batch import Batch
+from .losses import approximate_kl, clip_fraction, explained_variance, policy_loss, value_loss
+from .options import PPOOptions
+from .rollout import seed_of
+from .state import Training
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What an update needs of its episodes: (n, t) float32, 0 on padding."""
+
+    batch: Batch
+    logprobs: Tensor
+    """of the policy that sampled"""
+    advantages: Tensor
+    values: Tensor
+    """of the value head before the update; 0 without one"""
+    returns: Tensor
+
+    def take(self, rows: Tensor) -> Targets:
+        """Return these episodes, cut as `Batch.take` cuts them."""
+        batch = self.batch.take(rows)
+        width = batch.mask.shape[1]
+        numbers = (self.logprobs, self.advantages, self.values, self.returns)
+        return Targets(batch, *(number[rows, :width] for number in numbers))
+
+
+def before_update(training: Training, batch: Batch, recorded: Tensor, options: PPOOptions) -> tuple[Tensor, Tensor]:
+    """Return the sampling policy's log-probabilities and the old values, both (n, t); by a pass where one is needed."""
+    network, head = training.network, training.head
+    logprobs, values = recorded, torch.zeros_like(recorded)
+    recompute = training.recompute_logprobs
+    if head is None and not recompute:
+        return logprobs, values
+    logprobs = torch.zeros_like(recorded) if recompute else recorded
+    with network.acting() as model:
+        for rows in batch.parts(options.batch):
+            part = batch.take(rows)
+            states, width = network.states(model, part), part.mask.shape[1]
+            if head is not None:
+                values[rows, :width] = head(states).masked_fill(~part.mask, 0.0)
+            if recompute:
+                logprobs[rows, :width] = network.logprobs(model, states, part)
+    return logprobs, values
+
+
+def targets(
+    training: Training, batch: Batch, recorded: Tensor, reference: Tensor, rewards: Tensor, options: PPOOptions
+) -> Targets:
+    """Turn rewards (n,) into advantages per token: by value head and GAE, or by the other responses to the prompt."""
+    logprobs, values = before_update(training, batch, recorded, options)
+    if options.uses_value:
+        spread = token_rewards(rewards, logprobs, reference, batch.mask, training.kl)
+        advantages, returns = gae(spread, values, batch.mask, options.gamma, options.lam)
+    else:
+        totals = rewards - training.kl * sequence_kl(logprobs, reference, batch.mask)
+        advantages = leave_one_out(totals, options.responses_per_prompt)[:, None] * batch.mask
+        returns = torch.zeros_like(values)
+    if options.whiten:
+        advantages = whiten(advantages, batch.mask)
+    return Targets(batch, logprobs, advantages, values, returns)
+
+
+def update(training: Training, given: Targets, options: PPOOptions, seed: int) -> dict[str, float]:
+    """Run the step's epochs; returns means over its minibatches, and the first ratio's largest distance from 1."""
+    sums: dict[str, float] = {}
+    batches = list(minibatches(len(given.batch.ids), options, seed))
+    first = 0.0
+    for index, rows in enumerate(batches):
+        found = _minibatch(training, given.take(rows), options)
+        farthest = found.pop("farthest")
+        first = farthest if index == 0 else first
+        for name, value in found.items():
+            sums[name] = sums.get(name, 0.0) + value / len(batches)
+    training.scheduler.step()
+    sums["first_ratio_error"] = first
+    if training.head is not None:
+        sums["explained_variance"] = explained_variance(given.values, given.returns, given.batch.mask)
+    return sums
+
+
+def minibatches(episodes: int, options: PPOOptions, seed: int) -> Iterator[Tensor]:
+    """Yield the episodes of each optimizer step: every epoch is a shuffled pass."""
+    for epoch in range(options.epochs):
+        generator = torch.Generator().manual_seed(seed_of("minibatches", seed, epoch))
+        yield from torch.randperm(episodes, generator=generator).split(options.minibatch)
+
+
+def _minibatch(training: Training, given: Targets, options: PPOOptions) -> dict[str, float]:
+    """Take one optimizer step, in ``accumulation`` parts whose gradients add up to the whole's."""
+    tokens = given.batch.mask.sum()
+    ratios = torch.ones_like(given.logprobs)
+    losses = torch.zeros(2, device=given.logprobs.device)
+    training.optimizer.zero_grad(set_to_none=True)
+    size = -(-len(ratios) // options.accumulation)
+    for rows in given.batch.parts(size) if options.accumulation > 1 else [torch.arange(len(ratios))]:
+        part = given.take(rows)
+        # Entered anew for each part: autocast keeps rounded copies of weights, stale after an optimizer step.
+        with training.network.acting(grad=True) as model:
+            loss, ratio, pair = _losses(training, model, part, options)
+            (loss / tokens).backward()
+        ratios[rows, : ratio.shape[1]] = ratio.detach()
+        losses += pair
+    trained = [weight for group in training.optimizer.param_groups for weight in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(trained, options.max_grad_norm)
+    training.optimizer.step()
+    mask = given.batch.mask
+    found = {
+        "policy_loss": float(losses[0] / tokens),
+        "clip_fraction": clip_fraction(ratios, mask, options.clip),
+        "approximate_kl": approximate_kl(ratios, mask),
+        "gradient_norm": float(norm),
+        "farthest": float((ratios - 1).abs().max()),
+    }
+    return found | ({"value_loss": float(losses[1] / tokens)} if training.head is not None else {})
+
+
+def _losses(training: Training, model: object, part: Targets, options: PPOOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the loss to minimise (a sum over tokens), the ratios (b, t), and both losses' sums (2,)."""
+    network, mask = training.network, part.batch.mask
+    states = network.states(model, part.batch)
+    logprobs = network.logprobs(model, states, part.batch)
+    loss, ratio = policy_loss(logprobs, part.logprobs, part.advantages, mask, options.clip)
+    if training.head is None:
+        return loss, ratio, torch.stack([loss.detach(), torch.zeros_like(loss)])
+    wrong = value_loss(training.head(states), part.values, part.returns, mask, options.value_clip)
+    total = loss + options.value_coefficient * wrong
+    return total, ratio, torch.stack([loss.detach(), wrong.detach()])

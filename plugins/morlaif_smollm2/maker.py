@@ -1,0 +1,94 @@
+"""Makes a plain model folder of SmolLM2-135M-Instruct, from the package's GGUF file or from the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from morlaif_core import Report, UserError
+
+from .sources import HUB, INSTALL, PACKAGE, Source, gguf_file, package_version
+
+STEPS = 3
+
+
+class SmolLM2:
+    """A `ModelMaker` that converts and learns nothing: neither texts nor seed count."""
+
+    learns = False
+
+    def __init__(self, source: Source) -> None:
+        self.file = None if source == "hub" else gguf_file()
+        if source == "package" and self.file is None:
+            raise UserError(f"smollm2 is asked for from the package {PACKAGE}, which is not installed: {INSTALL}")
+
+    @property
+    def identity(self) -> str:
+        """Name the weights: the package's version, or the hub."""
+        return f"{PACKAGE} {package_version()} float32" if self.file else f"hub {HUB}"
+
+    def make(self, folder: Path, texts: Iterable[str], *, seed: int, report: Report) -> None:
+        """Write model, tokenizer with its chat template, and generation config. Raises `UserError` without a source."""
+        import torch
+
+        report(0, STEPS, {})
+        with torch.random.fork_rng(devices=[]), _no_progress_bars():
+            model, tokenizer = from_gguf(self.file) if self.file else from_hub()
+            report(1, STEPS, {})
+            model.save_pretrained(folder)
+            report(2, STEPS, {})
+            tokenizer.save_pretrained(folder)
+        report(3, STEPS, {})
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep other bars off the terminal: the toolkit shows one. The GGUF reader's can only be sent away."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def from_gguf(file: Path) -> tuple[Any, Any]:
+    """Dequantise a GGUF file to float32; returns model and tokenizer."""
+    import copy
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    # What was read from GGUF refuses to be saved: its config still says that it is quantised.
+    config = copy.deepcopy(loaded.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(loaded.state_dict())
+    model.tie_weights()
+    model.generation_config = loaded.generation_config
+    return model, tokenizer
+
+
+def from_hub() -> tuple[Any, Any]:
+    """Load from the hub or its cache; returns model and tokenizer. Raises `UserError` naming both sources."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(HUB, dtype="auto"), AutoTokenizer.from_pretrained(HUB)
+    except Exception as error:  # the hub's client raises many kinds
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"smollm2 cannot be had from the hub ({cause}). Install the package ({INSTALL}), "
+            f"or connect to the hub ({HUB})"
+        ) from error

@@ -1,0 +1,252 @@
+"""Configuration in layers: what is accepted, what is refused, and what each message says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from morlaif_core import NoOptions, UserError, component
+from morlaif_core.bundle import bundle
+from morlaif_core.config import Config, load_config
+from morlaif_core.plugins import Offer, Plugins
+from morlaif_core.show import show_config
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    """The installed plugins with two of a stranger's: a scalarizer that needs groups, a data set without labels."""
+    loaded = Plugins.load()
+    grouped = component(
+        "grouped", lambda _: lambda scores, terms: np.zeros(0), NoOptions, "x", needs=frozenset({"groups"})
+    )
+    bare = component("bare", lambda _: None, NoOptions, "prompts alone")
+    for kind, offered in (("scalarizer", grouped), ("dataset", bare)):
+        loaded.offers_by_kind[kind].append(Offer("strange", "strange", "1", kind, offered))
+    return loaded
+
+
+@pytest.fixture
+def load(tmp_path: Path, plugins: Plugins) -> Any:
+    """Load a configuration text (over the demo's) in an empty working directory."""
+
+    def loaded(text: str = "", *sets: str, base: tuple[str, ...] = ("demo",), **overrides: Any) -> Config:
+        (tmp_path / "mine.yaml").write_text(text)
+        return load_config([*base, "mine.yaml"], sets, overrides, plugins, tmp_path)
+
+    return loaded
+
+
+def refused(load: Any, *arguments: Any, **keywords: Any) -> str:
+    with pytest.raises(UserError) as raised:
+        load(*arguments, **keywords)
+    assert raised.value.exit_code == 2
+    return str(raised.value)
+
+
+def test_the_shipped_demo_is_valid_and_has_its_defaults(load: Any) -> None:
+    config = load()
+    assert config.name == "demo+mine"
+    assert [item.name for item in config.principles] == ["politeness", "relevance", "helpfulness"]
+    assert config.settings.reward.calibrate == "platt"
+    assert config.settings.prompts.rl == 1500
+    assert config.block("dataset") == {"use": "demo"}
+    assert config.judge_block("rules") == {"use": "rules"}
+
+
+def test_layers_shipped_local_files_overrides_sets(load: Any, tmp_path: Path) -> None:
+    (tmp_path / "registry.yaml").write_text("seed: 1\ngeneration: {max_new_tokens: 7, temperature: 2.0}\n")
+    (tmp_path / "high.yaml").write_text("prompts: {pm: 50}\n")
+    found = load("seed: 2\nprompts: {pm: 40, calibration: 30}\n", base=("demo", "high.yaml")).settings
+    assert (found.seed, found.prompts.pm, found.prompts.calibration) == (2, 40, 30)
+    assert (found.generation.max_new_tokens, found.generation.temperature) == (40, 1.0), "demo.yaml stands above"
+    config = load("seed: 2\n", "seed=4", "prompts.pm=60", seed=3)
+    assert (config.settings.seed, config.settings.prompts.pm) == (4, 60)
+    assert config.layers.origin(("seed",)) == "--set seed"
+    assert load("", seed=3).settings.seed == 3
+
+
+def test_a_layer_below_is_seen_where_nothing_stands_above(load: Any, tmp_path: Path) -> None:
+    (tmp_path / "registry.yaml").write_text("pairs: {per_prompt: 4}\n")
+    config = load()
+    assert config.settings.pairs.per_prompt == 4
+    assert config.layers.origin(("pairs", "per_prompt")) == "registry.yaml"
+
+
+def test_a_file_both_shipped_and_in_the_working_directory_is_read_once(
+    plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    from morlaif_core import config as module
+
+    real = module.read_yaml
+    monkeypatch.setattr(module, "read_yaml", lambda file, label: (read.append(str(file)), real(file, label))[1])
+    home = bundle("registry.yaml")
+    assert isinstance(home, Path)
+    load_config(["demo"], plugins=plugins, folder=home.parent)
+    assert len(read) == len(set(read)) == 2
+
+
+def test_principles_of_a_file_replace_and_those_of_set_change(load: Any) -> None:
+    assert [item.name for item in load("principles: [relevance]\n").principles] == ["relevance"]
+    config = load("principles: {relevance: {weight: 2}, politeness: }\n", "principles.relevance.threshold=0.5")
+    assert [item.name for item in config.principles] == ["relevance", "politeness"]
+    assert config.settings.principles["relevance"].weight == 2
+    assert config.settings.principles["relevance"].threshold == 0.5
+    assert [item.name for item in load("", "principles=[detail]").principles] == ["detail"]
+    assert [item.name for item in load("", "principles.relevance=null").principles] == ["politeness", "helpfulness"]
+    assert [item.name for item in load("", principles=["detail"]).principles] == ["detail"]
+
+
+def test_a_principle_of_the_working_directory_works_at_once(load: Any, tmp_path: Path) -> None:
+    (tmp_path / "principles").mkdir()
+    (tmp_path / "principles" / "self-doubt.yaml").write_text("question: Which response says what it does not know?\n")
+    text = "judges: {server: {use: openai, model: m}}\nprinciples: {self_doubt: {judge: server}}\n"
+    config = load(text)
+    assert config.principles[0].name == "self-doubt"
+    assert config.settings.judge_of("self-doubt") == "server"
+
+
+def test_judges_and_mentions_of_them_may_be_spelt_with_hyphen_or_underscore(load: Any) -> None:
+    config = load("principles: {helpfulness: {judge: gpt_35}}\njudge: gpt_35\nevaluation: {judge: gpt_35}\n")
+    assert config.settings.judge_of("helpfulness") == "gpt-35"
+    assert (config.settings.judge, config.settings.evaluation.judge) == ("gpt-35", "gpt-35")
+
+
+def test_a_judges_own_judging_goes_before_the_runs(load: Any) -> None:
+    text = "judging: {orders: one_random, concurrency: 3}\njudges: {rules: {judging: {concurrency: 5}}}\n"
+    judging = load(text).settings.judging_of("rules")
+    assert (judging.orders, judging.concurrency) == ("one_random", 5)
+
+
+def test_stage_names_in_seeds(load: Any) -> None:
+    settings = load("seeds: {train-policy: 7}\nseed: 1\n").settings
+    assert (settings.seed_of("train_policy"), settings.seed_of("sample")) == (7, 1)
+    assert "seeds" in refused(load, "seeds: {trian_policy: 7}\n")
+
+
+def test_the_pm_base_is_the_target_without_its_adapter_unless_it_is_named(load: Any) -> None:
+    settings = load("target: {lora: {r: 4}}\n").settings
+    assert settings.target.lora is not None
+    assert settings.pm_base == settings.target.model_copy(update={"lora": None})
+    assert load("preference_model: {base: gpt2}\n").settings.pm_base.model == "gpt2"
+    assert "lora" in refused(load, "preference_model: {base: {model: gpt2, lora: {r: 4}}}\n")
+
+
+BAD = [
+    ("rewrd: {clip: 1}", ["rewrd: unknown key", "Did you mean 'reward'?", "[mine.yaml]"]),
+    ("prompts: {calibraton: 3}", ["prompts.calibraton: unknown key", "Did you mean 'calibration'?", "[mine.yaml]"]),
+    ("prompts: {pm: many}", ["prompts.pm: ", "integer", "'many'", "[mine.yaml]"]),
+    ("prompts: {pm: 1}", ["prompts.pm: ", "greater than or equal to 2"]),
+    ("seed: -1", ["seed: "]),
+    ("target: 3", ["target: "]),
+    ("prompts: 3", ["prompts: ", "[mine.yaml]"]),
+    ("trainer: {stpes: 3}", ["trainer.stpes: unknown key", "Did you mean 'steps'?", "[mine.yaml]"]),
+    ("trainer: {steps: x}", ["trainer.steps: ", "[mine.yaml]"]),
+    ("scalarizer: {use: max_mon}", ["scalarizer.use: ", "'max_mon'", "Did you mean 'max_min'?", "[mine.yaml]"]),
+    ("dataset: {use: demoo}", ["dataset.use: ", "Did you mean 'demo'?"]),
+    ("dataset: demo", ["dataset: "]),
+    ("trainer: {use: null}", ["trainer.use: must be given"]),
+    ("target: {model: {steps: 3}}", ["target.model", "use: NAME"]),
+    ("target: {model: {use: demo-bse}}", ["target.model.use: ", "Did you mean 'demo-base'?"]),
+    ("target: {model: {use: demo-base, stpes: 3}}", ["target.model.stpes: unknown key", "'steps'", "[mine.yaml]"]),
+    ("target: {lora: {rank: 3}}", ["target.lora.rank: unknown key", "Known keys: r, alpha"]),
+    ("judge: ruls", ["judge: there is no judge 'ruls'", "Did you mean 'rules'?", "[mine.yaml]"]),
+    (
+        "principles: {relevance: {judge: gpt-3}}",
+        ["principles.relevance.judge: ", "'gpt-3'", "Did you mean 'gpt-35'?", "[mine.yaml]"],
+    ),
+    ("evaluation: {judge: human}", ["evaluation.judge: human labels"]),
+    ("evaluation: {judge: nobody}", ["evaluation.judge: ", "'nobody'", "[mine.yaml]"]),
+    ("judges: {gpt-3.5: {use: openai, model: m}}", ["judges.gpt-3.5: ", "not a name", "[mine.yaml]"]),
+    ("judges: {human: {use: rules}}", ["judges.human: ", "reserved"]),
+    ("judges: {x: {use: opanai, model: m}}", ["judges.x.use: ", "Did you mean 'openai'?", "[mine.yaml]"]),
+    ("judges: {x: {model: m}}", ["judges.x.use: must be given"]),
+    ("judges: {rules: {judging: {concurency: 3}}}", ["judges.rules.judging.concurency: unknown key", "[mine.yaml]"]),
+    ("judges: {rules: {judging: 3}}", ["judges.rules.judging: "]),
+    ("judges: {gpt-35: {api_key: sk-abcdefgh}}", ["judges.gpt-35.api_key: ", "[mine.yaml]"]),
+    ("principles: {factuality: {judge: rules}}", ["principles.factuality.judge: ", "cannot measure 'factuality'"]),
+    ("principles: {relevence: }", ["principles.relevence: ", "Did you mean 'relevance'?", "principles/relevence.yaml"]),
+    ("principles: [relevance, relevance]", ["principles: listed twice: relevance"]),
+    ("principles: {relevance: {wieght: 1}}", ["principles.relevance.wieght: unknown key", "'weight'"]),
+    ("principles: {relevance: {weight: -1}}", ["principles.relevance.weight: "]),
+    ("principles: {relevance: {weight: .inf}}", ["principles.relevance.weight: ", "finite"]),
+    ("principles: {relevance: {threshold: .nan}}", ["principles.relevance.threshold: ", "finite"]),
+    ("principles: {relevance: {threshold: {quantil: 1}}}", ["principles.relevance.threshold"]),
+    ("principles: {relevance: {weight: 0}, politeness: {weight: 0}}", ["principles: none has a weight above 0"]),
+    ("principles: {}", ["principles: none has a weight above 0"]),
+    ("principles: relevance", ["principles: "]),
+    ("principles: [1]", ["principles"]),
+    ("dataset: {use: bare}\nprinciples: {relevance: {judge: human}}", ["principles.relevance.judge: human", "'bare'"]),
+    ("scalarizer: {use: grouped}", ["scalarizer.use: 'grouped' needs groups", "'ppo'", "'full'"]),
+    ("device: gpu", ["device: "]),
+    ("version: 2", ["version: "]),
+    ("reward: {clip: .inf}", ["reward.clip: ", "finite"]),
+    ("- a\n- b", ["mine.yaml: a configuration is a mapping"]),
+    ("a: 1\na: 2", ["mine.yaml:2: the key 'a' stands twice"]),
+    ("a: [1", ["mine.yaml:"]),
+]
+
+
+@pytest.mark.parametrize(("text", "parts"), BAD, ids=[text.replace("\n", " ") for text, _ in BAD])
+def test_bad_input_is_refused_with_key_cause_and_file(load: Any, text: str, parts: list[str]) -> None:
+    message = refused(load, text + "\n")
+    for part in parts:
+        assert part in message, message
+
+
+def test_a_bad_value_of_set_names_the_option(load: Any) -> None:
+    assert "[--set trainer.stpes]" in refused(load, "", "trainer.stpes=3")
+    assert "[--set prompts.pm]" in refused(load, "", "prompts.pm=x")
+    assert "[overrides]" in refused(load, "", seed="x")
+    assert "--set a:" in refused(load, "", "a=[1")
+
+
+def test_a_key_in_place_of_a_variables_name_is_not_repeated(load: Any) -> None:
+    message = refused(load, "judges: {gpt-35: {api_key: sk-abcdefgh}}\n")
+    assert "sk-abcdefgh" not in message
+    assert "NAME of an environment variable" in message
+
+
+def test_several_mistakes_are_said_at_once(load: Any) -> None:
+    message = refused(load, "sed: 1\nprompts: {pm: x}\n")
+    assert "sed: unknown key" in message
+    assert "prompts.pm: " in message
+
+
+def test_an_unknown_configuration(load: Any) -> None:
+    message = refused(load, base=("dmo",))
+    assert "there is no configuration 'dmo'" in message
+    assert "Did you mean 'demo'?" in message
+
+
+def test_an_empty_file_is_a_layer_without_keys(load: Any) -> None:
+    assert load("# nothing\n").settings == load("").settings
+
+
+def test_human_labels_are_accepted_where_the_data_set_has_them(load: Any) -> None:
+    config = load("principles: {relevance: {judge: human}}\n")
+    assert config.settings.judge_of("relevance") == "human"
+
+
+def test_check_prints_every_value_with_its_origin(load: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    show_config(load("seed: 5\n", "prompts.pm=40"), ["a note"], [])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["seed", "5", "mine.yaml"] in lines
+    assert ["prompts.pm", "40", "--set", "prompts.pm"] in lines
+    assert ["prompts.max_tokens", "null", "default"] in lines
+    assert ["prompts.rl", "1500", "shipped", "demo.yaml"] in lines
+    assert ["ready", "to", "run"] in lines
+
+
+def test_what_run_yaml_holds_gives_the_same_settings(load: Any, tmp_path: Path, plugins: Plugins) -> None:
+    import yaml
+
+    config = load("principles: {relevance: {weight: 2, threshold: {quantile: 0.5}}, detail: }\nseeds: {judge: 3}\n")
+    text = yaml.safe_dump(config.settings.model_dump(mode="json"), sort_keys=False)
+    (tmp_path / "run.yaml").write_text(text)
+    (tmp_path / "registry.yaml").write_text("scalarizer: {use: weighted, surprise: 1}\njudges: {x: {use: nobody}}\n")
+    again = load_config(["run.yaml"], plugins=plugins, folder=tmp_path, alone=True)
+    assert again.settings == config.settings

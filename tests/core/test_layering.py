@@ -1,0 +1,249 @@
+"""Layers of YAML: merge, replace, remove, origins, paths; and what YAML is refused."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from morlaif_core import UserError
+from morlaif_core.layering import Layers
+from morlaif_core.yaml_files import parse_yaml, read_yaml
+
+HERE = Path("/somewhere")
+
+
+def layered(*layers: dict[str, Any], sets: tuple[str, ...] = ()) -> Layers:
+    found = Layers()
+    for number, layer in enumerate(layers, 1):
+        found.add(layer, f"layer {number}")
+    for text in sets:
+        found.add_set(text, HERE)
+    return found
+
+
+def test_mappings_merge_and_scalars_and_lists_replace() -> None:
+    found = layered(
+        {"prompts": {"pm": 1, "rl": 2}, "generation": {"stop": ["a", "b"]}, "seed": 1},
+        {"prompts": {"pm": 3}, "generation": {"stop": ["c"]}, "seed": 2},
+    )
+    assert found.values == {"prompts": {"pm": 3, "rl": 2}, "generation": {"stop": ["c"]}, "seed": 2}
+
+
+def test_null_removes_so_that_the_default_is_back() -> None:
+    found = layered({"prompts": {"pm": 1, "rl": 2}, "seed": 1}, {"prompts": {"rl": None}, "seed": None})
+    assert found.values == {"prompts": {"pm": 1}}
+    assert found.origin(("prompts", "rl")) == "default"
+
+
+def test_null_removes_a_whole_block() -> None:
+    assert layered({"judges": {"a": {"use": "rules"}, "b": {"use": "x"}}}, {"judges": {"b": None}}).values == {
+        "judges": {"a": {"use": "rules"}}
+    }
+
+
+@pytest.mark.parametrize("key", ["use", "panel", "cascade"])
+def test_another_component_starts_the_block_anew(key: str) -> None:
+    old, new = (["a"], ["b"]) if key != "use" else ("a", "b")
+    assert layered({"x": {key: old, "k": 1}}, {"x": {key: new, "z": 2}}).values == {"x": {key: new, "z": 2}}
+    assert layered({"x": {key: old, "k": 1}}, {"x": {key: old, "z": 2}}).values == {"x": {key: old, "k": 1, "z": 2}}
+
+
+def test_a_panel_over_a_provider_starts_anew() -> None:
+    assert layered({"x": {"use": "a", "k": 1}}, {"x": {"panel": ["b"]}}).values == {"x": {"panel": ["b"]}}
+
+
+def test_set_of_another_use_starts_anew_too() -> None:
+    found = layered({"scalarizer": {"use": "lexicographic", "temperature": 0.5}}, sets=("scalarizer.use=max_min",))
+    assert found.values == {"scalarizer": {"use": "max_min"}}
+    assert found.origin(("scalarizer", "use")) == "--set scalarizer.use"
+
+
+def test_principles_given_whole_replace() -> None:
+    found = layered({"principles": {"a": {"weight": 2}, "b": None}}, {"principles": ["c", "a"]})
+    assert found.values["principles"] == {"c": {}, "a": {}}
+    assert layered({"principles": {"a": {}}}, sets=("principles={b: {weight: 2}}",)).values["principles"] == {
+        "b": {"weight": 2}
+    }
+    assert layered({"principles": {"a": {}}}, sets=("principles=[b, c]",)).values["principles"] == {"b": {}, "c": {}}
+
+
+def test_a_principle_without_terms_means_defaults() -> None:
+    assert layered({"principles": {"a": None}}).values == {"principles": {"a": {}}}
+
+
+def test_set_changes_one_principle_adds_one_and_removes_one() -> None:
+    base = {"principles": {"a": {"weight": 2, "judge": "x"}, "b": {}}}
+    found = layered(base, sets=("principles.a.weight=3", "principles.c={}", "principles.b=null"))
+    assert found.values["principles"] == {"a": {"weight": 3, "judge": "x"}, "c": {}}
+
+
+def test_a_principle_listed_twice() -> None:
+    with pytest.raises(UserError, match="listed twice: a"):
+        layered({"principles": ["a", "b", "a"]})
+
+
+@pytest.mark.parametrize("block", ["principles", "judges"])
+def test_one_name_in_two_spellings_in_one_layer(block: str) -> None:
+    with pytest.raises(UserError, match=r"'a-b' and 'a_b' are one name.*\[layer 1\]"):
+        layered({block: {"a-b": {}, "a_b": {}}})
+
+
+@pytest.mark.parametrize("block", ["principles", "judges"])
+def test_hyphen_and_underscore_are_the_same_name(block: str) -> None:
+    found = layered({block: {"self-control": {"weight": 2, "judge": "x"}}}, sets=(f"{block}.self_control.weight=3",))
+    assert found.values[block] == {"self-control": {"weight": 3, "judge": "x"}}
+    assert found.origin((block, "self-control", "weight")) == f"--set {block}.self_control.weight"
+
+
+def test_a_string_target_takes_keys_from_a_later_layer() -> None:
+    found = layered({"target": "gpt2"}, {"target": {"dtype": "float32"}})
+    assert found.values == {"target": {"model": "gpt2", "dtype": "float32"}}
+    assert found.origin(("target", "model")) == "layer 1"
+    base = layered(
+        {"preference_model": {"use": "lora", "base": "gpt2"}}, {"preference_model": {"base": {"dtype": "x"}}}
+    )
+    assert base.values["preference_model"]["base"] == {"model": "gpt2", "dtype": "x"}
+
+
+def test_origins_name_the_layer_of_each_value_and_default_where_nobody_said_it() -> None:
+    found = layered({"prompts": {"pm": 1, "rl": 2}}, {"prompts": {"pm": 3}}, sets=("seed=4",))
+    assert found.origin(("prompts", "pm")) == "layer 2"
+    assert found.origin(("prompts", "rl")) == "layer 1"
+    assert found.origin(("prompts", "max_tokens")) == "default"
+    assert found.origin(("seed",)) == "--set seed"
+    assert found.origin(("generation", "temperature")) == "default"
+    assert found.nearest(("prompts", "max_tokens")) == "layer 1", "where one would mend it"
+
+
+def test_values_inside_a_list_have_the_lists_origin() -> None:
+    assert layered({"generation": {"stop": ["a"]}}).origin(("generation", "stop", "0")) == "layer 1"
+
+
+@pytest.mark.parametrize("text", ["seed", "=1", ".=1", "a..b=1", " =1"])
+def test_set_without_key_or_value(text: str) -> None:
+    with pytest.raises(UserError, match="say KEY=VALUE"):
+        Layers().add_set(text, HERE)
+
+
+def test_set_values_are_yaml_and_may_hold_equal_signs() -> None:
+    found = layered(sets=("a.b=[1, two, null]", "c=", "d=x=y", "e={f: true}"))
+    assert found.values == {"a": {"b": [1, "two", None]}, "d": "x=y", "e": {"f": True}}
+
+
+def test_set_into_a_scalar_replaces_it() -> None:
+    assert layered({"a": 1}, sets=("a.b=2",)).values == {"a": {"b": 2}}
+
+
+def test_paths_are_relative_to_their_file_and_in_set_to_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "sub" / "model").mkdir(parents=True)
+    (tmp_path / "model").mkdir()
+    layer = {
+        "dataset": {"use": "hh-rlhf", "path": "data.jsonl"},
+        "judging": {"ledger": "../shared.sqlite"},
+        "target": "model",
+        "preference_model": {"base": {"model": "./model"}},
+    }
+    found = Layers()
+    found.add(layer, "file", tmp_path / "sub")
+    assert found.values["dataset"]["path"] == str(tmp_path / "sub" / "data.jsonl")
+    assert Path(found.values["judging"]["ledger"]).resolve() == tmp_path / "shared.sqlite"
+    assert found.values["target"] == str(tmp_path / "sub" / "model")
+    assert found.values["preference_model"]["base"]["model"] == str(tmp_path / "sub" / "model")
+    assert layer["target"] == "model", "the caller's mapping stays as it was"
+    found.add_set("dataset.path=other.jsonl", tmp_path)
+    found.add_set("target=model", tmp_path)
+    assert found.values["dataset"]["path"] == str(tmp_path / "other.jsonl")
+    assert found.values["target"] == str(tmp_path / "model")
+
+
+def test_a_hub_id_stays_a_hub_id_and_an_absolute_path_stays(tmp_path: Path) -> None:
+    found = Layers()
+    found.add({"target": "org/model", "dataset": {"path": "/data/x.jsonl"}}, "file", tmp_path)
+    assert found.values == {"target": "org/model", "dataset": {"path": "/data/x.jsonl"}}
+
+
+KEYS = st.sampled_from(["a", "b", "c"])
+TREES = st.recursive(
+    st.integers() | st.lists(st.integers(), max_size=2), lambda inner: st.dictionaries(KEYS, inner), max_leaves=8
+)
+MAPPINGS = st.dictionaries(KEYS, TREES, max_size=3)
+
+
+@given(MAPPINGS, MAPPINGS)
+def test_the_upper_layer_wins_and_nothing_else_is_lost(low: dict[str, Any], high: dict[str, Any]) -> None:
+    def merged(old: Any, new: Any) -> Any:
+        if isinstance(old, dict) and isinstance(new, dict):
+            return {key: merged(old[key], new[key]) if key in old and key in new else {**old, **new}[key]
+                    for key in {**old, **new}}  # fmt: skip
+        return new
+
+    found = layered(low, high)
+    assert found.values == merged(low, high)
+    for path in found.origins:
+        block: Any = found.values
+        for key in path:
+            block = block[key]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "cause"),
+    [
+        ("a: 1\nb: 2\na: 3\n", 3, "'a' stands twice"),
+        ("a:\n  b: 1\n  c: {d: 1, d: 2}\n", 3, "'d' stands twice"),
+        ("a: 1\n  b: 2\n", 2, "mapping values"),
+        ("a: [1, 2\nb: 3\n", 2, "expected"),
+        ("a: 'x\n", 2, "end of stream"),
+        ("a: 1\n1: 2\n", 2, "key 1 is not text"),
+        ("a: 1\non: 2\n", 2, "key True is not text"),
+        ("a: !!python/object:os.system {}\n", 1, "constructor"),
+        ("a: *x\n", 1, "alias"),
+        ("a: 1\n---\nb: 2\n", 2, "document"),
+        ("a:\n\t- b\n", 2, "token"),
+    ],
+)
+def test_unreadable_yaml_is_refused_with_its_line(text: str, line: int, cause: str) -> None:
+    with pytest.raises(UserError) as raised:
+        parse_yaml(text, "x.yaml")
+    assert str(raised.value).startswith(f"x.yaml:{line}: ")
+    assert cause in str(raised.value)
+
+
+def test_a_question_mark_in_a_flow_list_gets_advice() -> None:
+    with pytest.raises(UserError, match="in quotes"):
+        parse_yaml("phrasings: [Which one is better?]\nb: [x, {: y]\n", "x.yaml")
+
+
+def test_anchors_and_merge_keys_are_ordinary_yaml() -> None:
+    text = "base: &base {use: openai, model: x}\nother: {<<: *base, model: y}\n"
+    assert parse_yaml(text, "x.yaml")["other"] == {"use": "openai", "model": "y"}
+
+
+def test_a_bomb_of_aliases_and_a_value_that_holds_itself_are_refused_at_once() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
+    start = time.monotonic()
+    for text in ("\n".join(lines), "a: &x {b: *x}\n", "a: " + "[" * 3000 + "]" * 3000):
+        with pytest.raises(UserError, match=r"x\.yaml"):
+            parse_yaml(text, "x.yaml")
+    assert time.monotonic() - start < 5
+
+
+def test_files_that_are_no_text_too_large_or_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    with pytest.raises(UserError, match="cannot be read"):
+        read_yaml(file)
+    file.write_bytes(b"a: \xff\xfe\n")
+    with pytest.raises(UserError, match="not UTF-8"):
+        read_yaml(file)
+    file.write_bytes(b"a: b\x00\n")
+    with pytest.raises(UserError, match=r"x\.yaml"):
+        read_yaml(file)
+    file.write_text("a: " + "x" * 1_000_001)
+    with pytest.raises(UserError, match="larger than"):
+        read_yaml(file)
+    file.write_bytes(b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
+    assert read_yaml(file) == {"a": 1, "b": 2}, "a byte-order mark and Windows line ends do no harm"

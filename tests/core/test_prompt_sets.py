@@ -1,0 +1,114 @@
+"""Prompt sets: disjoint by contract, drawn by hash, and a table where there are too few."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from morlaif_core import Message, Prompt, UserError, make_prompt
+from morlaif_core.prompt_sets import SETS, draw_prompt_sets
+from morlaif_core.settings import PromptSettings
+
+
+def prompts(*texts: str) -> list[Prompt]:
+    return [make_prompt([Message("user", text)]) for text in texts]
+
+
+def numbered(start: int, count: int) -> list[Prompt]:
+    return prompts(*(f"question {number}" for number in range(start, start + count)))
+
+
+def all_fit(found: Sequence[Prompt]) -> list[bool]:
+    return [True] * len(found)
+
+
+WANTED = st.builds(
+    PromptSettings,
+    pm=st.integers(2, 30),
+    validation=st.floats(0.01, 0.99),
+    calibration=st.integers(2, 10),
+    rl=st.none() | st.integers(1, 20),
+    evaluation=st.integers(2, 10),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(WANTED, st.integers(0, 120), st.integers(0, 40), st.integers(0, 120), st.randoms(use_true_random=False))
+def test_sets_are_disjoint_whatever_the_splits_share(
+    wanted: PromptSettings, train: int, test: int, offset: int, order: random.Random
+) -> None:
+    """The test split begins `offset` questions into the training split, so they may overlap; some stand twice."""
+    pool, held_out = numbered(0, train), numbered(offset, test)
+    pool += pool[: train // 3]
+    try:
+        drawn = draw_prompt_sets(iter(pool), iter(held_out), wanted, all_fit)
+    except UserError as error:
+        assert "too few prompts" in str(error)
+        return
+    ids = drawn.ids()
+    assert tuple(sorted(ids)) == tuple(sorted(SETS))
+    everything = [prompt for name in SETS for prompt in ids[name]]
+    assert len(everything) == len(set(everything)), "disjoint, each prompt once"
+    test_ids = {prompt.id for prompt in held_out}
+    assert set(ids["evaluation"]) <= test_ids
+    assert not test_ids & {prompt for name in SETS if name != "evaluation" for prompt in ids[name]}
+    assert len(ids["pm"]) + len(ids["validation"]) == wanted.pm
+    assert len(ids["pm"]) >= 1
+    assert len(ids["validation"]) >= 1
+    assert len(ids["calibration"]) == wanted.calibration
+    assert len(ids["evaluation"]) == wanted.evaluation
+    assert len(ids["rl"]) == wanted.rl if wanted.rl else len(ids["rl"]) >= 1
+    order.shuffle(pool)
+    order.shuffle(held_out)
+    assert draw_prompt_sets(pool, held_out, wanted, all_fit).ids() == ids, "the data set's order does not count"
+
+
+def test_more_rl_prompts_leave_the_other_sets_as_they_are() -> None:
+    wanted = PromptSettings(pm=10, calibration=5, rl=5, evaluation=5)
+    few = draw_prompt_sets(numbered(0, 100), numbered(200, 20), wanted, all_fit).ids()
+    many = draw_prompt_sets(numbered(0, 100), numbered(200, 20), wanted.model_copy(update={"rl": 50}), all_fit).ids()
+    assert {**few, "rl": None} == {**many, "rl": None}
+    assert few["rl"] == many["rl"][:5]
+
+
+def test_the_draw_does_not_follow_the_data_sets_order() -> None:
+    pool = numbered(0, 200)
+    drawn = draw_prompt_sets(pool, numbered(300, 10), PromptSettings(pm=100, calibration=2, evaluation=2), all_fit)
+    first = {prompt.id for prompt in pool[:100]}
+    assert 30 < len(first & {*drawn.ids()["pm"], *drawn.ids()["validation"]}) < 70
+
+
+def test_what_is_left_out_is_counted() -> None:
+    pool, held_out = [*numbered(0, 20), *numbered(0, 3)], [*numbered(18, 6), *numbered(18, 1)]
+    long = {prompt.id for prompt in numbered(5, 2)}
+    wanted = PromptSettings(pm=4, calibration=2, evaluation=2)
+    drawn = draw_prompt_sets(pool, held_out, wanted, lambda found: [prompt.id not in long for prompt in found])
+    assert drawn.left_out == {"repeated prompts": 4, "in both splits": 2, "too long": 2}
+    assert len(drawn.sets["rl"]) == 20 - 2 - 2 - 6
+
+
+def test_too_few_prompts_shows_what_is_needed() -> None:
+    with pytest.raises(UserError) as raised:
+        draw_prompt_sets(numbered(0, 30), [], PromptSettings(pm=2000, evaluation=50), all_fit)
+    text = str(raised.value)
+    rows = [line.split() for line in text.splitlines()]
+    assert ["pm", "2,000", "(of", "these", "200", "for", "validation)"] in rows
+    assert ["calibration", "200"] in rows
+    assert ["rl", "1", "(null:", "the", "rest,", "at", "least", "1)"] in rows
+    assert ["together", "2,201", "of", "30", "usable", "prompts", "in", "the", "training", "split"] in rows
+    assert ["evaluation", "50", "of", "0", "usable", "prompts", "in", "the", "test", "split"] in rows
+    assert "Lower prompts.pm" in text
+    assert raised.value.exit_code == 2
+
+
+def test_too_few_because_all_are_too_long_says_so() -> None:
+    with pytest.raises(UserError, match="left out: 40 too long"):
+        draw_prompt_sets(
+            numbered(0, 30),
+            numbered(50, 10),
+            PromptSettings(pm=2, calibration=2, evaluation=2),
+            lambda x: [False] * len(x),
+        )

@@ -1,0 +1,259 @@
+"""The trainer as a whole: it raises a reward, obeys, ends, and goes on where it was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from morlaif_core import Generation, Lora, Policy, UserError
+from morlaif_ppo import morlaif_policy_trainers
+from morlaif_ppo.options import PPOOptions
+from morlaif_ppo.rollout import sample
+from morlaif_ppo.state import build
+from morlaif_ppo.trainer import PPO
+from morlaif_ppo.update import targets
+
+SMALL = {"steps": 4, "prompts_per_step": 4, "minibatch": 2, "learning_rate": 1e-2, "checkpoint_every": 2}
+KINDS: dict[str, Any] = {
+    "full": (None, {}),
+    "lora": (Lora(r=4), {}),
+    "top": (Lora(r=4, top_layers=1), {"responses_per_prompt": 2}),
+}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    [file] = folder.glob("*.safetensors")
+    loaded: dict[str, torch.Tensor] = load_file(file)
+    return loaded
+
+
+def equal(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(("family", "kind"), [("gpt2", "full"), ("llama", "lora"), ("gpt2", "top")])
+def test_the_reward_rises(job: Callable[..., Any], family: str, kind: str) -> None:
+    lora, more = KINDS[kind]
+    options = {"prompts_per_step": 32 // more.get("responses_per_prompt", 1), **more}
+    the_job = job(family, lora=lora)
+    rate = 1e-3 if lora is None else 1e-2
+    PPO(PPOOptions(steps=20, kl=0.01, learning_rate=rate, **options)).train(the_job)
+    rewards = [row["reward"] for _, row in sorted(the_job.report.rows.items())]
+    assert sum(rewards[-3:]) / 3 > 2 * sum(rewards[:3]) / 3
+    row = the_job.report.rows[20]
+    assert {
+        "score/letters",
+        "score/size",
+        "kl",
+        "entropy",
+        "ended",
+        "length",
+        "policy_loss",
+        "learning_rate",
+    } <= row.keys()
+    assert ("value_loss" in row) == (kind != "top")
+    assert row["kl"] > 1
+    assert the_job.reward.steps == 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_goes_on_bit_for_bit(job: Callable[..., Any], kind: str) -> None:
+    lora, more = KINDS[kind]
+    options = PPOOptions(**{**SMALL, "steps": 5, **more})
+    whole = job("llama", "whole", lora=lora)
+    PPO(options).train(whole)
+
+    def crash(step: int) -> str:
+        if step == 4:
+            raise KeyboardInterrupt
+        return "go"
+
+    cut = job("llama", "cut", lora=lora)
+    cut.report.act = crash
+    for _ in range(2):  # the second time from checkpoint-2, with the moved adapter still in memory
+        with pytest.raises(KeyboardInterrupt):
+            PPO(options).train(cut)
+    assert not (cut.out / "done.json").exists()
+    (cut.out / "checkpoint-4.part").mkdir()
+    (cut.out / "done.json.part").touch()
+    again = replace(job("llama", "cut", lora=lora), backbones=cut.backbones)
+    again.report.rows.update({step: row for step, row in cut.report.rows.items() if step <= 2})
+    assert PPO(options).train(again) == Policy(again.target, folder=again.out)
+    assert again.report.rows == whole.report.rows
+    assert equal(whole.out, cut.out)
+    assert again.reward.steps == whole.reward.steps == 5
+    assert sorted(path.name for path in cut.out.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-5"]
+
+
+def test_a_finished_job_returns_at_once(job: Callable[..., Any]) -> None:
+    the_job = job()
+    the_job.out.mkdir()
+    (the_job.out / "done.json").write_text("{}")
+    assert PPO(PPOOptions()).train(the_job).folder == the_job.out
+    assert not the_job.report.rows
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_the_result_loads_without_us(job: Callable[..., Any], models: dict[str, Path], kind: str) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    the_job = job("llama", lora=KINDS[kind][0])
+    PPO(PPOOptions(**{**SMALL, "steps": 1})).train(the_job)
+    ids = torch.tensor([[5, 6, 7]])
+    base = AutoModelForCausalLM.from_pretrained(models["llama"])
+    with torch.no_grad():
+        before = base(ids).logits
+        if kind == "full":
+            after = AutoModelForCausalLM.from_pretrained(the_job.out)(ids).logits
+        else:
+            after = PeftModel.from_pretrained(base, the_job.out)(ids).logits
+    assert not torch.allclose(before, after, atol=1e-4)
+    assert AutoTokenizer.from_pretrained(the_job.out).eos_token == "<eos>"
+    assert json.loads((the_job.out / "done.json").read_text()) == {"steps": 1, "stopped": ""}
+
+
+def test_training_ends_before_the_update_beyond_the_kl_limit(job: Callable[..., Any]) -> None:
+    the_job = job()
+    PPO(PPOOptions(**{**SMALL, "steps": 50, "kl": 0.0, "stop_at_kl": 0.5})).train(the_job)
+    rows = the_job.report.rows
+    last = max(rows)
+    assert 1 < last < 50
+    assert rows[last]["kl"] > 0.5 >= max(row["kl"] for step, row in rows.items() if step < last)
+    assert "policy_loss" in rows[last - 1]
+    assert "policy_loss" not in rows[last]
+    assert json.loads((the_job.out / "done.json").read_text()) == {"steps": last, "stopped": "kl"}
+
+
+def test_the_guard_is_obeyed(job: Callable[..., Any]) -> None:
+    the_job = job()
+    the_job.report.act = lambda step: {1: "raise_kl", 3: "stop"}.get(step, "go")
+    PPO(PPOOptions(**SMALL)).train(the_job)
+    assert [the_job.report.rows[step]["kl_coefficient"] for step in (1, 2, 3)] == [0.05, 0.1, 0.1]
+    assert max(the_job.report.rows) == 3
+    assert json.loads((the_job.out / "done.json").read_text())["stopped"] == "guard"
+    assert (the_job.out / "checkpoint-3" / "reward.json").is_file()
+    texts = the_job.report.generate(the_job.prompts[:3])
+    assert len(texts) == 3
+    assert texts == the_job.report.generate(the_job.prompts[:3])
+
+
+def test_a_response_cut_at_a_stop_string_has_ended(job: Callable[..., Any]) -> None:
+    the_job = job()
+    network = build(the_job, PPOOptions(), None).network
+    stopping = Generation(max_new_tokens=40, temperature=1.0, stop=("e",))
+    rollout = sample(network, the_job.target, the_job.prompts, stopping, n=2, seed=0)
+    tokenizer = network.policy.tokenizer
+    kept = [ids[keep].tolist() for ids, keep in zip(rollout.batch.responses, rollout.batch.mask, strict=True)]
+    ended = rollout.ended.tolist()
+    assert any(ended)
+    assert len(rollout.prompts) == 40
+    for ids, end, text in zip(kept, ended, rollout.texts, strict=True):
+        body = tokenizer.decode(ids)
+        assert end == ("e" in body or ids[-1] == tokenizer.eos_token_id)
+        assert "e" not in tokenizer.decode(ids[:-1])
+        assert "e" not in text
+        assert end or len(ids) == 40
+
+
+def test_only_what_did_not_end_pays(job: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watched(*args: Any) -> Any:
+        seen.append(args[4])
+        return targets(*args)
+
+    monkeypatch.setattr("morlaif_ppo.trainer.targets", watched)
+    for penalty in (0.0, 2.5):
+        the_job = job(out=f"p{penalty}", stop=("e",), max_new_tokens=30)
+        PPO(PPOOptions(**{**SMALL, "steps": 1, "prompts_per_step": 16, "missing_eos_penalty": penalty})).train(the_job)
+    paid = (seen[0] - seen[1]).tolist()
+    assert set(paid) == {0.0, 2.5}
+    assert paid.count(0.0) / 16 == pytest.approx(the_job.report.rows[1]["ended"])
+
+
+@pytest.mark.parametrize("lora", [None, Lora(r=4, top_layers=1)])
+def test_arithmetic_in_bfloat16_trains_float32_weights(job: Callable[..., Any], lora: Any) -> None:
+    the_job = job("llama", lora=lora)
+    PPO(PPOOptions(**{**SMALL, "steps": 2, "dtype": "bfloat16"})).train(the_job)
+    for row in the_job.report.rows.values():
+        assert abs(row["policy_loss"]) < 1
+        assert row["first_ratio_error"] < 0.1
+    assert the_job.report.rows[1]["approximate_kl"] > 1e-3, "later minibatches saw the weights of the first"
+    assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in weights(the_job.out).values())
+
+
+def test_other_options_do_not_go_on(job: Callable[..., Any]) -> None:
+    the_job = job()
+    PPO(PPOOptions(**SMALL)).train(the_job)
+    (the_job.out / "done.json").unlink()
+    PPO(PPOOptions(**{**SMALL, "accumulation": 2})).train(the_job)  # Tuning: changes no result
+    (the_job.out / "done.json").unlink()
+    with pytest.raises(UserError, match="other trainer options"):
+        PPO(PPOOptions(**{**SMALL, "kl": 0.1})).train(the_job)
+
+
+def test_options_and_offer() -> None:
+    [offer] = morlaif_policy_trainers()
+    assert offer.name == "ppo"
+    assert isinstance(offer.build(PPOOptions()), PPO)
+    assert all(field.description for field in PPOOptions.model_fields.values())
+    with pytest.raises(ValueError, match="leave_one_out needs"):
+        PPOOptions(baseline="leave_one_out")
+    assert not PPOOptions(responses_per_prompt=2).uses_value
+    assert PPOOptions(responses_per_prompt=2, baseline="value").uses_value
+
+
+def test_the_plugin_is_light() -> None:
+    code = "import sys, morlaif_ppo; morlaif_ppo.morlaif_policy_trainers(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+KILLED = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from conftest import Reports, make_job
+from morlaif_core import Lora
+from morlaif_ppo.options import PPOOptions
+from morlaif_ppo.trainer import PPO
+def act(step):
+    print("step", step, flush=True)
+    time.sleep(float(sys.argv[4]))
+    return "go"
+options = PPOOptions(steps=6, prompts_per_step=4, minibatch=2, learning_rate=1e-2, checkpoint_every=1)
+PPO(options).train(make_job(Path(sys.argv[2]), Path(sys.argv[3]), report=Reports(act)))
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing(models: dict[str, Path], tmp_path: Path) -> None:
+    def start(out: str, wait: float) -> subprocess.Popen[str]:
+        argv = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(models["gpt2"]), str(tmp_path / out)]
+        return subprocess.Popen([*argv, str(wait)], stdout=subprocess.PIPE, text=True)
+
+    assert start("whole", 0.0).wait() == 0
+    for kill_at in (1, 3, 5):
+        process = start("cut", 0.05)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == f"step {kill_at}\n":
+                time.sleep(0.06)  # some way into the checkpoint
+                os.kill(process.pid, signal.SIGKILL)
+                break
+        assert process.wait() == -signal.SIGKILL
+    assert start("cut", 0.0).wait() == 0
+    assert equal(tmp_path / "whole", tmp_path / "cut")

@@ -1,0 +1,450 @@
+"""The preference-model backends full, lora and probe: learning, soft labels, pooling, resuming, loading."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from morlaif_core import Message, PMJob, Preference, Principle, Prompt, Target, UserError, encode_pair, make_prompt
+from morlaif_core.backbones import LocalBackbones
+from morlaif_pm import build_full, build_lora, build_probe, morlaif_pm_backends
+from morlaif_pm.encoding import batches_by_length, pad_right
+from morlaif_pm.folders import newest
+from morlaif_pm.heads import L2_FEW, choose_l2, fit_weights, loss_and_gradient
+from morlaif_pm.models import load_scorer, pooling_pad
+from morlaif_pm.options import FullOptions, LoraOptions, ProbeOptions
+from tests.tiny import FAMILIES, save_tiny, tiny_tokenizer
+
+WORDS = "bread flour water rise bake good kind rude".split()
+QUICK: dict[str, Any] = {"epochs": 2, "batch": 8, "max_length": 64}
+BACKENDS: dict[str, Any] = {
+    "full": build_full(FullOptions(learning_rate=2e-3, **QUICK)),
+    "lora": build_lora(LoraOptions(learning_rate=6e-3, **QUICK | {"batch": 16, "epochs": 5})),
+    "probe": build_probe(ProbeOptions(max_length=64)),
+}
+
+
+def preferences(n: int, word: str = "kind", seed: int = 0) -> list[Preference]:
+    """Pairs whose better response is the one that holds a word, labelled .9 or .1."""
+    draw, rest = random.Random(seed), [other for other in WORDS if other != word]
+    rows = []
+    for index in range(n):
+        prompt = make_prompt(
+            [Message("user", f"{index % (n // 2)} " + " ".join(draw.choices(WORDS, k=draw.randint(1, 6))))]
+        )
+        both = [draw.choices(rest, k=draw.randint(2, 6)) for _ in "ab"]
+        winner = draw.randrange(2)
+        both[winner].insert(draw.randint(0, len(both[winner])), word)
+        rows.append(Preference(prompt, " ".join(both[0]), " ".join(both[1]), (0.9, 0.1)[winner]))
+    return rows
+
+
+def job_in(
+    folder: Path, family: str = "gpt2", names: Sequence[str] = ("kind",), n: int = 160, report: Any = None
+) -> PMJob:
+    """A job on a tiny base saved beside its output."""
+    base = folder / "base"
+    if not base.is_dir():
+        save_tiny(base, family)
+    return PMJob(
+        principles=tuple(Principle(name, "Which?") for name in names),
+        train={name: preferences(n, name, seed) for seed, name in enumerate(names)},
+        held_out={},
+        base=Target(model=str(base)),
+        out=folder / "out",
+        seed=3,
+        report=report or (lambda step, total, metrics, generate=None: "go"),
+        backbones=LocalBackbones("cpu", 1),
+    )
+
+
+def flat(pairs: Sequence[Preference]) -> tuple[list[Prompt], list[str]]:
+    return [pair.prompt for pair in pairs for _ in "ab"], [text for pair in pairs for text in (pair.a, pair.b)]
+
+
+def accuracy(model: Any, pairs: Sequence[Preference], column: int) -> float:
+    scores = model.score(*flat(pairs)).values[:, column].reshape(-1, 2)
+    return float(np.mean((scores[:, 0] > scores[:, 1]) == np.array([pair.p_a > 0.5 for pair in pairs])))
+
+
+def load(name: str, job: PMJob, principles: tuple[str, ...]) -> Any:
+    return BACKENDS[name].load(job.out, principles, job.base, job.backbones)
+
+
+def weights(folder: Path) -> bytes:
+    (file,) = folder.glob("*.safetensors")
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", BACKENDS)
+def test_learns_each_principle_and_scores_in_order(name: str, family: str, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def report(step: int, total: int, metrics: Mapping[str, float], *, generate: Any = None) -> Literal["go"]:
+        seen.append((step, total))
+        return "go"
+
+    job = job_in(tmp_path, family, ("kind", "rude"), report=report)
+    BACKENDS[name].train(job)
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+    assert len({total for _, total in seen}) == 1
+
+    model = load(name, job, ("rude", "kind"))
+    assert accuracy(model, preferences(100, "rude", 9), 0) > 0.8
+    assert accuracy(model, preferences(100, "kind", 9), 1) > 0.8
+
+    prompts, responses = flat(preferences(20, "kind", 5))
+    matrix = model.score(prompts, responses)
+    assert matrix.principles == ("rude", "kind")
+    assert matrix.prompt_ids == tuple(prompt.id for prompt in prompts)
+    assert matrix.values.dtype == np.float32
+    one_by_one = [model.score([p], [r]).values[0] for p, r in zip(prompts, responses, strict=True)]
+    np.testing.assert_allclose(matrix.values, one_by_one, atol=1e-5)
+    np.testing.assert_allclose(model.score(prompts[::-1], responses[::-1]).values, matrix.values[::-1], atol=1e-5)
+    assert model.score([], []).values.shape == (0, 2)
+
+    separately = [load(name, job, (one,)).score(prompts, responses).values[:, 0] for one in ("rude", "kind")]
+    np.testing.assert_allclose(np.stack(separately, axis=1), matrix.values, atol=1e-5)
+    with pytest.raises(UserError, match="detail"):
+        load(name, job, ("kind", "detail"))
+    assert not list(job.out.rglob("checkpoint-*"))
+    assert sorted(path.name for path in job.out.iterdir()) == ["kind", "rude"]
+
+
+@pytest.mark.parametrize("name", ["full", "lora"])
+def test_a_principle_does_not_depend_on_the_others(name: str, tmp_path: Path) -> None:
+    together = job_in(tmp_path, names=("kind", "rude"), n=32)
+    BACKENDS[name].train(together)
+    alone = replace(together, principles=together.principles[1:], out=tmp_path / "alone")
+    torch.rand(5)
+    BACKENDS[name].train(alone)
+    assert weights(alone.out / "rude") == weights(together.out / "rude")
+
+
+def test_full_and_lora_are_loadable_by_their_libraries_alone(tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    job = job_in(tmp_path, n=32)
+    prompts, responses = flat(preferences(6))
+    for name in ("full", "lora"):
+        here = replace(job, out=tmp_path / name)
+        BACKENDS[name].train(here)
+        folder = here.out / "kind"
+        source = folder if name == "full" else job.base.model
+        model = AutoModelForSequenceClassification.from_pretrained(source, num_labels=1, pad_token_id=2)
+        if name == "lora":
+            model = PeftModel.from_pretrained(model, folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        rows = [encode_pair(tokenizer, p, r, 64).ids for p, r in zip(prompts, responses, strict=True)]
+        ids, mask = pad_right(rows, tokenizer.pad_token_id)
+        with torch.no_grad():
+            plain = model.eval()(input_ids=ids, attention_mask=mask).logits[:, 0].numpy()
+        np.testing.assert_allclose(plain, load(name, here, ("kind",)).score(prompts, responses).values[:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pools_by_mask_where_pad_is_eos(family: str, tmp_path: Path) -> None:
+    model = load_scorer(str(save_tiny(tmp_path, family)), revision=None, dtype=torch.float32, pad=None, device="cpu")
+    rows, eos = [[5, 6, 7, 8, 9, 0], [11, 12, 0], [13, 0, 14, 0, 0]], 0
+    ids, mask = pad_right(rows, eos)
+    with torch.no_grad():
+        batch = model(input_ids=ids, attention_mask=mask).logits[:, 0]
+        trunk = getattr(model, model.base_model_prefix)
+        alone = [model.score(trunk(torch.tensor([row])).last_hidden_state[0, -1])[0] for row in rows]
+    torch.testing.assert_close(batch, torch.stack(alone), atol=1e-5, rtol=0)
+
+
+def test_the_saved_pad_id_is_never_eos() -> None:
+    tokenizer = tiny_tokenizer()
+    assert pooling_pad(tokenizer) == 2
+    tokenizer.pad_token = tokenizer.eos_token
+    assert pooling_pad(tokenizer) == 1
+    tokenizer.unk_token = tokenizer.eos_token
+    assert pooling_pad(tokenizer) is None
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.floats(-8, 8), st.floats(-8, 8), st.floats(0, 1)), min_size=1, max_size=9))
+def test_soft_loss_and_its_gradient_are_the_formula_in_float64(rows: list[tuple[float, float, float]]) -> None:
+    from morlaif_pm.trainer import soft_loss
+
+    a, b, p = torch.tensor(rows, dtype=torch.float64).T
+    a.requires_grad_(True)
+    loss = soft_loss(a, b, p)
+    loss.backward()
+    x, y, q = (column.detach().numpy() for column in (a, b, p))
+    sigmoid = 1 / (1 + np.exp(y - x))
+    expected = -(q * np.log(sigmoid) + (1 - q) * np.log(1 - sigmoid)).mean()
+    np.testing.assert_allclose(loss.item(), expected, rtol=1e-9)
+    np.testing.assert_allclose(a.grad.numpy(), (sigmoid - q) / len(rows), atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 21])
+def test_the_trainers_gradient_is_that_of_the_whole_batch(n: int, tmp_path: Path) -> None:
+    """Minibatches of at most 3 pairs against all pairs at once."""
+    from morlaif_pm.trainer import PairCollator, SoftRewardTrainer, soft_loss
+
+    model = load_scorer(str(save_tiny(tmp_path, "gpt2")), revision=None, dtype=torch.float32, pad=2, device="cpu")
+    draw = random.Random(n)
+    rows: list[dict[str, Any]] = [
+        {key: [draw.randrange(3, 200) for _ in range(draw.randint(1, 9))] for key in ("chosen_ids", "rejected_ids")}
+        | {"p_a": draw.random()}
+        for _ in range(n)
+    ]
+
+    class Accelerator:
+        backward = staticmethod(torch.Tensor.backward)
+
+    trainer = SoftRewardTrainer.__new__(SoftRewardTrainer)
+    trainer.accelerator, trainer.args = Accelerator(), torch.empty(0)
+    trainer._prepare_inputs = lambda inputs: inputs
+    trainer.compute_loss_context_manager = torch.enable_grad
+    loss = trainer.training_step(model, PairCollator(0, 3)(rows))
+    found = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+    model.zero_grad()
+    rewards = []
+    for key in ("chosen_ids", "rejected_ids"):
+        ids, mask = pad_right([row[key] for row in rows], 0)
+        rewards.append(model(input_ids=ids, attention_mask=mask).logits[:, 0])
+    expected = soft_loss(rewards[0], rewards[1], torch.tensor([row["p_a"] for row in rows]))
+    expected.backward()
+    assert float(loss) == pytest.approx(expected.item(), rel=1e-5)
+    for name, weight in model.named_parameters():
+        if weight.grad is not None:
+            torch.testing.assert_close(found[name], weight.grad, atol=1e-5, rtol=1e-4)
+
+
+class KilledError(Exception):
+    """Stands for what ends a run between two steps."""
+
+
+@pytest.mark.parametrize("name", ["full", "lora"])
+def test_goes_on_from_a_checkpoint_bit_for_bit(name: str, tmp_path: Path) -> None:
+    build, options = {"full": (build_full, FullOptions), "lora": (build_lora, LoraOptions)}[name]
+    extra = {"dropout": 0.1} if name == "lora" else {}
+    backend = build(options(learning_rate=2e-3, checkpoint_every=4, **extra, **QUICK))  # type: ignore[operator]
+    whole = job_in(tmp_path, names=("kind", "rude"), n=40)
+    backend.train(whole)
+
+    steps: list[int] = []
+
+    def report(step: int, total: int, metrics: Mapping[str, float], *, generate: Any = None) -> Literal["go"]:
+        steps.append(step)
+        if len(steps) == 7:
+            raise KilledError
+        return "go"
+
+    cut = replace(whole, out=tmp_path / "cut", report=report)
+    with pytest.raises(KilledError):
+        backend.train(cut)
+    assert [path.name for path in (cut.out / "kind").iterdir()] == ["checkpoint-4"]
+    torn = cut.out / "kind" / "checkpoint-6"  # what a kill leaves while a checkpoint is written
+    torn.mkdir()
+    (torn / "trainer_state.json").write_text("{")
+    backend.train(cut)
+    assert steps[7] == 5  # not from the start
+    for principle in ("kind", "rude"):
+        assert weights(cut.out / principle) == weights(whole.out / principle)
+    assert not list(cut.out.rglob("checkpoint-*"))
+
+    before = {path: path.stat().st_mtime_ns for path in cut.out.rglob("*")}
+    (cut.out / "kind" / "checkpoint-8").mkdir()  # what a kill leaves after done.json
+    backend.train(cut)
+    assert {path: path.stat().st_mtime_ns for path in cut.out.rglob("*") if path.is_file()}.items() <= before.items()
+    assert not list(cut.out.rglob("checkpoint-*"))
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint-3"
+    checkpoint.mkdir()
+    (checkpoint / "whole.json").write_text(json.dumps({"key": "old"}))
+    assert newest(tmp_path, "old") == checkpoint
+    assert newest(tmp_path, "new") is None
+    assert not checkpoint.exists()
+
+
+def test_probe_goes_on_from_its_features_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import morlaif_pm.features as module
+
+    backend = build_probe(ProbeOptions(batch_tokens=64))
+    whole = job_in(tmp_path, names=("kind", "rude"), n=40)
+    backend.train(whole)
+    calls: list[int] = []
+    run = module._run
+
+    def counted(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 9:
+            raise KilledError
+        return run(*args)
+
+    monkeypatch.setattr(module, "_run", counted)
+    cut = replace(whole, out=tmp_path / "cut")
+    with pytest.raises(KilledError):
+        backend.train(cut)
+    backend.train(cut)
+    made_again = len(calls) - 9
+    calls[:] = [1] * 10
+    backend.train(replace(whole, out=tmp_path / "third"))
+    assert made_again == len(calls) - 10 - 8
+    for principle in ("kind", "rude"):
+        assert weights(cut.out / principle) == weights(whole.out / principle)
+
+
+def test_probe_features_are_the_mean_over_the_responses_tokens(tmp_path: Path) -> None:
+    from morlaif_pm.features import features, layer_for
+
+    job = job_in(tmp_path)
+    backbone = job.backbones.get(job.base)
+    assert layer_for(backbone.model, "auto") == 2
+    with pytest.raises(UserError, match="4"):
+        layer_for(backbone.model, 4)
+    prompts, responses = flat(preferences(4))
+    rows = [encode_pair(backbone.tokenizer, p, r, 64) for p, r in zip(prompts, responses, strict=True)]
+    found = features(backbone, rows, 2, 100)
+    for row, values in zip(rows, found, strict=True):
+        with torch.no_grad():
+            states = backbone.model(torch.tensor([row.ids]), output_hidden_states=True).hidden_states[2][0]
+        np.testing.assert_allclose(values, states[row.start :].mean(dim=0).numpy(), atol=1e-5)
+
+
+@given(st.integers(0, 10_000))
+@settings(deadline=None, max_examples=20)
+def test_head_is_the_minimum_of_the_soft_bradley_terry_loss(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    x, p = draw.normal(size=(30, 5)), draw.uniform(size=30)
+    best = fit_weights(x, p, 0.1)
+    assert np.abs(loss_and_gradient(best, x, p, 0.1)[1]).max() < 1e-5
+    sigmoid = 1 / (1 + np.exp(-x @ best))
+    expected = -np.mean(p * np.log(sigmoid) + (1 - p) * np.log(1 - sigmoid)) + 0.05 * best @ best
+    assert loss_and_gradient(best, x, p, 0.1)[0] == pytest.approx(expected)
+    swapped = fit_weights(np.vstack([x, -x]), np.concatenate([p, 1 - p]), 0.1)
+    np.testing.assert_allclose(swapped, best, atol=1e-4)  # which of the two stands first says nothing
+
+
+def test_noise_asks_for_more_l2_than_signal() -> None:
+    draw = np.random.default_rng(0)
+    x, groups = draw.normal(size=(200, 50)), [str(index // 2) for index in range(200)]
+    signal = 1 / (1 + np.exp(-4 * x[:, 0]))
+    assert choose_l2(x, draw.integers(0, 2, 200).astype(float), groups) > choose_l2(x, signal, groups)
+    assert choose_l2(x[:20], signal[:20], groups[:20]) == L2_FEW
+
+
+@given(st.lists(st.integers(1, 40), max_size=30), st.integers(1, 100))
+def test_batches_hold_every_text_once_within_the_budget(lengths: list[int], tokens: int) -> None:
+    batches = list(batches_by_length(lengths, tokens))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    assert all(len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= tokens for batch in batches)
+
+
+def test_what_a_user_can_cause_is_explained(tmp_path: Path) -> None:
+    job = job_in(tmp_path, n=8)
+    for backend in BACKENDS.values():
+        with pytest.raises(UserError, match="'kind'"):
+            backend.train(replace(job, train={}))
+    with pytest.raises(UserError, match="q_prj"):
+        build_lora(LoraOptions(modules=("c_attn", "q_prj"), **QUICK)).train(job)
+    with pytest.raises(UserError, match="quantised"):
+        BACKENDS["full"].train(replace(job, base=job.base.model_copy(update={"quantize": "4bit"})))
+    BACKENDS["probe"].train(job)
+    with pytest.raises(UserError, match="backend 'full'"):
+        load("full", job, ("kind",))
+    (job.out / "kind" / "head.safetensors").write_bytes(b"no")
+    with pytest.raises(UserError, match="cannot be read"):
+        load("probe", job, ("kind",))
+
+
+def test_lora_trains_the_top_layers_only(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    job = job_in(tmp_path, n=16)
+    build_lora(LoraOptions(top_layers=1, **QUICK)).train(job)
+    with safe_open(job.out / "kind" / "adapter_model.safetensors", "np") as file:
+        names = [name for name in file.keys() if "lora" in name]  # noqa: SIM118 - no mapping
+    assert names
+    assert all(".h.2." in name for name in names)
+
+
+@pytest.mark.parametrize("name", ["full", "lora"])
+def test_training_and_scoring_set_the_threads_whatever_ran_before(name: str, tmp_path: Path) -> None:
+    job = replace(job_in(tmp_path, n=16), backbones=LocalBackbones("cpu", "auto"))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        BACKENDS[name].train(job)
+        assert torch.get_num_threads() == 1
+        model = load(name, job, ("kind",))
+        torch.set_num_threads(2)
+        model.score(*flat(preferences(2)))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_offers_are_light_and_independent() -> None:
+    offers = {offer.name: offer for offer in morlaif_pm_backends()}
+    assert set(offers) == {"full", "lora", "probe"}
+    assert all(offer.build(offer.options()).independent for offer in offers.values())
+    code = (
+        "import sys, morlaif_pm; morlaif_pm.morlaif_pm_backends(); print({'torch', 'numpy', 'trl'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.plugins.test_pm import killed_run
+killed_run(Path(sys.argv[1]), sys.argv[2])
+"""
+
+
+def killed_run(folder: Path, name: str) -> None:
+    """What the child process does: train slowly, so that it can be killed."""
+
+    def report(step: int, total: int, metrics: Mapping[str, float], *, generate: Any = None) -> Literal["go"]:
+        print(step, flush=True)
+        time.sleep(0.05)
+        return "go"
+
+    many_checkpoints(name).train(job_in(folder, n=80, report=report))
+
+
+def many_checkpoints(name: str) -> Any:
+    if name == "probe":
+        return build_probe(ProbeOptions(batch_tokens=64))
+    build, options = {"full": (build_full, FullOptions), "lora": (build_lora, LoraOptions)}[name]
+    return build(options(learning_rate=2e-3, checkpoint_every=1, **QUICK))  # type: ignore[operator]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BACKENDS)
+def test_kill_9_then_again_gives_the_same_weights(name: str, tmp_path: Path) -> None:
+    job = job_in(tmp_path, n=80)
+    many_checkpoints(name).train(replace(job, out=tmp_path / "whole"))
+    command = [sys.executable, "-c", KILLED, str(tmp_path), name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+        assert child.stdout is not None
+        read = [child.stdout.readline() for _ in range(5)]
+        time.sleep(0.02)  # a checkpoint follows every step: it may be half written
+        child.send_signal(signal.SIGKILL)
+    assert all(read)
+    assert not (job.out / "kind" / "done.json").exists()
+    many_checkpoints(name).train(job)
+    assert weights(job.out / "kind") == weights(tmp_path / "whole" / "kind")

@@ -1,0 +1,226 @@
+"""The scalarizers against float64 reference formulas, the contract, and the mistakes seen in other code."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import math
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra.numpy import arrays
+
+from morlaif_core import Component, Scalarizer, ScoreMatrix, Terms
+from morlaif_core.testing import ContractError, check_scalarizer, make_scores, make_terms
+from morlaif_scalarizers import morlaif_scalarizers
+
+OFFERED = {component.name: component for component in morlaif_scalarizers()}
+
+
+def build(name: str, **options: object) -> Scalarizer:
+    return OFFERED[name].build(OFFERED[name].options(**options))
+
+
+def reference_lexicographic(row: list[float], terms: Terms, temperature: float) -> float:
+    """The formula as it stands in the documentation, one row in plain Python floats."""
+    order = sorted(range(len(row)), key=lambda k: int(terms.priority[k]))
+    u, reached = 0.0, 1.0
+    for place, k in enumerate(order):
+        r, tau, lower = row[k], float(terms.threshold[k]), float(terms.lower[k])
+        u += reached * ((r if place == len(order) - 1 else min(r, tau)) - lower)
+        reached *= 1 / (1 + math.exp(min(700.0, -(r - tau) / temperature)))
+    return u
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[ScoreMatrix, Terms]:
+    """Scores within the clip range, any n and k, and terms of every kind."""
+    n, k = draw(st.integers(0, 6)), draw(st.integers(1, 6))
+    inside = st.floats(-3, 3, width=32)
+    values = draw(arrays(np.float32, (n, k), elements=inside))
+    terms = make_terms(
+        weight=draw(st.lists(st.floats(0.01, 5), min_size=k, max_size=k)),
+        threshold=draw(st.lists(st.floats(-2.5, 2.5), min_size=k, max_size=k)),
+        priority=draw(st.permutations(range(1, k + 1))),
+    )
+    return make_scores(values), terms
+
+
+@pytest.mark.parametrize("component", OFFERED.values(), ids=lambda component: component.name)
+def test_contract(component: Component[Scalarizer]) -> None:
+    check_scalarizer(component)
+
+
+def test_what_they_declare() -> None:
+    assert {name: set(component.uses) for name, component in OFFERED.items()} == {
+        "weighted": {"weight"},
+        "max_min": {"threshold"},
+        "lexicographic": {"threshold", "priority"},
+    }
+    assert all(component.monotone and not component.needs for component in OFFERED.values())
+
+
+@given(cases())
+def test_weighted_is_the_weighted_mean(case: tuple[ScoreMatrix, Terms]) -> None:
+    scores, terms = case
+    expected = [math.fsum(float(w) * float(r) for w, r in zip(terms.weight, row, strict=True)) for row in scores.values]
+    np.testing.assert_allclose(build("weighted")(scores, terms), np.array(expected), rtol=1e-5, atol=1e-6)
+
+
+@given(cases())
+def test_max_min_is_the_smallest_margin(case: tuple[ScoreMatrix, Terms]) -> None:
+    scores, terms = case
+    expected = [min(float(r) - float(t) for r, t in zip(row, terms.threshold, strict=True)) for row in scores.values]
+    np.testing.assert_allclose(build("max_min")(scores, terms), np.array(expected), rtol=1e-6, atol=1e-6)
+
+
+@given(cases(), st.sampled_from([0.01, 0.1, 1.0]))
+def test_lexicographic_is_its_formula(case: tuple[ScoreMatrix, Terms], temperature: float) -> None:
+    scores, terms = case
+    expected = [reference_lexicographic(row.tolist(), terms, temperature) for row in scores.values]
+    seen = build("lexicographic", temperature=temperature)(scores, terms)
+    np.testing.assert_allclose(seen, np.array(expected), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=200)
+@given(cases(), st.data())
+def test_monotone(case: tuple[ScoreMatrix, Terms], data: st.DataObject) -> None:
+    scores, terms = case
+    n, k = scores.values.shape
+    raised = np.minimum(scores.values + data.draw(arrays(np.float32, (n, k), elements=st.floats(0, 2, width=32))), 3)
+    for name in OFFERED:
+        before, after = build(name)(scores, terms), build(name)(replace(scores, values=raised), terms)
+        assert (after >= before - 1e-5).all(), name
+
+
+@given(cases())
+def test_a_row_stands_alone_bit_for_bit(case: tuple[ScoreMatrix, Terms]) -> None:
+    scores, terms = case
+    for name in OFFERED:
+        whole = build(name)(scores, terms)
+        assert whole.dtype == np.float32
+        for row in range(len(whole)):
+            assert build(name)(make_scores(scores.values[row : row + 1]), terms)[0] == whole[row], name
+
+
+@pytest.mark.parametrize("name", OFFERED)
+@pytest.mark.parametrize("n", [0, 1, 4])
+def test_one_number_for_each_response(name: str, n: int) -> None:
+    values = np.random.default_rng(0).uniform(-3, 3, (n, 3)).astype(np.float32)
+    scores, terms = make_scores(values), make_terms(k=3)
+    for array in (scores.values, terms.weight, terms.threshold, terms.priority, terms.lower, terms.upper):
+        array.setflags(write=False)  # an attempt to change an argument raises
+    assert build(name)(scores, terms).shape == (n,)
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_layout_in_memory_means_nothing(name: str) -> None:
+    values = np.random.default_rng(1).uniform(-3, 3, (50, 7)).astype(np.float32)
+    column_major = replace(make_scores(values), values=np.asfortranarray(values))
+    np.testing.assert_allclose(
+        build(name)(column_major, make_terms(k=7)), build(name)(make_scores(values), make_terms(k=7)), rtol=1e-6
+    )
+
+
+def test_max_min_looks_along_principles_not_along_responses() -> None:
+    scores = make_scores([[-1.0, 2.0, 3.0], [4.0, 5.0, -6.0], [7.0, 8.0, 9.0], [0.5, 0.25, 0.75]])
+    assert build("max_min")(scores, make_terms(k=3)).tolist() == [-1.0, -6.0, 7.0, 0.25]
+
+
+def test_max_min_does_not_read_weights() -> None:
+    scores = make_scores([[-1.0, 2.0], [1.0, 2.0]])
+    light, heavy = make_terms(weight=[0.01, 0.99]), make_terms(weight=[0.99, 0.01])
+    assert build("max_min")(scores, light).tolist() == build("max_min")(scores, heavy).tolist() == [-1.0, 1.0]
+
+
+def test_lexicographic_never_pays_for_keeping_an_earlier_principle_bad() -> None:
+    """Without the shift by the lower end, a bad later score makes the first row the better one."""
+    scores, terms = make_scores([[-0.5, -3.0], [0.5, -3.0]]), make_terms(k=2)
+    bad, good = build("lexicographic")(scores, terms)
+    assert good > bad
+
+
+def test_lexicographic_reaches_the_second_principle() -> None:
+    scores = make_scores([[1.0, -2.0], [1.0 + 1e-6, -2.5], [1.5, 2.0]])
+    u = build("lexicographic")(scores, make_terms(k=2))
+    assert u[0] > u[1]
+    assert u[2] > u[0]
+
+
+def test_lexicographic_puts_the_first_principle_before_all_later_ones() -> None:
+    scores = make_scores([[-1.0, 3.0, 3.0], [1.0, -3.0, -3.0]])
+    first, second = build("lexicographic")(scores, make_terms(k=3))
+    assert second > first
+    first, second = build("lexicographic")(scores, make_terms(priority=[3, 1, 2]))
+    assert first > second
+
+
+def test_lexicographic_pickles_with_its_temperature() -> None:
+    assert pickle.loads(pickle.dumps(build("lexicographic", temperature=0.3))) == build(
+        "lexicographic", temperature=0.3
+    )
+
+
+def test_options() -> None:
+    assert OFFERED["lexicographic"].options().temperature == 0.1  # type: ignore[attr-defined]
+    for wrong in ({"temperature": 0.0}, {"temprature": 1.0}):
+        with pytest.raises(ValueError, match="temp"):
+            build("lexicographic", **wrong)
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_the_worked_example(name: str) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(f"morlaif_scalarizers.{name}"))
+    assert tried > 1
+    assert failed == 0
+
+
+class WholeBatch:
+    """Mistakes seen in other code, each of which the contract's check must find."""
+
+    def __init__(self, mistake: str) -> None:
+        self.mistake = mistake
+
+    def __call__(self, scores: ScoreMatrix, terms: Terms) -> np.ndarray:
+        values = scores.values
+        match self.mistake:
+            case "one number":
+                return np.asarray(np.median(values) if values.size else 0.0)
+            case "all entries":
+                return values.mean(axis=1) - np.log(np.exp(-values / 1e4).sum() + 1)
+            case "along samples":
+                return np.sort(values, axis=0).min(axis=1)
+            case "changes scores":
+                values -= terms.threshold
+                return values.min(axis=1)
+            case "minus":
+                return -values.min(axis=1)
+            case "overflow":
+                return -np.log(np.exp(-values).sum(axis=1))
+            case "positions":
+                return values @ np.arange(1, values.shape[1] + 1)
+            case _:
+                return values.std(axis=1) * -2 + values.mean(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "found"),
+    [
+        ("one number", "shape"),
+        ("all entries", "depends on other rows"),
+        ("along samples", "depends on other rows"),
+        ("changes scores", "changed its arguments|other rows|gives another|permuting"),
+        ("minus", "order is not kept"),
+        ("overflow", "not finite"),
+        ("positions", "permuting"),
+        ("spread", "declared monotone"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_check_finds_mistakes(mistake: str, found: str) -> None:
+    component = replace(OFFERED["weighted"], build=lambda options: WholeBatch(mistake))
+    with pytest.raises(ContractError, match=found):
+        check_scalarizer(component)

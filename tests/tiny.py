@@ -1,0 +1,84 @@
+"""Tiny real models and a tokenizer, made on the spot from config objects: no network, no weights in the repository."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FAMILIES = ("gpt2", "llama")
+CHAT = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+_TEXT = "\n\nHuman: How do I bake good bread?\n\nAssistant: Mix flour and water, let it rise, then bake. <|user|>"
+
+
+@cache
+def _trained() -> str:
+    """Return a byte-level BPE tokenizer as JSON: 300 tokens, trained on one line."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["</s>", "<unk>", "<pad>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([_TEXT] * 3, trainer)
+    return str(tokenizer.to_str())
+
+
+def tiny_tokenizer(*, chat: bool = False) -> Any:
+    """Return a fresh tokenizer: eos </s> 0, unk 1, pad 2; chat: with a chat template."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(_trained()), eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
+    )
+    if chat:
+        tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+def tiny_model(family: str, *, seed: int = 0, width: int = 32) -> Any:
+    """Return a 3-block model with random weights, as large as the tokenizer's vocabulary, in eval mode."""
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    size = len(tiny_tokenizer())
+    ids = {"bos_token_id": None, "eos_token_id": 0, "pad_token_id": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if family == "gpt2":
+            model: Any = GPT2LMHeadModel(
+                GPT2Config(vocab_size=size, n_positions=128, n_embd=width, n_layer=3, n_head=2, **ids)
+            )
+        else:
+            model = LlamaForCausalLM(
+                LlamaConfig(
+                    vocab_size=size,
+                    hidden_size=width,
+                    intermediate_size=2 * width,
+                    num_hidden_layers=3,
+                    num_attention_heads=4,
+                    num_key_value_heads=2,
+                    max_position_embeddings=128,
+                    **ids,
+                )
+            )
+        for weight in model.parameters():  # away from the near-uniform start, so that draws differ
+            weight.data.mul_(3.0)
+    return model.eval()
+
+
+def save_tiny(folder: Path, family: str, *, seed: int = 0, width: int = 32, chat: bool = False) -> Path:
+    """Save a tiny model with its tokenizer; returns the folder."""
+    tiny_model(family, seed=seed, width=width).save_pretrained(folder)
+    tiny_tokenizer(chat=chat).save_pretrained(folder)
+    return folder
