@@ -71,7 +71,8 @@ def test_the_wheel_holds_code_and_shipped_files_and_nothing_else(built: Path) ->
 
 def test_the_sdist_holds_what_the_wheel_is_built_from(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
-    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"principles/helpfulness.yaml", "examples/demo.yaml", "registry.yaml", "pyproject.toml", "Makefile"} <= names
     assert {"plugins/morlaif_ppo/__init__.py", "morlaif_core/cli.py", "tests/conftest.py", "README.md"} <= names
     assert not [name for name in names if name.startswith((".venv", "runs", ".git/"))]

@@ -14,7 +14,7 @@ from ..config import BLOCKS, Config
 from ..errors import UserError
 from ..options import TUNING, Options, Target
 from ..progress import Screen
-from ..prompt_sets import PromptSets, draw_prompt_sets
+from ..prompt_sets import PAIR_SETS, PromptSets, draw_prompt_sets
 from ..store import RunFolder, write_json
 from ..text import ASSISTANT, hh_text, prompt_ids
 from ..types import Prompt, content_hash
@@ -104,12 +104,20 @@ class Context:
 
     @cached_property
     def prompt_sets(self) -> PromptSets:
-        """The disjoint prompt sets; the first draw goes into the manifest, a later one must equal it."""
+        """The disjoint prompt sets; the first draw goes into the manifest; those that pairs
+        were made of must come out equal in a later one. Raises `UserError`."""
         sets = draw_prompt_sets(
             self.dataset.prompts("train"), self.dataset.prompts("test"), self.settings.prompts, self._fits
         )
+        drawn = sets.ids()
+        before = self.folder.manifest.get("prompt_sets", drawn)
+        if any(before.get(name) != drawn[name] for name in PAIR_SETS):
+            raise UserError(
+                f"the data set '{self.settings.dataset.use}' gives other prompts than when {self.path} was begun; "
+                "begin another run with --out, or bring back the data set as it was"
+            )
         lost = {**dict(self.dataset.skipped), **sets.left_out}
-        self.folder.manifest["prompt_sets"] = sets.ids()
+        self.folder.manifest["prompt_sets"] = drawn
         self.folder.manifest["left_out"] = lost
         self.folder.save()
         if lost:

@@ -155,6 +155,8 @@ def _drop_from(context: Context, stage: Stage) -> None:
         results.get("seconds", {}).pop(item.name, None)
         if item.name in context.folder.section("stages"):
             context.folder.section("stages")[item.name]["state"] = "replaced"
+    if stage is ROAD[0]:
+        context.folder.manifest.pop("prompt_sets", None)
     # The manifest first: what a kill leaves half moved is then not taken for done, whatever is run next.
     context.folder.save()
     write_json(context.path / "results.json", results)

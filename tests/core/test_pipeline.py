@@ -287,3 +287,35 @@ def test_a_run_interrupted_again_and_again_ends_as_one_that_was_not(
     assert ledger_rows(out) == ledger_rows(finished)
     metrics = (out / "policy" / "metrics.jsonl").read_text()
     assert [json.loads(line)["step"] for line in metrics.splitlines()] == [1, 2]
+
+
+def test_a_data_set_that_changed_underneath_is_refused(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["prompt_sets"]["calibration"].reverse()
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="gives other prompts than when"):
+        small(copy, "scalarizer.use=max_min")
+    small(copy, "seeds.sample=1", until="sample")
+    assert load_run(copy).manifest["prompt_sets"]["calibration"] != manifest["prompt_sets"]["calibration"]
+
+
+def test_human_labels_the_data_sets_pairs_and_more_responses_a_prompt(tmp_path: Path) -> None:
+    """One road through what the demo leaves out: a human-judged principle, dataset pairs, four responses."""
+    sets = ("principles.detail.judge=human", "pairs={source: dataset, per_prompt: 4}", "scalarizer.use=lexicographic")
+    run = small(tmp_path / "run", *sets)
+    by_set: dict[str, int] = {}
+    for item in run.pairs():
+        by_set[item.set] = by_set.get(item.set, 0) + 1
+        assert (item.pair.human is not None) == (item.set in ("pm", "validation"))
+    assert by_set["calibration"] == 10 * 6
+    assert by_set["evaluation"] == 8
+    assert by_set["pm"] >= 18
+    rows = {json.loads(line)["principle"] for line in (tmp_path / "run" / "preferences.jsonl").read_text().splitlines()}
+    assert rows == {"helpfulness", "conciseness"}
+    assert set(ledger_rows(tmp_path / "run")) == rows
+    results = run.results
+    assert results["judge"]["detail"]["n"] is None
+    assert results["judge"]["helpfulness"]["agreement_with_human"]["n"] > 0
+    assert results["preference_models"]["detail"]["accuracy"] is not None
+    assert "win_rate" not in results["policy"]["detail"]
+    assert results["win_rate"]["n"] == 8

@@ -84,7 +84,10 @@ DEFAULTS = {
     ("Policy", "folder"): None,
     ("Policy", "best_of"): 1,
 }
-PROMISED = "hookimpl principles_from render encode_pair build run load_run component Secret Options Tuning ProviderError provider_error Floats Ints Split Need"
+PROMISED = (
+    "hookimpl principles_from render encode_pair build run load_run component "
+    "Secret Options Tuning ProviderError provider_error Floats Ints Split Need"
+)
 
 
 def imported_for_type_checkers() -> set[str]:
