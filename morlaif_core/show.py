@@ -34,7 +34,10 @@ def print_table(columns: Row, rows: Sequence[Row], title: str = "") -> None:
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(*columns)
+        table = Table()
+        for place, column in enumerate(columns):
+            # The last column may be a sentence; the others are names and numbers, which must not be cut.
+            table.add_column(column, no_wrap=place < len(columns) - 1)
         for row in rows:
             table.add_row(*(escape(cell) for cell in row))
         Console().print(table)
@@ -54,43 +57,29 @@ def interval(bounds: Sequence[float] | None, digits: int = 3) -> str:
     return "-" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
 
 
+def change(before: float | None, after: float | None, digits: int) -> str:
+    """Before and after."""
+    return f"{number(before, digits)} -> {number(after, digits)}"
+
+
 def show_results(results: Mapping[str, Any], screen: Screen) -> None:
     """The table at the end of a run: per principle, judge and preference model before and after."""
     policy = results.get("policy")
     if not policy or screen.quiet:
         return
-    models, judges = results.get("preference_models", {}), results.get("judge", {})
-    columns = [
-        "principle",
-        "pairs",
-        "ties",
-        "PM accuracy",
-        "judge before",
-        "after",
-        "difference",
-        "95 % interval",
-        "win rate",
-        "PM before",
-        "after",
+    models = results.get("preference_models", {})
+    columns = ["principle", "PM accuracy", "judge score", "difference, 95 % interval", "win rate", "PM score"]
+    rows = [
+        [
+            name,
+            number(models.get(name, {}).get("accuracy"), 2),
+            change(block.get("judge_before"), block.get("judge_after"), 3),
+            f"{number(block.get('judge_difference'))} {interval(block.get('judge_difference_ci95'))}",
+            number(block.get("win_rate")),
+            change(block.get("pm_before"), block.get("pm_after"), 2),
+        ]
+        for name, block in policy.items()
     ]
-    rows = []
-    for name, block in policy.items():
-        judge = judges.get(name, {})
-        rows.append(
-            [
-                name,
-                "-" if judge.get("n") is None else str(judge["n"]),
-                "-" if judge.get("ties") is None else str(judge["ties"]),
-                number(models.get(name, {}).get("accuracy"), 2),
-                number(block.get("judge_before")),
-                number(block.get("judge_after")),
-                number(block.get("judge_difference")),
-                interval(block.get("judge_difference_ci95")),
-                number(block.get("win_rate")),
-                number(block.get("pm_before"), 2),
-                number(block.get("pm_after"), 2),
-            ]
-        )
     print_table(columns, rows, "\non held-out prompts, judged in both orders:")
     win, length = results["win_rate"], results["length"]
     if win["overall"] is not None:

@@ -71,7 +71,7 @@ class Context:
         """The preference models' base, resolved."""
         base = self.settings.pm_base
         if base.model == self.settings.target.model and base.revision == self.settings.target.revision:
-            return base.model_copy(update={"model": self.target.model})
+            return base.model_copy(update={"model": self.target.model, "revision": self.target.revision})
         return self._resolve("preference_model.base", base)
 
     def _resolve(self, where: str, target: Target) -> Target:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..calibration import fit_calibration
+from ..calibration import Calibration, fit_calibration
 from ..errors import UserError
 from ..protocols import PMBackend, PMJob, PreferenceModel
 from ..settings import HUMAN_JUDGE
-from ..types import Preference, Principle, content_hash
+from ..types import Preference, Principle, Prompt, ScoreMatrix, content_hash
 from .context import Context, folder_stamp
 from .judge import labelled, labels_hash, read_labels
 from .pairs import StoredPair, read_pairs
@@ -43,10 +44,10 @@ def run(context: Context) -> str:
     backend: PMBackend = context.plugins.build("pm_backend", context.config.block("preference_model"))
     _train(context, backend, labels)
     context.release()
-    model = load_models(context, backend)
-    calibration = _calibrate(context, model, stored, labels)
+    scores = _score_once(load_models(context, backend), stored, labels)
+    calibration = _calibrate(context, scores, stored, labels)
     calibration.save(context.path / CALIBRATION)
-    results = {name: _accuracy(model, name, pairs) for name, pairs in labels["validation"].items()}
+    results = {name: _accuracy(scores, name, pairs) for name, pairs in labels["validation"].items()}
     context.write_results(preference_models=results)
     for note in calibration.notes:
         context.screen.say(f"  note: {note}")
@@ -139,33 +140,59 @@ def calibration_responses(stored: Sequence[StoredPair]) -> tuple[list[Any], list
     return list(seen.values()), [text for _, text in seen]
 
 
+@dataclass(frozen=True)
+class Scores:
+    """Raw scores of responses, looked up by prompt id and text: each response is scored once for all principles."""
+
+    matrix: ScoreMatrix
+    row: Mapping[tuple[str, str], int]
+
+    def of(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
+        """The scores (n, k) of these responses."""
+        rows = [self.row[prompt.id, text] for prompt, text in zip(prompts, responses, strict=True)]
+        ids = tuple(prompt.id for prompt in prompts)
+        return ScoreMatrix(self.matrix.values[rows], self.matrix.principles, ids)
+
+    def differences(self, name: str, preferences: Sequence[Preference]) -> Floats:
+        """Score of a minus score of b under one principle, (m,)."""
+        column = self.matrix.values[:, self.matrix.principles.index(name)]
+        a = [self.row[item.prompt.id, item.a] for item in preferences]
+        b = [self.row[item.prompt.id, item.b] for item in preferences]
+        return column[a] - column[b]
+
+
+def _score_once(
+    model: PreferenceModel, stored: Sequence[StoredPair], labels: Mapping[str, Mapping[str, list[Preference]]]
+) -> Scores:
+    """Score all that calibration and accuracy look at."""
+    found = {(prompt.id, text): prompt for prompt, text in zip(*calibration_responses(stored), strict=True)}
+    for name in ("calibration", "validation"):
+        for item in (item for preferences in labels[name].values() for item in preferences):
+            found.setdefault((item.prompt.id, item.a), item.prompt)
+            found.setdefault((item.prompt.id, item.b), item.prompt)
+    matrix = model.score(list(found.values()), [text for _, text in found])
+    return Scores(matrix, {key: row for row, key in enumerate(found)})
+
+
 def _calibrate(
     context: Context,
-    model: PreferenceModel,
+    scores: Scores,
     stored: Sequence[StoredPair],
     labels: Mapping[str, Mapping[str, list[Preference]]],
-) -> Any:
+) -> Calibration:
     import numpy as np
 
-    reference = model.score(*calibration_responses(stored))
-    differences: dict[str, Floats] = {}
-    p_a: dict[str, Floats] = {}
-    for name, preferences in labels["calibration"].items():
-        differences[name] = score_differences(model, name, preferences)
-        p_a[name] = np.array([item.p_a for item in preferences], dtype=np.float32)
+    reference = scores.of(*calibration_responses(stored))
+    differences = {name: scores.differences(name, preferences) for name, preferences in labels["calibration"].items()}
+    p_a = {
+        name: np.array([item.p_a for item in preferences], dtype=np.float32)
+        for name, preferences in labels["calibration"].items()
+    }
     reward = context.settings.reward
     return fit_calibration(reward.calibrate, reward.clip, reference, differences, p_a)
 
 
-def score_differences(model: PreferenceModel, name: str, preferences: Sequence[Preference]) -> Floats:
-    """Raw score of a minus raw score of b under one principle, (m,)."""
-    prompts = [item.prompt for item in preferences]
-    scores = model.score([*prompts, *prompts], [*(item.a for item in preferences), *(item.b for item in preferences)])
-    column = scores.values[:, scores.principles.index(name)]
-    return column[: len(prompts)] - column[len(prompts) :]
-
-
-def _accuracy(model: PreferenceModel, name: str, preferences: Sequence[Preference]) -> dict[str, Any]:
+def _accuracy(scores: Scores, name: str, preferences: Sequence[Preference]) -> dict[str, Any]:
     """Share of held-out pairs whose winner scores higher (equal scores half), with Wilson's 95 % interval."""
     import numpy as np
     from scipy.stats import binomtest
@@ -173,7 +200,7 @@ def _accuracy(model: PreferenceModel, name: str, preferences: Sequence[Preferenc
     decided = [item for item in preferences if item.p_a != 0.5]
     if not decided:
         return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has a winner"}}
-    difference = score_differences(model, name, decided)
+    difference = scores.differences(name, decided)
     sign = np.where(np.array([item.p_a for item in decided]) > 0.5, difference, -difference)
     right = float((sign > 0).sum() + 0.5 * (sign == 0).sum())
     interval = binomtest(round(right), len(decided)).proportion_ci(method="wilson")

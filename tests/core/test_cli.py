@@ -63,7 +63,7 @@ def test_help_and_version(morlaif: Cli) -> None:
         ["run", "demo", "--until", "judge", "--only", "judge"],
         ["run", "demo", "--set", "scalarizer.use=max_mni"],
         ["run", "demo", "--set", "prompts.pm=lots"],
-        ["run", "demo", "--set", "prompts.pm=100000", "--set", "dataset.prompts=160", "--set", "target.model={use: demo-base, steps: 1, width: 8, layers: 1}"],
+        ["run", "demo", *options("prompts.pm=100000")],
         ["run", "demo", "--set", "principles.factuality={judge: rules}"],
         ["run", "demo", "--set", "principles=[detail, detail]"],
         ["run", "demo", "--set", "principles.detail.judge=nobody"],
@@ -259,7 +259,7 @@ def interrupted_in(process: subprocess.Popen[str], stage: str, number: signal.Si
         head += line
     time.sleep(0.3)
     os.kill(process.pid, number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=200)
     return process.returncode, head + out + err
 
 
@@ -271,12 +271,12 @@ def test_ctrl_c_and_a_full_disk_lose_nothing(finished: Path, tmp_path: Path) -> 
     assert code == 130, said
     assert "the same command goes on" in said
     full = start(tmp_path, limit=150_000)
-    out, err = full.communicate(timeout=60)
+    out, err = full.communicate(timeout=200)
     assert full.returncode == 1, out + err
     assert "make room" in err
     assert "Traceback" not in said + out + err
     last = start(tmp_path)
-    out, err = last.communicate(timeout=60)
+    out, err = last.communicate(timeout=200)
     assert last.returncode == 0, out + err
     assert final_files(tmp_path / "r") == final_files(finished)
 
