@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import types
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -83,19 +84,24 @@ def filled(page: str, known: dict[str, type[BaseModel]]) -> str:
 
 
 def _values(field: FieldInfo) -> str:
+    return _bounded(_kind(field.annotation), field.metadata)
+
+
+def _bounded(kind: str, rules: Sequence[Any]) -> str:
+    """A type's words with the bounds that its rules set."""
+    rules = [part for rule in rules for part in (rule.metadata if isinstance(rule, FieldInfo) else [rule])]
+    found = [(sign, getattr(rule, name, None)) for rule in rules for name, sign in BOUNDS.items()]
     bounds = [
-        f"{sign} {getattr(rule, name):g}"
-        for rule in field.metadata
-        for name, sign in BOUNDS.items()
-        if getattr(rule, name, None) is not None
+        f"{sign} {value if isinstance(value, int) else f'{value:g}'}" for sign, value in found if value is not None
     ]
-    kind = _kind(field.annotation)
     return re.sub(r"^(integer|number|text)\b", rf"\1 {', '.join(bounds)}", kind) if bounds else kind
 
 
 def _kind(annotation: Any) -> str:
     """A type in a reader's words."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _bounded(_kind(arguments[0]), arguments[1:])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin in (Union, types.UnionType):

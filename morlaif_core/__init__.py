@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .decoding import Decoded as Decoded, decode as decode, stop_strings as stop_strings
     from .errors import UserError as UserError
     from .hookspecs import hookimpl as hookimpl
-    from .hub import hub_snapshot as hub_snapshot
+    from .hub import hub_problem as hub_problem, hub_snapshot as hub_snapshot
     from .layers import (
         layer_count as layer_count,
         lm_logits as lm_logits,
@@ -90,7 +90,7 @@ _HOME = {
     "decoding": "Decoded decode stop_strings",
     "errors": "UserError",
     "hookspecs": "hookimpl",
-    "hub": "hub_snapshot",
+    "hub": "hub_problem hub_snapshot",
     "layers": "layer_count lm_logits run_bottom run_middle run_top",
     "options": "Component Generation Lora NoOptions Options Secret Target Tuning component",
     "principles": "principles_from",

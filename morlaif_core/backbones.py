@@ -45,14 +45,14 @@ class LocalBackbone:
 
     def add(self, adapter: str, config: Any) -> None:
         """Add a fresh adapter from a peft config, in place of one of that name; torch's global generator draws it."""
-        from peft import PeftModel, get_peft_model
+        from peft import PeftModel
 
         name = module_name(adapter)
         if adapter == self._state.adapter:
             raise ValueError(f"adapter {adapter} is in use")
         self._sources.pop(adapter, None)
         if not isinstance(self.model, PeftModel):
-            self.model = get_peft_model(self.model, config, adapter_name=name)
+            self.model = _wrapped(self.model, config, name)
         else:
             if name in self.model.peft_config:
                 self.model.delete_adapter(name)
@@ -204,7 +204,7 @@ class LocalBackbones:
         else:
             model = load_model(target, device, dtype)
             tokenizer = load_tokenizer(target, model)
-            backbone = LocalBackbone(model, tokenizer, device, self._thread_count(model, device), own=own)
+            backbone = LocalBackbone(model, tokenizer, device, self.thread_count(model), own=own)
             if not own:
                 self._loaded[key] = (stamp, backbone)
         backbone._set_threads()
@@ -221,10 +221,14 @@ class LocalBackbones:
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _thread_count(self, model: Any, device: Any) -> int | None:
+    def thread_count(self, model: Any) -> int | None:
+        """Return the CPU threads that this model's passes take; None: whatever torch has, as on a GPU.
+
+        Sums depend on their number: what must give the same numbers twice sets it before each pass.
+        """
         if isinstance(self.threads, int):
             return self.threads
-        if device.type != "cpu":
+        if model.device.type != "cpu":
             return None
         if sum(weight.numel() for weight in model.parameters()) < _TINY:
             return 1
@@ -236,7 +240,8 @@ class LocalBackbones:
 def policy_backbone(policy: Policy, backbones: Backbones) -> tuple[Backbone, str | None]:
     """Return the backbone of a policy and its adapter's name, None for a full model or the untrained target.
 
-    A folder with adapter_config.json is an adapter on the target; any other folder is a model of its own.
+    A folder with adapter_config.json is an adapter on the target; any other folder is a model of its own, in float32
+    whatever the target's dtype: small updates vanish in bfloat16.
     """
     if policy.folder is None:
         return backbones.get(policy.target), None
@@ -245,7 +250,19 @@ def policy_backbone(policy: Policy, backbones: Backbones) -> tuple[Backbone, str
         adapter = f"policy/{content_hash(str(policy.folder.resolve()))}"
         backbone.load(adapter, policy.folder)
         return backbone, adapter
-    return backbones.get(policy.target.model_copy(update={"model": str(policy.folder), "revision": None})), None
+    trained = {"model": str(policy.folder), "revision": None, "dtype": "float32"}
+    return backbones.get(policy.target.model_copy(update=trained)), None
+
+
+def _wrapped(model: Any, config: Any, name: str) -> Any:
+    """Return the model wrapped by peft, which reads a property by its old name and so would warn in every run."""
+    import warnings
+
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+        return get_peft_model(model, config, adapter_name=name)
 
 
 def _signature(folder: Path) -> list[tuple[str, int, int]]:

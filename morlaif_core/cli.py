@@ -161,8 +161,10 @@ def score(run: Path, prompt: str, responses: tuple[str, ...], as_json: bool) -> 
 @cli.command()
 @RUN
 @click.option("--prompt", required=True, help="What to ask.")
-@click.option("-n", "count", default=1, show_default=True, help="Responses of each model.")
-@click.option("--seed", default=0, show_default=True, help="Of the sampling.")
+@click.option(
+    "-n", "count", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Responses of each model."
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the sampling.")
 @JSON
 def generate(run: Path, prompt: str, count: int, seed: int, as_json: bool) -> None:
     """Answer a prompt with the model before and after training, side by side."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -12,11 +13,14 @@ from pydantic import ValidationError
 
 from .bundle import bundle, shipped_examples
 from .errors import UserError, did_you_mean
-from .layering import Layers
+from .explain import explain_each
+from .layering import Layers, in_order
+from .model_keys import check_revisions, name_folders
+from .nulls import not_taken
 from .options import Options
-from .plugins import Plugins, check_name, explain_each
+from .plugins import Plugins, check_name
 from .principles import Known, known_principles, pick_principles
-from .settings import HUMAN_JUDGE, Settings, Use
+from .settings import HUMAN_JUDGE, Judging, Settings, Use
 from .types import Principle
 from .yaml_files import read_yaml
 
@@ -82,9 +86,11 @@ def load_config(
         _add_file(layers, *find_config(name, folder))
     for key, value in (overrides or {}).items():
         layers.add({key: value}, "overrides", folder)
-    for text in sets:
+    for text in in_order(sets):
         layers.add_set(text, folder)
     plugins = plugins or Plugins.load()
+    name_folders(layers, plugins)
+    _drop_nulls(layers, plugins)
     known = known if known is not None else known_principles(plugins, folder)
     return _validated("+".join(_stem(name) for name in configs) or "run", layers, plugins, known)
 
@@ -114,6 +120,27 @@ def _add_file(layers: Layers, file: Traversable, label: str) -> None:
 
 def _stem(name: str) -> str:
     return Path(name).name.removesuffix(".yaml").removesuffix(".yml")
+
+
+def _drop_nulls(layers: Layers, plugins: Plugins) -> None:
+    """Take out each null that its key does not have as a value: the default holds there."""
+    models: list[tuple[tuple[str, ...], type[Any]]] = [((), Settings)]
+    blocks: list[tuple[tuple[str, ...], str]] = [((key,), kind) for key, kind in BLOCKS.items()]
+    blocks += [(("target", "model"), "model"), (("preference_model", "base", "model"), "model")]
+    judges = layers.values.get("judges")
+    for judge in judges if isinstance(judges, dict) else ():
+        blocks.append((("judges", judge), "feedback_provider"))
+        models.append((("judges", judge, "judging"), Judging))
+    for path, kind in blocks:
+        block = layers.at(path)
+        use = block.get("use") if isinstance(block, dict) else None
+        if isinstance(use, str):
+            with suppress(UserError):  # an unknown name is told where the block is checked
+                models.append((path, plugins.find(kind, use).options))
+    for path, model in models:
+        values = layers.at(path)
+        for keys in list(not_taken(values, model)) if isinstance(values, dict) else ():
+            layers.drop((*path, *keys))
 
 
 def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Known]) -> Config:
@@ -179,6 +206,7 @@ def _check_blocks(config: Config) -> None:
             if "use" not in target.model:
                 raise UserError(f"{key}.model: a mapping must say `use: NAME`, the name of an offered model")
             _options(config, "model", dict(target.model), (*key.split("."), "model"))
+    check_revisions(config.settings.target, config.settings.preference_model.base, config.layers, config.plugins)
 
 
 def _options(config: Config, kind: str, block: dict[str, Any], path: tuple[str, ...]) -> Options:
@@ -197,11 +225,20 @@ def _check_judges(config: Config) -> None:
     """Every active principle has a judge that can measure it."""
     settings = config.settings
     _check_known(config, settings.judge, "judge")
+    if settings.evaluation.judge:
+        _check_askable(config, settings.evaluation.judge, "evaluation.judge")
+    labels = "labels" in config.plugins.find("dataset", settings.dataset.use).supplies
+    if settings.pairs.source == "dataset" and not labels:
+        origin = config.layers.nearest(("pairs", "source"))
+        raise UserError(
+            f"pairs.source: the data set '{settings.dataset.use}' has no responses of its own; "
+            f"say pairs.source=sampled [{origin}]"
+        )
     for principle in config.principles:
         judge = settings.judge_of(principle.name)
         path = f"principles.{principle.name}.judge" if settings.principles[principle.name].judge else "judge"
         if judge == HUMAN_JUDGE:
-            if "labels" not in config.plugins.find("dataset", settings.dataset.use).supplies:
+            if not labels:
                 raise UserError(f"{path}: human: the data set '{settings.dataset.use}' has no human labels")
             continue
         _check_judge(config, judge, principle, path)
@@ -220,10 +257,14 @@ def _check_known(config: Config, judge: str, path: str) -> None:
         )
 
 
-def _check_judge(config: Config, judge: str, principle: Principle, path: str) -> None:
+def _check_askable(config: Config, judge: str, path: str) -> None:
     _check_known(config, judge, path)
     if judge == HUMAN_JUDGE:
         raise UserError(f"{path}: human labels are of the data set's responses; name a judge that can be asked")
+
+
+def _check_judge(config: Config, judge: str, principle: Principle, path: str) -> None:
+    _check_askable(config, judge, path)
     block = config.judge_block(judge)
     component = config.plugins.find("feedback_provider", block["use"])
     reason = component.refuses and component.refuses(config.plugins.options("feedback_provider", block), principle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ def decode(
     batch: how many responses are drawn at once, None for all; a prompt's n stay together. Prompts of like length go
     together. Every response has random numbers of its own, fixed by seed, place and n, so the batch size changes
     results only by rounding. The model is put in eval mode meanwhile. Raises `UserError` where prompt and response
-    exceed the model's positions.
+    exceed the model's positions, or the logits are NaN.
     """
     import torch
 
@@ -161,7 +162,13 @@ class _Rows:
         rows = list(range(len(self.ids)))
         for step in range(self.steps):
             tokens, logprobs = draw(logits, self.draws[rows, step].to(logits.device), self.temperature)
-            alive = self._record(rows, tokens.tolist(), logprobs.tolist(), ends, watch)
+            scores = logprobs.tolist()
+            if any(map(math.isnan, scores)):
+                raise UserError(
+                    "the model's logits are no numbers: its weights are damaged, or training diverged; "
+                    "lower trainer.learning_rate, or make the model again"
+                )
+            alive = self._record(rows, tokens.tolist(), scores, ends, watch)
             if not alive or step + 1 == self.steps:
                 break
             if len(alive) <= _COMPACT_AT * len(rows):
@@ -218,4 +225,6 @@ def draw(logits: Any, uniform: Any, temperature: float) -> tuple[Any, Any]:
     # Below the total, so that rounding never picks a token beyond the last possible one.
     target = torch.minimum((uniform * total).float(), torch.nextafter(total, torch.zeros_like(total)))
     tokens = torch.searchsorted(cumulative, target[:, None], right=True)
+    # Logits that are no numbers lead beyond the vocabulary; their log-probabilities tell.
+    tokens = tokens.clamp(max=logits.shape[1] - 1)
     return tokens[:, 0], logprobs.gather(1, tokens)[:, 0]

@@ -1,9 +1,16 @@
-"""What the local cache of the model hub holds, found without importing the hub's client; light enough for `check`."""
+"""The model hub as a run finds it, without importing its client: what is cached, whether it can be asked."""
 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
+
+TIMEOUT = 2.0
+"""Seconds to wait for the hub before it counts as out of reach."""
+_FORBIDDING = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
 def hub_snapshot(model: str, revision: str | None = None) -> Path | None:
@@ -22,6 +29,31 @@ def hub_snapshot(model: str, revision: str | None = None) -> Path | None:
 def has_weights(folder: Path) -> bool:
     """Say whether a folder holds safetensors weights."""
     return any(folder.glob("*.safetensors"))
+
+
+def hub_problem(*variables: str) -> str | None:
+    """Say why nothing can be had from the hub now, None where it can be asked: by one connection of at most 2 s.
+
+    variables: of the environment, which forbid the hub beside HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE (those of other
+    libraries). Look into the cache first: what is there needs no hub.
+    """
+    for name in (*_FORBIDDING, *variables):
+        if os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}:
+            return f"{name} forbids the hub"
+    return None if _reachable() else "the hub cannot be reached"
+
+
+def _reachable() -> bool:
+    """Try to open a connection to the hub; behind a proxy only the proxy could tell, so take it as reachable."""
+    if any(os.environ.get(proxy) for proxy in _PROXIES):
+        return True
+    parts = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    try:
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        with socket.create_connection((parts.hostname or "", port), timeout=TIMEOUT):
+            return True
+    except (OSError, ValueError):  # a ValueError: HF_ENDPOINT is no address
+        return False
 
 
 def _cache() -> Path:

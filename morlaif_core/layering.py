@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ NAMED = ("principles", "judges")
 """Blocks whose keys are names, in which ``-`` and ``_`` are the same."""
 FILE_KEYS = ("path", "ledger")
 """Values under these keys are paths, relative to the file that holds them."""
+TARGETS: tuple[Path_, ...] = (("target",), ("preference_model", "base"))
+"""Blocks of a model, which may be written as its name alone."""
 
 
 @dataclass
@@ -28,6 +31,8 @@ class Layers:
     origins: dict[Path_, str] = field(default_factory=dict)
     blocks: dict[Path_, str] = field(default_factory=dict)
     """The layer that began each mapping: for messages about what a mapping lacks."""
+    folders: dict[Path_, Path | None] = field(default_factory=dict)
+    """The folder that a leaf's layer lies in: where a path in it begins."""
 
     def add(self, layer: Mapping[str, Any], label: str, folder: Path | None = None, *, whole: bool = True) -> None:
         """Put a layer on top. ``whole``: its ``principles`` replace those below."""
@@ -37,14 +42,14 @@ class Layers:
         for block in NAMED:
             _check_names(values.get(block), block, label)
         if whole and values.get("principles") is not None:
-            self._drop(("principles",))
+            self.drop(("principles",))
             values["principles"] = _named(values["principles"])
-        self._merge(self.values, values, (), label)
+        self._merge(self.values, values, (), (label, folder))
 
     def add_set(self, text: str, folder: Path) -> None:
         """Put one ``KEY=VALUE`` on top; VALUE is YAML. Raises `UserError` where it is not of that form."""
         key, equals, value = text.partition("=")
-        path = tuple(part.strip() for part in key.split("."))
+        path = _set_path(text)
         if not equals or not all(path):
             raise UserError(f"--set {text}: say KEY=VALUE, for example --set scalarizer.use=max_min")
         parsed = parse_yaml(value, f"--set {key}")
@@ -67,37 +72,89 @@ class Layers:
         blocks = (self.blocks[path[:length]] for length in range(len(path), 0, -1) if path[:length] in self.blocks)
         return found if found != "default" else next(blocks, "default")
 
-    def _merge(self, base: dict[str, Any], layer: Mapping[str, Any], path: Path_, label: str) -> None:
-        for name, value in layer.items():
-            key = _known_name(base, name) if path in [(block,) for block in NAMED] else name
-            here = (*path, str(key))
-            if value is None:
-                self._drop(here)
-                continue
-            old = base.get(key)
-            if isinstance(value, dict):
-                if isinstance(old, str) and here in (("target",), ("preference_model", "base")):
-                    old = base[key] = {"model": old}
-                if not isinstance(old, dict) or _differs(old, value):
-                    self._drop(here)
-                    base[key] = {}
-                    self.blocks[here] = label
-                self._merge(base[key], value, here, label)
-            else:
-                self._drop(here)
-                base[key] = value
-                self.origins[here] = label
+    def at(self, path: Path_) -> Any:
+        """The value at a path, None where there is none."""
+        value: Any = self.values
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
 
-    def _drop(self, path: Path_) -> None:
+    def folder(self, path: Path_) -> Path | None:
+        """The folder that a relative path in the value at a path begins in."""
+        known = (path[:length] for length in range(len(path), 0, -1) if path[:length] in self.folders)
+        return self.folders.get(next(known, ()))
+
+    def drop(self, path: Path_) -> None:
         """Remove the value at a path with all origins below it."""
-        block: Any = self.values
-        for part in path[:-1]:
-            block = block.get(part) if isinstance(block, dict) else None
+        block = self.at(path[:-1])
         if isinstance(block, dict):
             block.pop(path[-1], None)
-        for labels in (self.origins, self.blocks):
-            for known in [known for known in labels if known[: len(path)] == path]:
-                del labels[known]
+        for known in (self.origins, self.blocks, self.folders):
+            _forget(known, path)
+
+    def _merge(
+        self, base: dict[str, Any], layer: Mapping[str, Any], path: Path_, source: tuple[str, Path | None]
+    ) -> None:
+        """Put a layer's mapping on the one at a path. A null stays as such: what it means depends on the key's type."""
+        for name, value in layer.items():
+            named = path in [(block,) for block in NAMED]
+            key = _known_name(base, name) if named else name
+            here = (*path, str(key))
+            if isinstance(value, dict) and not _is_threshold(here):
+                self._begin(base, key, value, here, source[0])
+                self._merge(base[key], value, here, source)
+                continue
+            self.drop(here)
+            if value is not None or not named:
+                base[key] = value
+                self.origins[here], self.folders[here] = source
+
+    def _begin(self, base: dict[str, Any], key: str, value: Mapping[str, Any], here: Path_, label: str) -> None:
+        """Make sure that a mapping stands at a key: what is there, or a new one where the layer makes another thing."""
+        old = base.get(key)
+        if isinstance(old, str) and here in TARGETS:
+            old = base[key] = {"model": old}
+        if not isinstance(old, dict) or _differs(old, value):
+            self.drop(here)
+            base[key] = {}
+            self.blocks[here] = label
+
+
+def in_order(sets: Iterable[str]) -> list[str]:
+    """The order in which ``--set`` are applied: as given, but what chooses a block's component goes before what sets
+    its keys; else it would start the block anew and lose them."""
+    ordered: list[str] = []
+    for text in sets:
+        *block, key = _canonical_path(text)
+        place = len(ordered)
+        if key in CHOOSERS:
+            while place and not _chooses(_canonical_path(ordered[place - 1]), block):
+                place -= 1
+        ordered.insert(place, text)
+    return ordered
+
+
+def _chooses(path: list[str], block: list[str]) -> bool:
+    """Say whether a set of this path gives the block as a whole, or its component."""
+    return path == block[: len(path)] or (path[:-1] == block and path[-1] in CHOOSERS)
+
+
+def _set_path(text: str) -> Path_:
+    return tuple(part.strip() for part in text.partition("=")[0].split("."))
+
+
+def _canonical_path(text: str) -> list[str]:
+    return [part.replace("-", "_") for part in _set_path(text)]
+
+
+def _is_threshold(path: Path_) -> bool:
+    """A threshold's mapping is one value: {win_rate: w} does not merge with {quantile: q}."""
+    return len(path) == 3 and path[0] == "principles" and path[2] == "threshold"
+
+
+def _forget(known: dict[Path_, Any], path: Path_) -> None:
+    for below in [below for below in known if below[: len(path)] == path]:
+        del known[below]
 
 
 def _differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -133,15 +190,16 @@ def _named(principles: Any) -> Any:
 
 
 def _absolute_paths(block: Any, folder: Path) -> None:
-    """Make paths in a layer absolute; a ``model`` is one where such a folder is there, else a name or hub id."""
+    """Make a layer's paths to files absolute. Whether a model's name is a folder depends on the plugins too."""
     if not isinstance(block, dict):
         return
     for key, value in block.items():
         if isinstance(value, str) and key in FILE_KEYS:
-            block[key] = str((folder / Path(value).expanduser()).absolute())
-        elif isinstance(value, str) and key in ("model", "target", "base"):
-            local = folder / Path(value).expanduser()
-            if local.is_dir():
-                block[key] = str(local.absolute())
+            block[key] = absolute(value, folder)
         else:
             _absolute_paths(value, folder)
+
+
+def absolute(path: str, folder: Path) -> str:
+    """A path as written in a layer of a folder, absolute; ``~`` is the home folder where there is one."""
+    return str((folder / os.path.expanduser(path)).absolute())

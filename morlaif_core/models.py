@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import UserError, did_you_mean
-from .hub import has_weights, hub_snapshot
+from .hub import has_weights, hub_problem, hub_snapshot
 from .loading import check_folder
 from .options import TUNING, Options, Target
 from .plugins import Plugins
@@ -62,6 +62,7 @@ def resolve_target(
 def missing_model(target: Target, plugins: Plugins) -> list[str]:
     """Return what a run needs from outside for this model, each line with what to do. Imports nothing heavy.
 
+    A hub model that is not cached is none of it where the hub can be asked: the run downloads it.
     Raises `UserError` for what is wrong in the configuration: a folder that is not there, unknown options.
     """
     missing = _missing_for_quantize(target)
@@ -74,10 +75,12 @@ def missing_model(target: Target, plugins: Plugins) -> list[str]:
     check_folder(name)
     if not Path(name).expanduser().is_dir():
         snapshot = hub_snapshot(name, target.revision)
-        if snapshot is None or not has_weights(snapshot):
+        cached = snapshot is not None and has_weights(snapshot)
+        if not cached and (problem := hub_problem()):
             hint = did_you_mean(name, _offered(plugins))
             missing.append(
-                f"the hub model '{name}' is not in the local cache: connect to the hub, or give a folder.{hint}"
+                f"the hub model '{name}' is not in the local cache, and {problem}: connect to the hub, "
+                f"or give a folder.{hint}"
             )
     return missing
 

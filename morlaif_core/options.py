@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import core_schema
 
 from .types import Need
@@ -26,6 +27,29 @@ class Options(BaseModel):
     """Base of every options model. Each field has a description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true for 1: who writes ``seed: true`` means something else."""
+        if isinstance(value, bool) and info.field_name is not None:
+            annotation = cls.model_fields[info.field_name].annotation
+            if not accepts(annotation, bool) and (accepts(annotation, int) or accepts(annotation, float)):
+                raise ValueError(f"a number is needed, not {str(value).lower()}")
+        return value
+
+
+def accepts(annotation: Any, kind: type) -> bool:
+    """Say whether a field of this type takes values of a kind (``NoneType``, ``bool``, ``int``) as they are."""
+    annotation = getattr(annotation, "__value__", annotation)  # what `type Name = …` stands for
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return any(isinstance(value, kind) for value in arguments)
+    if origin is Annotated:
+        return accepts(arguments[0], kind)
+    if origin in (Union, types.UnionType):
+        return any(accepts(argument, kind) for argument in arguments)
+    return annotation in (Any, object) or (isinstance(annotation, type) and issubclass(annotation, kind))
 
 
 class NoOptions(Options):

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint, distributions
 from typing import Any, TypeAlias
 
@@ -14,9 +15,10 @@ import pluggy
 from pydantic import ValidationError
 
 from .errors import UserError, did_you_mean
+from .explain import explain
 from .hookspecs import GROUP, Hooks
-from .options import SECRET_PATTERN, Component, Options
-from .types import Principle
+from .options import Component, Options
+from .types import Example, Principle
 
 KINDS = {
     "feedback_provider": "morlaif_feedback_providers",
@@ -37,7 +39,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 
 def check_name(name: str) -> str:
     """Return the name's canonical form (``-`` as ``_``). Raises ValueError where it is not a name."""
-    if not _NAME.fullmatch(name) or len(name) > 64:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 64:
         raise ValueError(f"'{name}' is not a name: small letters, digits, '-' and '_', a letter first, no dots")
     return name.replace("-", "_")
 
@@ -79,7 +81,7 @@ class Plugins:
     def load(cls) -> Plugins:
         """Ask every installed plugin for its offers. ``MORLAIF_STRICT=1`` raises instead of setting aside."""
         plugins = cls()
-        for entry, distribution, version in _entry_points():
+        for entry, distribution, version in _entry_points(plugins._put_aside):
             plugins._add(entry, distribution, version)
         for aside in plugins.set_aside:
             warnings.warn(str(aside), stacklevel=2)
@@ -89,9 +91,7 @@ class Plugins:
         """Load one entry point and take its offers; whatever goes wrong stays with it."""
 
         def aside(cause: str) -> None:
-            if os.environ.get("MORLAIF_STRICT") == "1":
-                raise UserError(str(SetAside(entry.name, distribution, version, cause)))
-            self.set_aside.append(SetAside(entry.name, distribution, version, cause))
+            self._put_aside(SetAside(entry.name, distribution, version, cause))
 
         if any(_canonical(name) == _canonical(entry.name) for name, _, _ in self.loaded):
             return aside(f"the plugin name '{entry.name}' is taken")
@@ -111,30 +111,61 @@ class Plugins:
             for item in _ask(manager, hook, aside):
                 self._take(Offer(entry.name, distribution, version, kind, item), aside)
         for principle in _ask(manager, PRINCIPLES_HOOK, aside):
-            if isinstance(principle, Principle):
-                self.principles.append((entry.name, principle))
+            problem = _told(PRINCIPLES_HOOK, partial(self._principle_problem, entry.name, principle))
+            if problem:
+                aside(problem)
             else:
-                aside(f"{PRINCIPLES_HOOK} returned {principle!r}, not a Principle")
+                self.principles.append((entry.name, principle))
+
+    def _put_aside(self, aside: SetAside) -> None:
+        if os.environ.get("MORLAIF_STRICT") == "1":
+            raise UserError(str(aside))
+        self.set_aside.append(aside)
 
     def _take(self, offer: Offer, aside: Aside) -> None:
         """Keep an offer that fits; say why of one that does not."""
-        problem = self._problem(offer)
+        problem = _told(KINDS[offer.kind], partial(self._problem, offer))
         if problem:
             aside(problem)
         else:
             self.offers_by_kind[offer.kind].append(offer)
 
+    def _principle_problem(self, plugin: str, item: object) -> str | None:
+        """Why a principle cannot be used, or None."""
+        if not isinstance(item, Principle):
+            return f"{PRINCIPLES_HOOK} returned {item!r}, not a Principle"
+        name = check_name(item.name)
+        if not _is_text(item.question):
+            return f"principle '{item.name}': the question is no text"
+        if item.picks not in ("better", "worse"):
+            return f"principle '{item.name}': picks is {item.picks!r}, not 'better' or 'worse'"
+        if not (isinstance(item.phrasings, tuple) and all(_is_text(phrasing) for phrasing in item.phrasings)):
+            return f"principle '{item.name}': phrasings are not a tuple of texts"
+        if not (isinstance(item.examples, tuple) and all(isinstance(example, Example) for example in item.examples)):
+            return f"principle '{item.name}': examples are not a tuple of Example"
+        if any(other == plugin and _canonical(known.name) == name for other, known in self.principles):
+            return f"principle '{item.name}' is offered twice by this plugin"
+        return None
+
     def _problem(self, offer: Offer) -> str | None:
-        """Why an offer cannot be used, or None."""
+        """Why an offer cannot be used, or None. Raises whatever a stranger's values make of it."""
         component: object = offer.component
         if not isinstance(component, Component):
             return f"{KINDS[offer.kind]} returned {component!r}, not a component(...)"
-        try:
-            name = check_name(component.name)
-        except ValueError as error:
-            return f"{KINDS[offer.kind]}: {error}"
+        name = check_name(component.name)
+        what = f"{offer.kind} '{component.name}'"
         if not (isinstance(component.options, type) and issubclass(component.options, Options)):
-            return f"the options of {offer.kind} '{component.name}' are not a subclass of Options"
+            return f"the options of {what} are not a subclass of Options"
+        if not callable(component.build):
+            return f"the build of {what} cannot be called"
+        if not _is_text(component.summary):
+            return f"the summary of {what} is no text"
+        for field in ("needs", "supplies", "uses"):
+            if not isinstance(getattr(component, field), (set, frozenset)):
+                return f"the {field} of {what} are not a frozenset"
+        for field in ("missing", "refuses"):
+            if not (getattr(component, field) is None or callable(getattr(component, field))):
+                return f"the {field} of {what} cannot be called"
         taken = [o for o in self.offers_by_kind[offer.kind] if _canonical(o.component.name) == name]
         if any(other.distribution == BUILT_IN and offer.distribution != BUILT_IN for other in taken):
             return f"{offer.kind} '{component.name}' is a built-in name and cannot be taken"
@@ -192,52 +223,18 @@ class Plugins:
         return self.find(kind, str(block["use"])).build(options)
 
 
-def explain(error: ValidationError, model: type[Any], where: str) -> str:
-    """Turn pydantic's errors into lines that name the key and what to do."""
-    return "\n".join(dict.fromkeys(line for _, line in explain_each(error, model, where)))
+def _told(hook: str, problem: Callable[[], str | None]) -> str | None:
+    """What a check of a stranger's value says; where the value makes the check itself fail, that."""
+    try:
+        return problem()
+    except ValueError as error:
+        return f"{hook}: {error}"
+    except Exception as error:  # a stranger's value may raise anything, whatever one asks of it
+        return f"{hook} returned what cannot be checked: {type(error).__name__}: {error}"
 
 
-def explain_each(error: ValidationError, model: type[Any], where: str) -> list[tuple[tuple[Any, ...], str]]:
-    """The lines of `explain`, each with the path of its key."""
-    lines = []
-    for item in error.errors():
-        keys = tuple(part for part in item["loc"] if not _is_branch(part))
-        path = ".".join([where, *(str(part) for part in keys)]).strip(".")
-        if item["type"] == "extra_forbidden":
-            known = _fields_at(model, keys[:-1])
-            hint = did_you_mean(str(keys[-1]), known) or f" Known keys: {', '.join(known) or 'none'}."
-            lines.append((keys, f"{path}: unknown key.{hint}"))
-        elif item["type"] == "missing":
-            lines.append((keys, f"{path}: must be given"))
-        elif item.get("ctx", {}).get("pattern") == SECRET_PATTERN:
-            # What stands there may be the key itself: it is not repeated.
-            lines.append((keys, f"{path}: give the NAME of an environment variable, such as MY_API_KEY, not the key"))
-        else:
-            lines.append((keys, f"{path}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"))
-    return lines
-
-
-def _is_branch(part: Any) -> bool:
-    """Pydantic names the branch of a union in the path; a user never wrote it."""
-    return isinstance(part, str) and (not part or part[0].isupper() or part in {"float", "int", "str"} or "[" in part)
-
-
-def _fields_at(model: Any, path: tuple[Any, ...]) -> list[str]:
-    """The field names of the model that a path leads to."""
-    for part in path:
-        fields = getattr(model, "model_fields", {})
-        if part not in fields:
-            continue
-        model = _model_in(fields[part].annotation) or model
-    return list(getattr(model, "model_fields", {}))
-
-
-def _model_in(annotation: Any) -> Any:
-    """The options model inside ``Model``, ``Model | None``, ``Annotated[Model, …]`` or ``dict[str, Model]``."""
-    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
-        return annotation
-    inner = (_model_in(argument) for argument in getattr(annotation, "__args__", ()))
-    return next((model for model in inner if model), None)
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _canonical(name: str) -> str:
@@ -261,13 +258,18 @@ def _ask(manager: pluggy.PluginManager, hook: str, aside: Aside) -> list[Any]:
     return found
 
 
-def _entry_points() -> Iterable[tuple[EntryPoint, str, str]]:
+def _entry_points(put_aside: Callable[[SetAside], None]) -> Iterable[tuple[EntryPoint, str, str]]:
     """Every plugin's entry point with its distribution: ours first, then by name, so that order never decides."""
     found: dict[tuple[str, str], tuple[EntryPoint, str, str]] = {}
     for distribution in distributions():
-        entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
+        try:
+            entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
+            name, version = (distribution.metadata["Name"] or "?", distribution.version or "?") if entries else ("", "")
+        except Exception as error:  # what an installer left may be damaged, and have nothing to do with us
+            if f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or ""):
+                put_aside(SetAside("?", str(getattr(distribution, "_path", "?")), "?", f"damaged: {error}"))
+            continue
         for entry in entries:
-            name = distribution.metadata["Name"] or "?"
             # The first distribution of a name on the path is the one that imports see.
-            found.setdefault((name, entry.name), (entry, name, distribution.version))
+            found.setdefault((name, entry.name), (entry, name, version))
     return [found[key] for key in sorted(found, key=lambda key: (key[0] != BUILT_IN, key))]

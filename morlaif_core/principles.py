@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -13,8 +13,9 @@ from pydantic import Field, ValidationError
 
 from .bundle import bundle
 from .errors import UserError, did_you_mean
+from .explain import explain
 from .options import Options
-from .plugins import Plugins, check_name, explain
+from .plugins import Plugins, check_name
 from .types import Example, Principle, content_hash
 from .yaml_files import read_yaml
 
@@ -44,6 +45,8 @@ class Known:
     principle: Principle
     source: str
     shadows: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+    """plugins that offer this name too: which is meant, nobody can tell"""
 
 
 def read_principle(file: Traversable, name: str, label: str) -> Principle:
@@ -70,10 +73,8 @@ def known_principles(plugins: Plugins, working_directory: Path | None = None) ->
     known: dict[str, Known] = {}
     shipped = bundle("principles")
     _layer(known, [(read_principle(file, name, label), "shipped") for file, name, label in _files(shipped, "shipped")])
-    by_plugin: dict[str, list[tuple[Principle, str]]] = {}
-    for plugin, principle in plugins.principles:
-        by_plugin.setdefault(plugin, []).append((principle, f"plugin {plugin}"))
-    _layer(known, [item for items in by_plugin.values() for item in items])
+    # Strangers do not know of each other: a name that two offer is an error only where it is used.
+    _layer(known, [(principle, f"plugin {plugin}") for plugin, principle in plugins.principles], rivals=True)
     local = (working_directory or Path.cwd()) / "principles"
     if local.is_dir() and not _same_folder(local, shipped):
         _layer(known, [(read_principle(file, name, label), label) for file, name, label in _files(local, "principles")])
@@ -91,6 +92,12 @@ def pick_principles(names: Iterable[str], known: dict[str, Known]) -> tuple[Prin
                 f"principles.{name}: there is no principle '{name}'.{hint} "
                 f"Add principles/{name}.yaml, or see `morlaif principles`"
             )
+        if match.rivals:
+            offered = " and by ".join((match.source, *match.rivals))
+            raise UserError(
+                f"principles.{name}: '{name}' is offered by {offered}; "
+                f"write the one that is meant to principles/{name}.yaml, which goes before both"
+            )
         found.append(match.principle)
     return tuple(found)
 
@@ -100,12 +107,15 @@ def principle_hash(principle: Principle) -> str:
     return content_hash(principle.name, principle.question, principle.picks, principle.phrasings)
 
 
-def _layer(known: dict[str, Known], items: list[tuple[Principle, str]]) -> None:
-    """Put one layer above those below. Raises `UserError` where the layer names a principle twice."""
+def _layer(known: dict[str, Known], items: list[tuple[Principle, str]], *, rivals: bool = False) -> None:
+    """Put one layer above those below. A name twice in it: rivals are noted, else it raises `UserError`."""
     below = dict(known)
     here: dict[str, str] = {}
     for principle, source in items:
         key = _canonical(principle.name)
+        if key in here and rivals:
+            known[key] = replace(known[key], rivals=(*known[key].rivals, source))
+            continue
         if key in here:
             raise UserError(f"principle '{principle.name}' is given twice: by {here[key]} and by {source}")
         here[key] = source
@@ -118,7 +128,8 @@ def _files(folder: Traversable, label: str) -> Iterator[tuple[Traversable, str, 
     """The principle files of a folder with name and label, in the order of their names."""
     for file in sorted(folder.iterdir(), key=lambda item: item.name):
         stem, dot, ending = file.name.rpartition(".")
-        if dot and ending in ("yaml", "yml"):
+        # What begins with a dot was left by an editor or a file system, not written as a principle.
+        if dot and ending in ("yaml", "yml") and not file.name.startswith("."):
             where = f"{label}/{file.name}"
             try:
                 check_name(stem)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from .calibration import Calibration
+from .errors import RunFailed
 from .options import Component
 from .protocols import PreferenceModel, Reward, Scalarizer
 from .scores import ScoreError, read_json
@@ -183,14 +185,29 @@ class PrincipledReward:
             self.scalarizer.end_step(self.resolved.view(means), self.resolved.terms())
 
     def state(self) -> Mapping[str, object]:
-        """Return what a checkpoint keeps (JSON): the scalarizer's state, where it has one."""
-        return {"scalarizer": dict(self.scalarizer.state())} if isinstance(self.scalarizer, _Stateful) else {}
+        """Return what a checkpoint keeps (JSON): calibration, terms and scale, and the scalarizer's state, if any."""
+        inner = {"scalarizer": dict(self.scalarizer.state())} if isinstance(self.scalarizer, _Stateful) else {}
+        return {"fitted": self._fitted(), **inner}
+
+    def _fitted(self) -> object:
+        """Return all that was fitted, as JSON would read it back."""
+        fitted = [vars(self.calibration), self.resolved.to_json(), self.scale.mean, self.scale.deviation]
+        return json.loads(json.dumps(fitted))
 
     def restore(self, state: Mapping[str, object]) -> None:
-        """Go on from what `state` returned. Raises ValueError for the state of another scalarizer."""
+        """Go on from what `state` returned.
+
+        Raises:
+            ValueError: the state is that of another scalarizer.
+            RunFailed: calibration, terms or scale are not those that the state was saved with.
+        """
         inner = state.get("scalarizer")
         if isinstance(self.scalarizer, _Stateful) != (inner is not None):
             raise ValueError(f"the state saved is not one of scalarizer {self.name}")
+        if state.get("fitted", self._fitted()) != self._fitted():
+            raise RunFailed(
+                "the reward was fitted anew since this checkpoint; move the checkpoints away and train again"
+            )
         if isinstance(self.scalarizer, _Stateful):
             self.scalarizer.restore(cast("Mapping[str, object]", inner))
 

@@ -10,6 +10,8 @@ from .options import Generation, Options, Target, Tuning
 
 StageName = Literal["sample", "judge", "train_pms", "train_policy", "evaluate"]
 STAGES: tuple[StageName, ...] = ("sample", "judge", "train_pms", "train_policy", "evaluate")
+MAX_SEED = 2**32 - 1
+"""The largest seed that every generator takes."""
 HUMAN_JUDGE = "human"
 """The reserved judge: the data set's own labels."""
 
@@ -131,10 +133,14 @@ def _model_string(value: Any) -> Any:
 def _names_are_defaults(value: Any) -> Any:
     """A list of names is short for a mapping of defaults; a null entry means defaults too."""
     if isinstance(value, list):
-        repeated = sorted({str(name) for name in value if value.count(name) > 1})
+        if not all(isinstance(name, str) for name in value):
+            raise ValueError(
+                "a list holds names alone; to say how one counts, write a mapping: {a: {}, b: {weight: 2}}"
+            )
+        repeated = sorted({name for name in value if value.count(name) > 1})
         if repeated:
             raise ValueError(f"listed twice: {', '.join(repeated)}")
-        return {str(name): {} for name in value}
+        return {name: {} for name in value}
     if isinstance(value, dict):
         return {name: {} if terms is None else terms for name, terms in value.items()}
     return value
@@ -145,12 +151,16 @@ def _stage_names(value: Any) -> Any:
     return {str(key).replace("-", "_"): seed for key, seed in value.items()} if isinstance(value, dict) else value
 
 
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+
+
 class Settings(Options):
     """A whole run."""
 
     version: Literal[1] = Field(1, description="of the configuration's format")
-    seed: int = Field(0, ge=0, description="of every stage")
-    seeds: Annotated[dict[StageName, int], BeforeValidator(_stage_names)] = Field(
+    seed: int = Field(0, ge=0, le=MAX_SEED, strict=True, description="of every stage")
+    seeds: Annotated[dict[StageName, Seed], BeforeValidator(_stage_names)] = Field(
         default_factory=dict, description="one stage's seed set apart"
     )
     judge: str = Field("rules", description="of every principle that names none")
@@ -171,7 +181,7 @@ class Settings(Options):
     trainer: Use = Field(description="who trains the policy")
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="the final evaluation")
     device: str = Tuning("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the GPU where there is one")
-    threads: int | Literal["auto"] = Tuning("auto", description="auto: 1 for tiny models on a CPU, else all cores")
+    threads: Threads | Literal["auto"] = Tuning("auto", description="auto: 1 for tiny models on a CPU, else all cores")
 
     def seed_of(self, stage: StageName) -> int:
         """The seed of one stage."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources.abc import Traversable
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -12,12 +12,35 @@ from .errors import UserError
 MAX_BYTES = 1_000_000
 MAX_VALUES = 100_000
 """Values a document may hold, what an alias repeats counted each time."""
+MAX_INTEGER = 2**63 - 1
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML that refuses a key given twice in one mapping."""
+    """Safe YAML that refuses a key given twice in one mapping, and reads dates as text."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Make a value; whatever PyYAML trips over (``0x_`` is a number by its form) is told with its line."""
+        try:
+            value = super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception:
+            kind = str(node.tag).rpartition(":")[2]
+            text = f"{str(node.value)[:60]!r} cannot be read as {kind}; put it in quotes where it is text"
+            raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from None
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
+            text = f"a number beyond {MAX_INTEGER:,}; put it in quotes where it is text"
+            raise yaml.constructor.ConstructorError(None, None, text, node.start_mark)
+        return value
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            raise yaml.constructor.ConstructorError(None, None, "a mapping is needed here", node.start_mark)
         seen = set()
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
@@ -59,6 +82,8 @@ def parse_yaml(text: str, label: str) -> Any:
         raise UserError(f"{where}: {error.problem or error.context}{hint}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{label}: not readable as YAML ({error})") from None
+    except UnicodeError:
+        raise UserError(f"{label}: text that is not Unicode") from None
     except RecursionError:
         raise UserError(f"{label}: nested too deeply") from None
     _check_size(value, label)

@@ -158,6 +158,17 @@ class Ledger:
 _SAFE = "rows committed before are intact"
 
 
+def commonest_error(path: Path) -> str | None:
+    """Return the error that most failed requests of a ledger ended with, already redacted; None where there is none."""
+    if not path.exists():
+        return None
+    failed = "SELECT error FROM rows WHERE status = 'failed' AND error IS NOT NULL"
+    query = f"{failed} GROUP BY error ORDER BY count(*) DESC LIMIT 1"
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        row = db.execute(query).fetchone()
+    return None if row is None else str(row[0])
+
+
 def hold_lock(path: Path) -> None:
     """Lock a ledger for the life of this process. Raises `Busy` where another process holds it.
 

@@ -66,15 +66,14 @@ def request_key(identity: str, request: Request) -> str:
     """Return the sha256 of all that an answer depends on: provider identity, what it reads, sampling, schema, sample.
 
     A provider that reads messages sees neither the principle's name nor its direction; one that reads pairs sees the
-    whole principle. Neither key, timeout, concurrency nor the order of rows count.
+    principle, whose examples are nobody's to judge by. Neither key, timeout, concurrency nor the order of rows count.
     """
     read: object
     if request.messages:
         read = [(turn.role, turn.content) for turn in request.messages]
     else:
         p = request.principle
-        examples = [(e.prompt, e.a, e.b, e.winner) for e in p.examples]
         turns = [(turn.role, turn.content) for turn in request.prompt.messages]
-        read = [turns, request.first, request.second, p.name, p.question, p.picks, p.phrasings, examples]
+        read = [turns, request.first, request.second, p.name, p.question, p.picks, p.phrasings]
     how = [request.max_tokens, request.temperature, request.top_logprobs, request.schema, request.sample]
     return hashlib.sha256(_CANONICAL.encode([1, identity, read, how]).encode()).hexdigest()

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ..config import BLOCKS, Config
 from ..errors import UserError
-from ..options import TUNING, Options, Target
+from ..options import TUNING, Options, Secret, Target
 from ..progress import Screen
 from ..prompt_sets import PAIR_SETS, PromptSets, draw_prompt_sets
 from ..store import RunFolder, write_json
@@ -31,6 +31,8 @@ class Context:
         self.config, self.folder, self.screen = config, folder, screen
         self.settings = config.settings
         self.plugins = config.plugins
+        self.unfinished = 0
+        """Set by a stage: requests that failed, which the next run asks again."""
 
     @property
     def path(self) -> Path:
@@ -77,15 +79,32 @@ class Context:
     def _resolve(self, where: str, target: Target) -> Target:
         from ..models import resolve_target
 
+        models = self.folder.section("models")
+        known, asked = models.get(where), [target.model, target.revision]
+        if known and known.get("asked") == asked and known["revision"]:
+            # The commit that this run began with, wherever the hub's branch is now.
+            target = target.model_copy(update={"revision": known["revision"]})
         with self.screen.bar("model") as bar:
             resolved = resolve_target(target, self.plugins, self.conversations, self.settings.seed_of("sample"), bar)
-        self.folder.section("models")[where] = {
-            "model": target.model,
+        if known and known.get("asked") == asked and known["fingerprint"] != resolved.fingerprint:
+            raise UserError(
+                f"{where}.model: {asked[0]} is not the model that this run began with (it was changed, or is made "
+                "otherwise by another version); name another folder with --out"
+            )
+        models[where] = {
+            "asked": asked,
             "resolved": str(resolved.target.model),
+            "revision": resolved.target.revision,
             "fingerprint": resolved.fingerprint,
         }
         self.folder.save()
         return resolved.target
+
+    @property
+    def pm_base_fingerprint(self) -> str:
+        """What identifies the weights that preference models start from."""
+        where = "target" if self.pm_base.model == self.target.model else "preference_model.base"
+        return str(self.folder.section("models")[where]["fingerprint"])
 
     def conversations(self) -> Iterator[str]:
         """The training split's conversations as text, no evaluation prompt among them; what a `ModelMaker` learns from."""
@@ -163,6 +182,8 @@ class Context:
 
 def stable(value: Any) -> Any:
     """A value as JSON, fields declared with `Tuning` left out."""
+    if isinstance(value, Secret):
+        return None  # Another variable with the key changes no verdict.
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         kept = {name: getattr(value, name) for name, field in fields.items() if not _is_tuning(field)}

@@ -10,10 +10,10 @@ from ..protocols import Policy
 from ..store import read_jsonl, write_json
 from ..types import Prompt, ResponsePair, make_pair
 from .context import Context
-from .judge import judge_identity, judge_pairs, judged_principles
+from .judge import distinct, judge_identity, judge_pairs, judged_principles
 from .pairs import StoredPair, read_pairs, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
-from .train_pms import CALIBRATION, load_models
+from .train_pms import CALIBRATION, RESAMPLES, load_models
 from .train_policy import load_policy
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ RESPONSES = "evaluation.jsonl"
 FILE = "evaluation.json"
 OUTPUTS = (FILE, RESPONSES, f".{RESPONSES}.chunks")
 RESULTS = ("policy", "win_rate", "length")
-RESAMPLES = 2000
-"""Bootstrap resamples over prompts."""
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -52,7 +50,7 @@ def run(context: Context) -> str:
     after_pairs = [make_pair(pair.prompt, pair.a, after[pair.prompt.id]) for pair in before_pairs]
     principles = judged_principles(context)
     judge = context.settings.evaluation.judge
-    verdicts = judge_pairs(context, _distinct([*before_pairs, *after_pairs]), principles, NAME, judge)
+    verdicts = judge_pairs(context, distinct([*before_pairs, *after_pairs]), principles, NAME, judge)
     preferred = {(item.pair, item.principle): item.p_a for item in verdicts}
     scores = _pm_means(context, before_pairs, after_pairs)
     policy: dict[str, Any] = {}
@@ -66,6 +64,7 @@ def run(context: Context) -> str:
             block = {**_judge_block(before, p_after, wins[item.name]), **block}
         policy[item.name] = block
     overall = _overall(context, wins)
+    context.unfinished = sum(verdict.status == "failed" for verdict in verdicts)
     length = {"before": _mean_words([pair.b for pair in before_pairs]), "after": _mean_words(list(after.values()))}
     write_json(context.path / FILE, {"policy": policy, "win_rate": overall, "length": length})
     context.write_results(policy=policy, win_rate=overall, length=length)
@@ -99,11 +98,6 @@ def _responses(context: Context, policy: Policy, prompts: Sequence[Prompt]) -> l
         backbones=context.backbones,
     )
     return [{"prompt_id": prompt.id, "after": texts[0]} for prompt, texts in zip(prompts, answers, strict=True)]
-
-
-def _distinct(pairs: Sequence[ResponsePair]) -> list[ResponsePair]:
-    """Pairs whose responses differ, each once; equal responses are a tie without asking."""
-    return list({pair.id: pair for pair in pairs if pair.a != pair.b}.values())
 
 
 def _p_second(
@@ -161,7 +155,10 @@ def mean_interval(values: Doubles) -> list[float]:
 
 
 def _overall(context: Context, wins: Mapping[str, Doubles]) -> dict[str, Any]:
-    """The weighted mean of the principles' win rates; each prompt's wins are resampled together."""
+    """The weighted mean of the principles' win rates, as printed; whole prompts are resampled for its interval.
+
+    A prompt without a label under one principle counts under the others. n: prompts with a label at all.
+    """
     import numpy as np
 
     weights = {name: context.settings.principles[name].weight for name in wins}
@@ -169,12 +166,23 @@ def _overall(context: Context, wins: Mapping[str, Doubles]) -> dict[str, Any]:
     if not names:
         return {"overall": None, "ci95": None, "n": 0, "notes": {"overall": "no judged principle has a weight"}}
     matrix = np.stack([wins[name] for name in names], axis=1)
+    unlabelled = [name for name, column in zip(names, matrix.T, strict=True) if np.isnan(column).all()]
+    if unlabelled:
+        return {"overall": None, "ci95": None, "n": 0, "notes": {"overall": f"no label under {', '.join(unlabelled)}"}}
     weight = np.array([weights[name] for name in names])
-    whole = ~np.isnan(matrix).any(axis=1)
-    if not whole.any():
-        return {"overall": None, "ci95": None, "n": 0, "notes": {"overall": "no prompt has every label"}}
-    per_prompt = matrix[whole] @ (weight / weight.sum())
-    return {"overall": float(per_prompt.mean()), "ci95": mean_interval(per_prompt), "n": int(whole.sum())}
+    labelled = matrix[~np.isnan(matrix).all(axis=1)]
+
+    def rate(rows: Doubles) -> Doubles:
+        """Weighted mean of the column means, over the last axis but one; NaN where a column has no label."""
+        known = ~np.isnan(rows)
+        with np.errstate(invalid="ignore"):
+            means = np.where(known, rows, 0.0).sum(axis=-2) / known.sum(axis=-2)
+        mean: Doubles = means @ (weight / weight.sum())
+        return mean
+
+    draws = np.random.default_rng(0).integers(0, len(labelled), size=(RESAMPLES, len(labelled)))
+    bounds = np.nanpercentile(rate(labelled[draws]), [2.5, 97.5])
+    return {"overall": float(rate(labelled)), "ci95": [float(bound) for bound in bounds], "n": len(labelled)}
 
 
 def _pm_means(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import RunFailed
 from ..principles import principle_hash
 from ..settings import HUMAN_JUDGE
 from ..store import read_jsonl, write_jsonl
@@ -42,17 +43,47 @@ def judge_identity(context: Context, judge: str) -> Any:
 
 
 def run(context: Context) -> str:
-    """Judge all pairs but the evaluation's; what the ledger holds is not asked again."""
+    """Judge all pairs but the evaluation's; what the ledger holds is not asked again, but for requests that failed."""
     from ..feedback.statistics import judge_statistics
 
-    stored = [item for item in read_pairs(context.path) if item.set != "evaluation" and item.pair.a != item.pair.b]
-    verdicts = judge_pairs(context, [item.pair for item in stored], judged_principles(context), NAME)
+    pairs = distinct(item.pair for item in read_pairs(context.path) if item.set != "evaluation")
+    verdicts = judge_pairs(context, pairs, judged_principles(context), NAME)
     write_jsonl(context.path / FILE, _rows(verdicts))
-    statistics = judge_statistics(verdicts, [item.pair for item in stored])
-    context.write_results(judge=_in_order(context, statistics))
+    context.write_results(judge=_in_order(context, judge_statistics(verdicts, pairs)))
+    context.unfinished = sum(verdict.status == "failed" for verdict in verdicts)
+    _check_labels(context, verdicts)
     ties = sum(verdict.status == "tie" for verdict in verdicts)
-    failed = sum(verdict.p_a is None for verdict in verdicts)
-    return f"{len(verdicts):,} verdicts, {ties:,} ties, {failed:,} without a label"
+    unlabelled = sum(verdict.p_a is None for verdict in verdicts)
+    return f"{len(verdicts):,} verdicts, {ties:,} ties, {unlabelled:,} without a label{_why(context)}"
+
+
+def distinct(pairs: Iterable[ResponsePair]) -> list[ResponsePair]:
+    """Pairs whose responses differ, each once; equal responses are a tie without asking."""
+    return list({pair.id: pair for pair in pairs if pair.a != pair.b}.values())
+
+
+def _check_labels(context: Context, verdicts: Sequence[Verdict]) -> None:
+    """A principle whose every request failed stops the run with the reason, before models learn from nothing."""
+    labelled = {verdict.principle for verdict in verdicts if verdict.p_a is not None}
+    failed = sorted({verdict.principle for verdict in verdicts if verdict.status == "failed"} - labelled)
+    if failed:
+        raise RunFailed(
+            f"the judge gave no label under {', '.join(failed)}{_why(context)}; mend it, then run the same command"
+        )
+
+
+def _why(context: Context) -> str:
+    """How many requests failed, with the commonest reason."""
+    if not context.unfinished:
+        return ""
+    from ..feedback.ledger import commonest_error
+
+    ledgers = {context.settings.judging_of(name).ledger for name in context.settings.judges}
+    files = [Path(ledger) if ledger else context.path / "judgements.sqlite" for ledger in ledgers]
+    reasons = [reason for reason in map(commonest_error, files) if reason]
+    return (
+        f"; {context.unfinished:,} failed and are asked again by the next run{''.join(f' ({r})' for r in reasons[:1])}"
+    )
 
 
 def judged_principles(context: Context) -> list[Principle]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,8 +64,10 @@ def run_road(context: Context, until: str | None = None, only: str | None = None
     _announce(context, stages, todo, prints)
     if todo:
         write_text(context.path / "run.yaml", run_yaml(context))
-    for stage in todo:
-        _run_stage(context, stage, prints[stage.name])
+    for stage in stages:
+        # Looked at anew: what a stage asked again may have made those behind it out of date.
+        if not _done(context, stage, prints):
+            _run_stage(context, stage, prints[stage.name])
 
 
 def _fingerprints(context: Context) -> dict[str, dict[str, Any]]:
@@ -89,7 +92,8 @@ def _record(context: Context, stage: Stage) -> dict[str, Any]:
 def _done(context: Context, stage: Stage, prints: dict[str, dict[str, Any]]) -> bool:
     record = _record(context, stage)
     whole = all((context.path / name).exists() for name in stage.outputs if not name.startswith("."))
-    return whole and record.get("state") == "done" and record.get("inputs") == prints[stage.name]
+    same = record.get("state") == "done" and record.get("inputs") == prints[stage.name]
+    return whole and same and not record.get("failed")
 
 
 def _require_upstream(context: Context, before: Sequence[Stage], prints: dict[str, dict[str, Any]]) -> None:
@@ -111,6 +115,9 @@ def _announce(
     if skipped:
         context.screen.say(f"already done: {', '.join(skipped)}")
     for stage in todo:
+        failed = _record(context, stage).get("failed")
+        if failed:
+            context.screen.say(f"{stage.name}: {failed:,} requests failed before and are asked again")
         old = _record(context, stage).get("inputs")
         if old and old != prints[stage.name]:
             new = prints[stage.name]
@@ -128,13 +135,17 @@ def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
         _drop_from(context, stage)
         record = {}
     seconds = float(record.get("seconds", 0.0))
-    stages[stage.name] = {"state": "started", "inputs": inputs, "seconds": seconds}
+    made_before = _content(context, stage) if record.get("failed") else None
+    stages[stage.name] = {"state": "started", "inputs": inputs, "seconds": seconds, "failed": record.get("failed", 0)}
     context.folder.save()
     context.screen.say(f"{stage.name} …")
     start = time.monotonic()
+    context.unfinished = 0
     try:
         summary = stage.run(context)
-        stages[stage.name]["state"] = "done"
+        stages[stage.name].update(state="done", failed=context.unfinished)
+        if made_before is not None and made_before != _content(context, stage):
+            _drop_behind(context, stage)
     finally:
         context.release()
         seconds += time.monotonic() - start
@@ -145,9 +156,24 @@ def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
     context.screen.say(f"{stage.name}: {summary} ({seconds:.0f} s)")
 
 
+def _content(context: Context, stage: Stage) -> list[str]:
+    """What a stage's files hold, to see whether asking again changed anything."""
+    files = [context.path / name for name in stage.outputs]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
+
+
 def _drop_from(context: Context, stage: Stage) -> None:
-    """Move what a stage and those behind it made to ``replaced/``, and take their numbers out of the results."""
-    behind = ROAD[ROAD.index(stage) :]
+    """Take away what a stage and those behind it made."""
+    _drop(context, ROAD[ROAD.index(stage) :])
+
+
+def _drop_behind(context: Context, stage: Stage) -> None:
+    """Take away what the stages behind one made."""
+    _drop(context, ROAD[ROAD.index(stage) + 1 :])
+
+
+def _drop(context: Context, behind: Sequence[Stage]) -> None:
+    """Move what stages made to ``replaced/``, and take their numbers out of the results."""
     results = context.folder.section("results")
     for item in behind:
         for block in item.results:
@@ -155,8 +181,9 @@ def _drop_from(context: Context, stage: Stage) -> None:
         results.get("seconds", {}).pop(item.name, None)
         if item.name in context.folder.section("stages"):
             context.folder.section("stages")[item.name]["state"] = "replaced"
-    if stage is ROAD[0]:
+    if ROAD[0] in behind:
         context.folder.manifest.pop("prompt_sets", None)
+        context.folder.manifest.pop("models", None)
     # The manifest first: what a kill leaves half moved is then not taken for done, whatever is run next.
     context.folder.save()
     write_json(context.path / "results.json", results)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from ..errors import UserError
 from ..prompt_sets import PAIR_SETS
 from ..protocols import Policy
 from ..types import Preference, Prompt, ResponsePair, content_hash, make_pair
@@ -38,6 +39,8 @@ def inputs(context: Context) -> dict[str, Any]:
 
 def run(context: Context) -> str:
     """Sample all pairs; goes on behind the chunks that are stored."""
+    if context.settings.pairs.source == "dataset" and not _labels(context):
+        raise UserError("pairs.source: dataset: the data set has no preferences; say pairs.source: sampled")
     chunks = list(_chunks(context))
     with context.screen.bar(NAME) as bar:
         write_chunks(
@@ -92,11 +95,13 @@ def _pairs(context: Context, chunk: Chunk) -> list[StoredPair]:
         generation=context.settings.generation,
         backbones=context.backbones,
     )
-    return [
+    pairs = (
         StoredPair(name, make_pair(prompt, a, b))
         for (name, prompt), responses in zip(chunk.rows, answers, strict=True)
         for a, b in combinations(responses, 2)
-    ]
+    )
+    # A response drawn twice makes the same pair again, which would count double in training and statistics.
+    return list({stored.pair.id: stored for stored in pairs}.values())
 
 
 def _given(context: Context, prompt: Prompt) -> Iterator[ResponsePair]:

@@ -16,6 +16,9 @@ from .judge import labelled, labels_hash, read_labels
 from .pairs import StoredPair, read_pairs
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..types import Floats
 
 NAME = "train-pms"
@@ -25,6 +28,8 @@ OUTPUTS = (CALIBRATION,)
 """The models themselves are replaced one by one: a principle whose labels did not change keeps its model."""
 RESULTS = ("preference_models",)
 MIN_PAIRS = 4
+RESAMPLES = 2000
+"""Bootstrap resamples over prompts."""
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -66,8 +71,9 @@ def all_labels(context: Context, stored: Sequence[StoredPair]) -> dict[str, dict
         ids = {prompt.id for prompt in sets[name]}
         for item in context.config.principles:
             if context.settings.judge_of(item.name) == HUMAN_JUDGE:
-                human = context.dataset.preferences("train")
-                found[name][item.name] = [preference for preference in human if preference.prompt.id in ids]
+                human = (row for row in context.dataset.preferences("train") if row.prompt.id in ids)
+                # Equal responses have no better one, whatever the label says.
+                found[name][item.name] = [row for row in human if row.a != row.b]
             else:
                 found[name][item.name] = labelled(stored, judged.get(item.name, {}), (name,), ties)
     return found
@@ -77,9 +83,12 @@ def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[st
     """Train the principles whose inputs changed; all of them where the backend trains them together."""
     fingerprints = {item.name: _fingerprint(context, item, labels) for item in context.config.principles}
     known = context.folder.section("preference_models")
+    if not backend.independent:
+        # Trained together: one hash for all, and one that is not whole makes all of them anew.
+        whole = all(_done(context, name) for name in fingerprints)
+        fingerprints = dict.fromkeys(fingerprints, content_hash(fingerprints))
+        known.update({} if whole else dict.fromkeys(fingerprints, "unfinished"))
     changed = [name for name, fingerprint in fingerprints.items() if known.get(name) != fingerprint]
-    if changed and not backend.independent:
-        changed = list(fingerprints)
     context.folder.replace([f"{FOLDER}/{name}" for name in changed if name in known])
     known.update({name: fingerprints[name] for name in changed})
     context.folder.save()
@@ -88,13 +97,14 @@ def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[st
         return
     for item in todo:
         _check_enough(item, labels["pm"][item.name])
+    base = context.pm_base  # before the bar opens: a bar does not nest in another
     with context.screen.bar(NAME) as bar:
         backend.train(
             PMJob(
                 principles=todo,
                 train={item.name: labels["pm"][item.name] for item in todo},
                 held_out={item.name: labels["validation"][item.name] for item in todo},
-                base=context.pm_base,
+                base=base,
                 out=context.path / FOLDER,
                 seed=context.settings.seed_of("train_pms"),
                 report=bar,
@@ -105,7 +115,7 @@ def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[st
 
 def _fingerprint(context: Context, principle: Principle, labels: Mapping[str, Mapping[str, list[Preference]]]) -> str:
     read = context.read("preference_model")
-    base = [context.settings.pm_base.model_dump(mode="json"), folder_stamp(context.settings.pm_base.model)]
+    base = [context.pm_base.model_dump(mode="json", exclude={"model", "revision"}), context.pm_base_fingerprint]
     learned = [labels_hash(labels[name][principle.name]) for name in ("pm", "validation")]
     return content_hash(read, base, learned, context.settings.seed_of("train_pms"))
 
@@ -193,19 +203,29 @@ def _calibrate(
 
 
 def _accuracy(scores: Scores, name: str, preferences: Sequence[Preference]) -> dict[str, Any]:
-    """Share of held-out pairs whose winner scores higher (equal scores half), with Wilson's 95 % interval."""
+    """Share of held-out pairs whose winner scores higher (equal scores half), with its 95 % interval."""
     import numpy as np
-    from scipy.stats import binomtest
 
     decided = [item for item in preferences if item.p_a != 0.5]
     if not decided:
         return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has a winner"}}
     difference = scores.differences(name, decided)
     sign = np.where(np.array([item.p_a for item in decided]) > 0.5, difference, -difference)
-    right = float((sign > 0).sum() + 0.5 * (sign == 0).sum())
-    interval = binomtest(round(right), len(decided)).proportion_ci(method="wilson")
-    return {
-        "n": len(decided),
-        "accuracy": right / len(decided),
-        "ci95": [float(interval.low), float(interval.high)],
-    }
+    right = (sign > 0) + 0.5 * (sign == 0)
+    ci95 = share_interval(right, [item.prompt.id for item in decided])
+    return {"n": len(decided), "accuracy": float(right.mean()), "ci95": ci95}
+
+
+def share_interval(right: NDArray[np.float64], prompts: Sequence[str]) -> list[float]:
+    """95 % interval of a share: Wilson's; with several rows a prompt, by bootstrap over prompts, as these hang together."""
+    import numpy as np
+    from scipy.stats import binomtest
+
+    names, place = np.unique(np.array(prompts), return_inverse=True)
+    if len(names) == len(prompts):
+        wilson = binomtest(round(float(right.sum())), len(right)).proportion_ci(method="wilson")
+        return [float(wilson.low), float(wilson.high)]
+    total, count = np.bincount(place, right), np.bincount(place)
+    draws = np.random.default_rng(0).integers(0, len(names), size=(RESAMPLES, len(names)))
+    shares = total[draws].sum(axis=1) / count[draws].sum(axis=1)
+    return [float(bound) for bound in np.percentile(shares, [2.5, 97.5])]

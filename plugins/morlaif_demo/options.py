@@ -10,7 +10,7 @@ from morlaif_core import Options
 class DemoOptions(Options):
     """What the data set ``demo`` may be told."""
 
-    prompts: int = Field(5000, ge=20, le=20_000, description="distinct prompts, a tenth of them in the test split")
+    prompts: int = Field(5000, ge=20, le=17_280, description="distinct prompts, a tenth of them in the test split")
 
 
 class DemoBaseOptions(Options):

@@ -79,7 +79,7 @@ def _text(raw: bytes, place: str) -> str:
 def _object(line: str, place: str) -> Mapping[str, object]:
     try:
         value = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of too many digits
         raise UserError(f"{place}: not JSON ({error}); each line is one JSON object") from error
     if not isinstance(value, dict):
         raise UserError(
@@ -112,7 +112,7 @@ def _cell(text: str) -> object:
     if text.lstrip().startswith("[{"):
         try:
             return cast(object, json.loads(text))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return text
     return text
 

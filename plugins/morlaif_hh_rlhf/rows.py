@@ -58,7 +58,7 @@ class RowsDataset:
         usable = False
         for number, row in enumerate(self._source.rows(split if own else "train")):
             try:
-                parsed = self._parse(row)
+                parsed = _unicode(self._parse(row))
             except Skip as skip:
                 self._skipped[str(skip)].add(f"{number} {row.place}")
                 continue
@@ -73,3 +73,13 @@ class RowsDataset:
         # Salted, so that this cut says nothing about draws that others make by the prompt's id.
         share = int(content_hash("held_out", prompt.id), 16) / 16**16
         return "test" if share < self._held_out else "train"
+
+
+def _unicode(parsed: Parsed) -> Parsed:
+    """Return the row. Raises Skip for half of a surrogate pair, which JSON can spell and no file or tokenizer takes."""
+    try:
+        for text in (*(turn.content for turn in parsed.prompt.messages), *(parsed.pair or ())):
+            text.encode()
+    except UnicodeEncodeError:
+        raise Skip("text that is not Unicode") from None
+    return parsed

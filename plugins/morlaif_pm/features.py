@@ -14,6 +14,9 @@ from morlaif_core import Backbone, Encoded, Floats, UserError, content_hash, run
 
 from .encoding import batches_by_length, pad_right
 
+ALONE = 1
+"""A ``batch_tokens`` that puts each text into a batch of its own: its features depend on nothing else then."""
+
 
 def layer_for(model: Any, wanted: int | Literal["auto"]) -> int:
     """Return how many blocks to run; auto: 0.55 of the depth, at least one. Raises `UserError` beyond the depth."""
@@ -74,7 +77,10 @@ def _states(model: Any, ids: Any, mask: Any, layer: int) -> Any:
 
 
 class Cache:
-    """Features on disk, a file per batch, named by all that they depend on: a killed run reads what it had."""
+    """Features on disk, a file per batch, named by all that they depend on: a killed run reads what it had.
+
+    Which texts make up a batch changes the last digits: to find a text again beside others, run each `ALONE`.
+    """
 
     def __init__(self, folder: Path, *identity: object) -> None:
         self.folder, self.identity = folder, identity

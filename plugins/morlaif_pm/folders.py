@@ -17,7 +17,7 @@ DONE, WHOLE = "done.json", "whole.json"
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write JSON whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 

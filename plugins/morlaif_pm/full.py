@@ -58,12 +58,13 @@ class FullBackend:
         done = read_done(folder, principles, "full")
         device = device_of(backbones)
         models = [self._load_one(folder / name, base, device) for name in principles]
+        half = device != "cpu" and base.dtype != "float32"
         tokenizer = load_tokenizer(need_folder(folder / principles[0]) if principles else resolved(base))
         columns = [partial(_ready, model, backbones) for model in models]
-        return Scorers(principles, columns, done, tokenizer, self.options.batch_tokens)
+        return Scorers(principles, columns, done, tokenizer, self.options.batch_tokens, autocast=half)
 
     def _load_one(self, folder: Path, base: Target, device: str) -> Any:
-        dtype = dtype_for(base, device, trained=False)
+        dtype = dtype_for(base, device, trained=True)
         pad = pooling_pad(load_tokenizer(need_folder(folder)))
         return load_scorer(str(folder), revision=None, dtype=dtype, pad=pad, device=device)
 

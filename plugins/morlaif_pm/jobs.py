@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,9 +81,10 @@ class Plan:
         return content_hash(self.backend, settings, base, self.job.seed, name, rows.a, rows.b, rows.p_a)
 
     def summary(self, name: str, rows: Rows, loss: float, max_length: int) -> dict[str, object]:
-        """Return the content of done.json: what scoring must know, and what was done."""
+        """Return the content of done.json: what scoring must know, and what was done; a loss of NaN becomes null."""
+        known = loss if math.isfinite(loss) else None
         shape = {"backend": self.backend, "max_length": max_length, "template": self.job.base.template}
-        return {**shape, "pairs": len(rows.p_a), "steps": self.steps[name], "loss": loss}
+        return {**shape, "pairs": len(rows.p_a), "steps": self.steps[name], "loss": known}
 
 
 def need_folder(path: Path) -> str:

@@ -109,7 +109,7 @@ def _with_adapters(folder: Path, principles: tuple[str, ...], base: Target, toke
     import torch
     from peft import PeftModel
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), quiet():
         model = load_base(base, trained=False, pad=pooling_pad(tokenizer), device=device).requires_grad_(False)
         for index, name in enumerate(principles):
             path = need_folder(folder / name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +11,6 @@ from typing import Any
 from morlaif_core import Target
 
 from .encoding import resolved
-
-TINY = 20_000_000
-"""Parameters below which a second CPU thread costs more than it brings."""
 
 
 @contextmanager
@@ -36,36 +32,34 @@ def quiet() -> Iterator[None]:
 
 
 def device_of(backbones: Any) -> str:
-    """Return the type of device that models go to: ``cpu`` or ``cuda``."""
-    return str(getattr(backbones, "device", "cpu")).partition(":")[0]
+    """Return the device that models go to: ``cpu``, ``cuda`` or ``cuda:N``."""
+    return str(getattr(backbones, "device", "cpu"))
 
 
 def set_threads(model: Any, backbones: Any) -> None:
-    """Set torch's CPU threads as the run is configured; auto: one for tiny models, which more threads make slower.
+    """Set torch's CPU threads as the run's backbones say, where they do.
 
     Sums depend on their number, so a run that goes on after a kill must not find another one than the run before.
     """
     import torch
 
-    wanted = getattr(backbones, "threads", "auto")
-    if model.device.type != "cpu":
-        return
-    if wanted == "auto":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        limit = os.environ.get("OMP_NUM_THREADS", "")
-        most = min(cores, int(limit)) if limit.isdigit() and int(limit) > 0 else cores
-        wanted = 1 if sum(weight.numel() for weight in model.parameters()) < TINY else most
-    if torch.get_num_threads() != int(wanted):
-        torch.set_num_threads(int(wanted))
+    wanted = backbones.thread_count(model) if hasattr(backbones, "thread_count") else None
+    if wanted is not None and torch.get_num_threads() != wanted:
+        torch.set_num_threads(wanted)
 
 
 def dtype_for(base: Target, device: str, *, trained: bool) -> Any:
-    """Return the weights' dtype; auto: float32, but bfloat16 for frozen weights on a GPU."""
+    """Return the weights' dtype; auto: bfloat16 on a GPU, else float32. Trained ones are float32 whatever is named.
+
+    An update of 1e-5 of a weight vanishes in bfloat16; autocast does the arithmetic in it.
+    """
     import torch
 
+    if trained:
+        return torch.float32
     if base.dtype != "auto":
         return getattr(torch, base.dtype)
-    return torch.float32 if trained or device == "cpu" else torch.bfloat16
+    return torch.float32 if device == "cpu" else torch.bfloat16
 
 
 def load_scorer(source: str, *, revision: str | None, dtype: Any, pad: int | None, device: str) -> Any:
@@ -122,7 +116,8 @@ def fuse_gelu(model: Any) -> None:
 def pool_by_mask(model: Any) -> Any:
     """Give a model a forward that scores the last token that the mask shows, whatever id pads; returns the model.
 
-    It stays a transformers model: saving, peft, autocast and data parallelism go through this forward.
+    It stays a transformers model: saving, peft and autocast go through this forward. DataParallel would not, as its
+    replicas keep the forward bound to this model: train on one GPU.
     """
     model.score.float()
     model.forward = MethodType(_forward, model)

@@ -63,4 +63,4 @@ class ProbeOptions(Options):
         ge=8,
         description="tokens of prompt and response; the prompt is cut on the left, the model's own limit holds too",
     )
-    batch_tokens: int = Tuning(4096, ge=1, description="tokens per forward pass, padding included")
+    batch_tokens: int = Tuning(4096, ge=1, description="tokens per forward pass in scoring, padding included")

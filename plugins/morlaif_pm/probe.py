@@ -33,7 +33,7 @@ from morlaif_core import (
 )
 
 from .encoding import encode_all, length_limit
-from .features import Cache, features, layer_for
+from .features import ALONE, Cache, features, layer_for
 from .folders import finish, is_done, read_done, write_json
 from .heads import Doubles, choose_l2, fit_weights, loss_and_gradient
 from .jobs import preferences_of
@@ -64,7 +64,11 @@ class ProbeBackend:
         self.options = options
 
     def train(self, job: PMJob) -> None:
-        """Run the base over every distinct text of the job, then fit what is not done yet."""
+        """Run the base over every distinct text of the job, then fit what is not done yet.
+
+        Each text is run by itself, so that a head does not depend on which other principles are in the job, be they
+        done before a kill or not yet thought of; on a CPU that is no slower, but for tiny models.
+        """
         names = [principle.name for principle in job.principles]
         if not all(is_done(job.out / name) for name in names):
             self._train(job, names)
@@ -81,7 +85,7 @@ class ProbeBackend:
             backbone,
             _encode(backbone, prompts, responses, how),
             how["layer"],
-            self.options.batch_tokens,
+            ALONE,
             cache=Cache(job.out / CACHE, how, str(backbone.model.dtype)),
             report=lambda done: job.report(done, total, {}),
         )

@@ -16,6 +16,7 @@ class Scorers:
     """A `PreferenceModel` over K scorers that share a tokenizer.
 
     columns: for each principle, what readies the model (switches the adapter) and returns it. done: their done.json.
+    autocast: float32 weights in bfloat16 arithmetic, as they were trained.
     """
 
     def __init__(
@@ -25,9 +26,11 @@ class Scorers:
         done: Sequence[dict[str, Any]],
         tokenizer: Any,
         batch_tokens: int,
+        *,
+        autocast: bool = False,
     ) -> None:
         self.principles, self.columns, self.done = principles, columns, done
-        self.tokenizer, self.batch_tokens = tokenizer, batch_tokens
+        self.tokenizer, self.batch_tokens, self.autocast = tokenizer, batch_tokens, autocast
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
         """Return raw scores (n, k) float32, log-odds of being preferred up to a constant; any n, 0 too."""
@@ -37,17 +40,18 @@ class Scorers:
             how = (done["max_length"], done["template"])
             if how not in encodings:
                 encodings[how] = encode_all(self.tokenizer, prompts, responses, *how)
-            values[:, column] = score_ids(ready(), encodings[how], self.tokenizer.pad_token_id, self.batch_tokens)
+            pad = self.tokenizer.pad_token_id
+            values[:, column] = score_ids(ready(), encodings[how], pad, self.batch_tokens, autocast=self.autocast)
         return ScoreMatrix(values, self.principles, tuple(prompt.id for prompt in prompts))
 
 
-def score_ids(model: Any, encoded: Sequence[Encoded], pad: int, batch_tokens: int) -> Floats:
+def score_ids(model: Any, encoded: Sequence[Encoded], pad: int, batch_tokens: int, *, autocast: bool = False) -> Floats:
     """Score n encoded texts by one scorer, in eval mode and without gradient; returns (n,) float32."""
     import torch
 
     scores = np.zeros(len(encoded), dtype=np.float32)
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16, enabled=autocast):
         for batch in batches_by_length([len(row.ids) for row in encoded], batch_tokens):
             ids, mask = pad_right([encoded[index].ids for index in batch], pad)
             logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits

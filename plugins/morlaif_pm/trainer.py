@@ -129,7 +129,10 @@ def steps_of(pairs: int, options: TrainOptions) -> int:
 
 
 def fit(model: Any, tokenizer: Any, rows: Rows, training: Training) -> float:
-    """Train a scorer in place, going on from a checkpoint where there is one; returns the last batch's loss."""
+    """Train a scorer in place, going on from a checkpoint where there is one; returns the last batch's loss.
+
+    That is NaN where the checkpoint was the last step's: there was nothing left to do.
+    """
     from datasets import Dataset
 
     progress = _Progress(training.progress)
@@ -153,7 +156,7 @@ def _config(training: Training, steps: int) -> RewardConfig:
     """Return the trainer's settings; nothing is filtered by length, logged, sent or printed."""
     options, cpu = training.options, training.device == "cpu"
     checkpointing = not cpu if options.gradient_checkpointing == "auto" else options.gradient_checkpointing
-    return RewardConfig(
+    config = RewardConfig(
         output_dir=str(training.folder),
         max_steps=steps,
         learning_rate=options.learning_rate,
@@ -174,3 +177,18 @@ def _config(training: Training, steps: int) -> RewardConfig:
         report_to="none",
         disable_tqdm=True,
     )
+    _one_device(config, training.device)
+    return config
+
+
+def _one_device(config: RewardConfig, device: str) -> None:
+    """Train on the one GPU that the run names: several would wrap the model, whose forward is bound to the first.
+
+    To ask for the device makes the library choose the first GPU and count them all, so what it chose is put right after.
+    """
+    if config.device.type == "cpu":
+        return
+    config._n_gpu = 1
+    if ":" in device:
+        torch.cuda.set_device(device)
+        config.__dict__["_setup_devices"] = torch.device(device)  # a cached property: this is its cache

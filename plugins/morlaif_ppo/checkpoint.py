@@ -65,9 +65,10 @@ def resume(job: PolicyJob, options: PPOOptions) -> Training:
     facts = json.loads((found[-1] / "training.json").read_text(encoding="utf-8"))
     if facts["options"] != _results(options):
         raise UserError(f"{found[-1]} was made with other trainer options; move {job.out} away or restore the options")
+    # First: a reward that cannot go on, being another one, says so before any model is loaded.
+    job.reward.restore(json.loads((found[-1] / "reward.json").read_text(encoding="utf-8")))
     training = build(job, options, found[-1] / "policy")
     training.step, training.kl, training.stopped = facts["step"], facts["kl"], facts["stopped"]
-    job.reward.restore(json.loads((found[-1] / "reward.json").read_text(encoding="utf-8")))
     _restore(training, torch.load(found[-1] / "state.pt", map_location=training.network.device, weights_only=True))
     return training
 
@@ -77,7 +78,10 @@ def finish(training: Training, job: PolicyJob, facts: Mapping[str, object]) -> P
     part = _fresh(job.out / f"final{_PART}")
     save_policy(training.network, job.target, part)
     for path in sorted(part.iterdir()):
-        os.replace(path, job.out / path.name)
+        place = job.out / path.name
+        if place.is_dir():  # of a run that was killed in this loop; a folder is only renamed over an empty one
+            shutil.rmtree(place)
+        os.replace(path, place)
     part.rmdir()
     _write_json(job.out / f"{DONE}{_PART}", facts)
     os.replace(job.out / f"{DONE}{_PART}", job.out / DONE)

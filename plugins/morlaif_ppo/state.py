@@ -82,9 +82,14 @@ def _full(job: PolicyJob, options: PPOOptions, weights: Path | None) -> Network:
         raise UserError("quantised weights cannot be trained; set target.lora, or target.quantize: null")
     source = job.target
     if weights is not None:
-        source = job.target.model_copy(update={"model": str(weights), "revision": None})
+        # Not in the target's dtype: rounded on loading, small updates would be lost at every checkpoint.
+        source = job.target.model_copy(update={"model": str(weights), "revision": None, "dtype": "float32"})
     policy = job.backbones.get(source, own=True)
     policy.model.float()
+    for weight in policy.model.parameters():
+        # Out of the mapped file into memory of the allocator's alignment, on which the last digits of sums depend: or
+        # a run that goes on from a checkpoint's file would differ from one that began with the target's.
+        weight.data = weight.data.clone()
     return Network(
         policy, job.backbones.get(job.target), None, None, job.generation.temperature, _autocast(policy, options)
     )

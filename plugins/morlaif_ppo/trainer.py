@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from morlaif_core import Policy, PolicyJob, Prompt, RewardBatch, ScoreMatrix
+from morlaif_core import Policy, PolicyJob, Prompt, RewardBatch, ScoreMatrix, UserError
 
 from . import checkpoint
 from .advantages import masked_mean, sequence_kl
@@ -36,8 +36,11 @@ class PPO:
 
         ``job.out`` ends with the final policy (a model for transformers, or an adapter for peft), the last checkpoints,
         and done.json: ``{"steps", "stopped"}``. Steps after the last checkpoint are run, and reported, again after a
-        kill. Raises `UserError` for no prompts, models that cannot be followed, and a checkpoint made with other options.
+        kill. Raises `UserError` for no prompts, models that cannot be followed, a LoRA with dropout, a checkpoint made
+        with other options, and training that diverges.
         """
+        if job.target.lora is not None and job.target.lora.dropout:
+            raise UserError("ppo trains without dropout, or its first ratio would not be 1; set target.lora.dropout: 0")
         job.out.mkdir(parents=True, exist_ok=True)
         if (job.out / checkpoint.DONE).is_file():
             return Policy(job.target, folder=job.out)

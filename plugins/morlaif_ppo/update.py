@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from morlaif_core import UserError
+
 from .advantages import gae, leave_one_out, sequence_kl, token_rewards, whiten
 from .batch import Batch
 from .losses import approximate_kl, clip_fraction, explained_variance, policy_loss, value_loss
@@ -73,7 +75,10 @@ def targets(
 
 
 def update(training: Training, given: Targets, options: PPOOptions, seed: int) -> dict[str, float]:
-    """Run the step's epochs; returns means over its minibatches, and the first ratio's largest distance from 1."""
+    """Run the step's epochs; returns means over its minibatches, and the first ratio's largest distance from 1.
+
+    Raises `UserError` where a gradient is not finite.
+    """
     sums: dict[str, float] = {}
     batches = list(minibatches(len(given.batch.ids), options, seed))
     first = 0.0
@@ -114,6 +119,9 @@ def _minibatch(training: Training, given: Targets, options: PPOOptions) -> dict[
         losses += pair
     trained = [weight for group in training.optimizer.param_groups for weight in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(trained, options.max_grad_norm)
+    if not norm.isfinite():
+        # Before the step, so that no checkpoint is ever written of weights that it ruined.
+        raise UserError(f"step {training.step + 1}: the gradient is not finite; lower trainer.learning_rate")
     training.optimizer.step()
     mask = given.batch.mask
     found = {

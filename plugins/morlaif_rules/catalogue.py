@@ -28,7 +28,7 @@ MEASURES: Mapping[str, Measure] = {
             "overlap",
             f"cosine of the content words of question and response (taken as at least {m.FLOOR_STEMS}); forms of a word"
             " are one, greetings and insults none",
-            "synonyms; a response that parrots the question scores high",
+            "synonyms; a response that parrots the question scores high; an insult in the question counts as its topic",
             0, 1, 0.08, 0.01, m.overlap,
         ),
         Measure(
@@ -62,7 +62,8 @@ MEASURES: Mapping[str, Measure] = {
         Measure(
             "insults",
             "distinct insults, threats and swear words of a list of about 60, at most 3",
-            f"slurs against groups, veiled hostility, stereotypes; {_ENGLISH}",
+            "slurs against groups, veiled hostility, stereotypes; whether a word of the list is meant literally (an ugly"
+            f" fish, a circus's clowns); {_ENGLISH}",
             0, 3, 0.5, 0.0, m.insults,
         ),
         Measure(

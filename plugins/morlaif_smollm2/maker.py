@@ -10,7 +10,7 @@ from typing import Any
 
 from morlaif_core import Report, UserError
 
-from .sources import HUB, INSTALL, PACKAGE, Source, gguf_file, package_version
+from .sources import HUB, INSTALL, PACKAGE, Source, gguf_file, hub_commit, package_version
 
 STEPS = 3
 
@@ -20,15 +20,22 @@ class SmolLM2:
 
     learns = False
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, revision: str = "main") -> None:
+        self.revision = revision
         self.file = None if source == "hub" else gguf_file()
         if source == "package" and self.file is None:
             raise UserError(f"smollm2 is asked for from the package {PACKAGE}, which is not installed: {INSTALL}")
 
     @property
     def identity(self) -> str:
-        """Name the weights: the package's version, or the hub."""
-        return f"{PACKAGE} {package_version()} float32" if self.file else f"hub {HUB}"
+        """Name the weights: the package's version, or the hub's commit (the revision, where nobody knows its commit).
+
+        The hub is asked here, before anything is made, so that a model is known by the same name before its download
+        and after.
+        """
+        if self.file:
+            return f"{PACKAGE} {package_version()} float32"
+        return f"hub {HUB}@{hub_commit(self.revision) or self.revision}"
 
     def make(self, folder: Path, texts: Iterable[str], *, seed: int, report: Report) -> None:
         """Write model, tokenizer with its chat template, and generation config. Raises `UserError` without a source."""
@@ -36,7 +43,7 @@ class SmolLM2:
 
         report(0, STEPS, {})
         with torch.random.fork_rng(devices=[]), _no_progress_bars():
-            model, tokenizer = from_gguf(self.file) if self.file else from_hub()
+            model, tokenizer = from_gguf(self.file) if self.file else from_hub(self.revision)
             report(1, STEPS, {})
             model.save_pretrained(folder)
             report(2, STEPS, {})
@@ -80,12 +87,15 @@ def from_gguf(file: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def from_hub() -> tuple[Any, Any]:
+def from_hub(revision: str) -> tuple[Any, Any]:
     """Load from the hub or its cache; returns model and tokenizer. Raises `UserError` naming both sources."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    # The commit that `identity` names, whatever moves on the hub meanwhile.
+    commit = hub_commit(revision) or revision
     try:
-        return AutoModelForCausalLM.from_pretrained(HUB, dtype="auto"), AutoTokenizer.from_pretrained(HUB)
+        model = AutoModelForCausalLM.from_pretrained(HUB, revision=commit, dtype="auto")
+        return model, AutoTokenizer.from_pretrained(HUB, revision=commit)
     except Exception as error:  # the hub's client raises many kinds
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(

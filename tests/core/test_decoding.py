@@ -26,6 +26,14 @@ def ids(rows: list[list[Decoded]]) -> list[list[list[int]]]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_logits_that_are_no_numbers_are_a_clear_error(family: str) -> None:
+    model = tiny_model(family)
+    next(iter(model.parameters())).data.fill_(float("nan"))
+    with pytest.raises(UserError, match="no numbers"):
+        run(model)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_greedy_limit_is_generate(family: str) -> None:
     model, tokenizer = tiny_model(family), tiny_tokenizer()
     width = max(map(len, PROMPTS))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from morlaif_core import UserError
-from morlaif_core.layering import Layers
+from morlaif_core.layering import Layers, in_order
 from morlaif_core.yaml_files import parse_yaml, read_yaml
 
 HERE = Path("/somewhere")
@@ -33,13 +33,20 @@ def test_mappings_merge_and_scalars_and_lists_replace() -> None:
     assert found.values == {"prompts": {"pm": 3, "rl": 2}, "generation": {"stop": ["c"]}, "seed": 2}
 
 
-def test_null_removes_so_that_the_default_is_back() -> None:
-    found = layered({"prompts": {"pm": 1, "rl": 2}, "seed": 1}, {"prompts": {"rl": None}, "seed": None})
-    assert found.values == {"prompts": {"pm": 1}}
+def test_null_takes_the_place_of_what_lies_below() -> None:
+    """Whether it is a value or means the default depends on the key's type: `load_config` decides."""
+    found = layered(
+        {"prompts": {"pm": 1, "rl": 2}, "trainer": {"use": "x"}}, {"prompts": {"rl": None}, "trainer": None}
+    )
+    assert found.values == {"prompts": {"pm": 1, "rl": None}, "trainer": None}
+    assert found.origin(("prompts", "rl")) == found.origin(("trainer",)) == "layer 2"
+    found.add({"trainer": {"use": "y"}}, "layer 3")
+    assert found.values["trainer"] == {"use": "y"}
+    found.drop(("prompts", "rl"))
     assert found.origin(("prompts", "rl")) == "default"
 
 
-def test_null_removes_a_whole_block() -> None:
+def test_null_removes_a_judge() -> None:
     assert layered({"judges": {"a": {"use": "rules"}, "b": {"use": "x"}}}, {"judges": {"b": None}}).values == {
         "judges": {"a": {"use": "rules"}}
     }
@@ -131,7 +138,7 @@ def test_set_without_key_or_value(text: str) -> None:
 
 def test_set_values_are_yaml_and_may_hold_equal_signs() -> None:
     found = layered(sets=("a.b=[1, two, null]", "c=", "d=x=y", "e={f: true}"))
-    assert found.values == {"a": {"b": [1, "two", None]}, "d": "x=y", "e": {"f": True}}
+    assert found.values == {"a": {"b": [1, "two", None]}, "c": None, "d": "x=y", "e": {"f": True}}
 
 
 def test_set_into_a_scalar_replaces_it() -> None:
@@ -139,25 +146,51 @@ def test_set_into_a_scalar_replaces_it() -> None:
 
 
 def test_paths_are_relative_to_their_file_and_in_set_to_the_working_directory(tmp_path: Path) -> None:
-    (tmp_path / "sub" / "model").mkdir(parents=True)
-    (tmp_path / "model").mkdir()
-    layer = {
-        "dataset": {"use": "hh-rlhf", "path": "data.jsonl"},
-        "judging": {"ledger": "../shared.sqlite"},
-        "target": "model",
-        "preference_model": {"base": {"model": "./model"}},
-    }
+    layer = {"dataset": {"use": "hh-rlhf", "path": "data.jsonl"}, "judging": {"ledger": "../shared.sqlite"}}
     found = Layers()
     found.add(layer, "file", tmp_path / "sub")
     assert found.values["dataset"]["path"] == str(tmp_path / "sub" / "data.jsonl")
-    assert Path(found.values["judging"]["ledger"]).resolve() == tmp_path / "shared.sqlite"
-    assert found.values["target"] == str(tmp_path / "sub" / "model")
-    assert found.values["preference_model"]["base"]["model"] == str(tmp_path / "sub" / "model")
-    assert layer["target"] == "model", "the caller's mapping stays as it was"
+    assert Path(found.values["judging"]["ledger"]) == tmp_path / "sub" / ".." / "shared.sqlite"
+    assert layer["dataset"] == {"use": "hh-rlhf", "path": "data.jsonl"}, "the caller's mapping stays as it was"
     found.add_set("dataset.path=other.jsonl", tmp_path)
-    found.add_set("target=model", tmp_path)
     assert found.values["dataset"]["path"] == str(tmp_path / "other.jsonl")
-    assert found.values["target"] == str(tmp_path / "model")
+    found.add_set("dataset.path=~nobody-of-that-name/x", tmp_path)
+    assert found.values["dataset"]["path"] == str(tmp_path / "~nobody-of-that-name" / "x")
+
+
+def test_a_models_folder_is_that_of_the_layer_that_named_it(tmp_path: Path) -> None:
+    found = Layers()
+    found.add({"target": "model", "preference_model": {"base": {"model": "a"}}}, "file", tmp_path / "sub")
+    found.add({"target": {"dtype": "float32"}}, "other", tmp_path)
+    assert found.at(("target",)) == {"model": "model", "dtype": "float32"}
+    assert found.folder(("target", "model")) == tmp_path / "sub"
+    assert found.folder(("target", "dtype")) == tmp_path
+    found.add_set("preference_model.base.model=b", tmp_path)
+    assert found.folder(("preference_model", "base", "model")) == tmp_path
+    assert found.folder(("trainer", "use")) is None
+
+
+def test_a_threshold_is_one_value() -> None:
+    base = {"principles": {"x-y": {"threshold": {"quantile": 0.5}}}}
+    found = layered(base, sets=("principles.x_y.threshold={win_rate: 0.6}",))
+    assert found.values["principles"]["x-y"]["threshold"] == {"win_rate": 0.6}
+    assert found.origin(("principles", "x-y", "threshold", "win_rate")) == "--set principles.x_y.threshold"
+
+
+@pytest.mark.parametrize(
+    ("sets", "ordered"),
+    [
+        (["s.t=1", "s.use=a"], ["s.use=a", "s.t=1"]),
+        (["seed=1", "s.t=1", "x.y=2", "s.use=a"], ["s.use=a", "seed=1", "s.t=1", "x.y=2"]),
+        (["s.use=a", "s.t=1", "s.use=b"], ["s.use=a", "s.use=b", "s.t=1"]),
+        (["s={use: a, t: 1}", "s.t=2", "s.use=b"], ["s={use: a, t: 1}", "s.use=b", "s.t=2"]),
+        (["j.a-b.x=1", "j.a_b.use=c", "j={}"], ["j.a_b.use=c", "j.a-b.x=1", "j={}"]),
+        (["j={}", "j.a.panel=[x]"], ["j={}", "j.a.panel=[x]"]),
+        (["use=1", "nonsense", ""], ["use=1", "nonsense", ""]),
+    ],
+)
+def test_what_chooses_a_component_is_set_before_its_keys(sets: list[str], ordered: list[str]) -> None:
+    assert in_order(sets) == ordered
 
 
 def test_a_hub_id_stays_a_hub_id_and_an_absolute_path_stays(tmp_path: Path) -> None:
@@ -203,6 +236,15 @@ def test_the_upper_layer_wins_and_nothing_else_is_lost(low: dict[str, Any], high
         ("a: *x\n", 1, "alias"),
         ("a: 1\n---\nb: 2\n", 2, "document"),
         ("a:\n\t- b\n", 2, "token"),
+        ("a: 1\nb: 0x_\n", 2, "'0x_' cannot be read as int"),
+        ("a:\n- 0b_\n", 2, "'0b_' cannot be read as int"),
+        ("a: !!int ''\n", 1, "cannot be read as int"),
+        ("a: !!bool perhaps\n", 1, "cannot be read as bool"),
+        ("a: !!timestamp 2024-99-99\n", 1, "cannot be read as timestamp"),
+        ("a: !!map x\n", 1, "a mapping is needed"),
+        ("a: !!set x\n", 1, "a mapping is needed"),
+        (f"a: 1\nb: 0x{'f' * 5000}\n", 2, "a number beyond"),
+        (f"a: 1\nb: {'9' * 5000}\n", 2, "cannot be read as int"),
     ],
 )
 def test_unreadable_yaml_is_refused_with_its_line(text: str, line: int, cause: str) -> None:
@@ -215,6 +257,16 @@ def test_unreadable_yaml_is_refused_with_its_line(text: str, line: int, cause: s
 def test_a_question_mark_in_a_flow_list_gets_advice() -> None:
     with pytest.raises(UserError, match="in quotes"):
         parse_yaml("phrasings: [Which one is better?]\nb: [x, {: y]\n", "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["2024-99-99", "2024-01-01", "2001-12-14t21:59:43.10-05:00"])
+def test_dates_are_text(text: str) -> None:
+    assert parse_yaml(f"a: {text}\n", "x.yaml") == {"a": text}
+
+
+def test_bytes_that_are_no_text_in_a_set() -> None:
+    with pytest.raises(UserError, match="--set a: text that is not Unicode"):
+        Layers().add_set("a=b\udc80", HERE)
 
 
 def test_anchors_and_merge_keys_are_ordinary_yaml() -> None:

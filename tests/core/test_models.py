@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from morlaif_core import Target, UserError
+from morlaif_core import Target, UserError, hub_problem
 from morlaif_core.models import cache_folder, folder_fingerprint, missing_model
 from tests.core import model_makers
 from tests.core.model_makers import Letters, fake_plugins, resolve
@@ -150,8 +152,8 @@ def test_a_large_file_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def cached_hub_model(cache: Path) -> Path:
     repository = cache / "huggingface" / "hub" / "models--someone--some-model"
     snapshot = repository / "snapshots" / COMMIT
-    snapshot.mkdir(parents=True)
-    (repository / "refs").mkdir()
+    snapshot.mkdir(parents=True, exist_ok=True)
+    (repository / "refs").mkdir(exist_ok=True)
     (repository / "refs" / "main").write_text(COMMIT)
     (snapshot / "config.json").write_text("{}")
     (snapshot / "model.safetensors").write_bytes(b"x")
@@ -167,6 +169,43 @@ def test_a_hub_id_is_pinned_to_its_commit(cache: Path) -> None:
     assert found.target == Target(model=HUB_ID, revision=COMMIT)
     assert resolve(HUB_ID, revision=COMMIT) == found
     assert missing_model(Target(model=HUB_ID), plugins) == []
+
+
+@pytest.fixture
+def hub_on_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A hub that takes connections, and an environment that allows it."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        yield server
+
+
+def test_a_hub_model_is_missing_only_where_the_hub_cannot_give_it(
+    hub_on_loopback: socket.socket, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, plugins = Target(model=HUB_ID), fake_plugins()
+    assert missing_model(target, plugins) == [], "the run will download it"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE forbids the hub" in missing_model(target, plugins)[0]
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    hub_on_loopback.close()
+    assert "cannot be reached" in missing_model(target, plugins)[0]
+    cached_hub_model(cache)
+    assert missing_model(target, plugins) == []
+    (cached_hub_model(cache) / "model.safetensors").unlink()
+    assert "cannot be reached" in missing_model(target, plugins)[0], "a snapshot without weights"
+
+
+def test_why_the_hub_gives_nothing(hub_on_loopback: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hub_problem() is None
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "true")
+    assert hub_problem() is None
+    assert hub_problem("HF_DATASETS_OFFLINE") == "HF_DATASETS_OFFLINE forbids the hub"
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:nonsense")
+    assert hub_problem() == "the hub cannot be reached"
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid")
+    assert hub_problem() is None, "only the proxy could tell"
 
 
 def test_an_unknown_name_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,7 @@ def test_a_configuration_uses_it(site: Path, tmp_path: Path) -> None:
     assert config.settings.scalarizer.use == "median"
 
 
+ASK = HEAD + "from morlaif_core import Principle\n" + hook("morlaif_principles", "[{}]")
 HOSTILE = {
     "raises": ("1/0\n", ["cannot be loaded", "ZeroDivisionError"]),
     "leaves": ("import sys\nsys.exit(3)\n", ["cannot be loaded", "SystemExit"]),
@@ -105,6 +106,38 @@ HOSTILE = {
     "twice": (
         HEAD + hook("morlaif_scalarizers", ONE.format(name="a-b") + "+" + ONE.format(name="a_b")),
         ["'a_b' is offered twice"],
+    ),
+    "number-for-name": (
+        HEAD + hook("morlaif_scalarizers", "[component(5, print, NoOptions, 'x')]"),
+        ["'5' is not a name"],
+    ),
+    "no-build": (HEAD + hook("morlaif_scalarizers", "[component('odd', None, NoOptions, 'x')]"), ["build", "'odd'"]),
+    "no-summary": (
+        HEAD + hook("morlaif_scalarizers", "[component('odd', print, NoOptions, None)]"),
+        ["summary", "'odd'"],
+    ),
+    "bad-needs": (
+        HEAD + hook("morlaif_scalarizers", "[component('odd', print, NoOptions, 'x', needs=['groups'])]"),
+        ["the needs of scalarizer 'odd'"],
+    ),
+    "bad-refuses": (
+        HEAD + hook("morlaif_feedback_providers", "[component('odd', print, NoOptions, 'x', refuses='all')]"),
+        ["the refuses of feedback_provider 'odd'"],
+    ),
+    "no-repr": (
+        HEAD + "class Mute:\n    def __repr__(self):\n        1/0\n" + hook("morlaif_scalarizers", "[Mute()]"),
+        ["morlaif_scalarizers returned what cannot be checked", "ZeroDivisionError"],
+    ),
+    "principle-5": (ASK.format("Principle(7, 'Which is better?')"), ["morlaif_principles: '7' is not a name"]),
+    "principle-path": (ASK.format("Principle('../zz', 'Which is better?')"), ["'../zz' is not a name"]),
+    "principle-mute": (ASK.format("Principle('wit', '  ')"), ["principle 'wit': the question is no text"]),
+    "principle-none": (ASK.format("Principle('wit', None)"), ["principle 'wit': the question is no text"]),
+    "principle-picks": (ASK.format("Principle('wit', 'Which is it?', 'worst')"), ["picks is 'worst'"]),
+    "principle-phrasings": (ASK.format("Principle('wit', 'Which is it?', phrasings='Or?')"), ["phrasings are not"]),
+    "principle-examples": (ASK.format("Principle('wit', 'Which is it?', examples=(1,))"), ["examples are not"]),
+    "principle-twice": (
+        ASK.format("Principle('dry-wit', 'Which is it?'), Principle('dry_wit', 'Which was it?')"),
+        ["principle 'dry_wit' is offered twice by this plugin"],
     ),
     "no-principle": (HEAD + hook("morlaif_principles", "['x']"), ["morlaif_principles returned 'x'"]),
     "wants-arguments": (HEAD + "@hookimpl\ndef morlaif_scalarizers(options):\n    return []\n", ["wants-arguments"]),
@@ -142,6 +175,16 @@ def test_all_of_them_at_once_beside_an_honest_one(site: Path) -> None:
     assert "median" in names(plugins, "scalarizer")
     assert "fine" in names(plugins, "scalarizer"), "one failing hook does not silence the others"
     assert "well" in names(plugins, "model")
+
+
+def test_a_damaged_distribution_harms_nobody(site: Path) -> None:
+    for name, text in (("ours", "[morlaif]\nno equals sign\n"), ("foreign", "[console_scripts]\nno equals sign\n")):
+        add_distribution(site, name, "")
+        (site / f"{name}-1.0.dist-info" / "entry_points.txt").write_text(text)
+    plugins, said = load()
+    (line,) = said
+    assert "ours-1.0.dist-info" in line
+    assert names(plugins, "scalarizer") == BUILT_IN["scalarizer"]
 
 
 def test_using_what_a_set_aside_plugin_should_have_offered_repeats_the_cause(site: Path) -> None:

@@ -105,11 +105,26 @@ def test_a_duplicate_principle_in_one_layer(tmp_path: Path) -> None:
         known_principles(Plugins(), tmp_path)
 
 
-def test_a_duplicate_of_two_plugins() -> None:
+def test_a_principle_of_two_plugins_is_an_error_only_where_it_is_used(tmp_path: Path) -> None:
     plugins = Plugins()
-    plugins.principles += [("one", Principle("wit", "Which is wittier?")), ("two", Principle("wit", "Which is witty?"))]
-    with pytest.raises(UserError, match="given twice: by plugin one and by plugin two"):
-        known_principles(plugins, Path("/nonexistent"))
+    for plugin, question in (("one", "Which is wittier?"), ("two", "Which is witty?"), ("three", "Which has wit?")):
+        plugins.principles.append((plugin, Principle("dry-wit" if plugin == "one" else "dry_wit", question)))
+    known = known_principles(plugins, tmp_path)
+    assert pick_principles(["toxicity"], known)
+    with pytest.raises(
+        UserError, match=r"offered by plugin one and by plugin two and by plugin three; .*dry-wit\.yaml"
+    ):
+        pick_principles(["dry-wit"], known)
+    written(tmp_path, "dry-wit.yaml", "question: Which response is dry?\n")
+    (found,) = pick_principles(["dry_wit"], known_principles(plugins, tmp_path))
+    assert found.question == "Which response is dry?"
+
+
+@pytest.mark.parametrize("name", ["._candour.yaml", ".#candour.yaml", ".yaml", "..yaml"])
+def test_a_hidden_file_is_no_principle(tmp_path: Path, name: str) -> None:
+    written(tmp_path, name, "\0\0 not YAML")
+    written(tmp_path, "candour.yaml", CANDOUR)
+    assert known_principles(Plugins(), tmp_path)["candour"].source == "principles/candour.yaml"
 
 
 def test_hyphen_and_underscore_shadow_each_other(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import subprocess
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from morlaif_core import Message, UserError, content_hash, hh_text, render
 from morlaif_demo import grammar, morlaif_datasets, morlaif_models
 from morlaif_demo.base import DemoBase
-from morlaif_demo.corpus import DemoDataset, Row, make_rows
+from morlaif_demo.corpus import DemoDataset, Question, Row, make_rows
 from morlaif_demo.options import DemoBaseOptions, DemoOptions
 
 QUALITIES = ("polite", "on_topic", "specific", "concise", "insulting")
@@ -53,6 +55,23 @@ def test_prompts_are_distinct_and_the_splits_disjoint() -> None:
     assert len({*train, *test}) == 5000
     assert [pair.prompt.id for pair in data.preferences("test")] == test
     assert not data.skipped
+
+
+def test_as_many_prompts_as_may_be_asked_for_are_there() -> None:
+    """Or to draw them would never end."""
+    questions = [
+        Question(topic, task, thing).ask
+        for topic, one in enumerate(grammar.TOPICS)
+        for task in range(len(one.tasks))
+        for thing in range(len(one.things))
+    ]
+    parts = itertools.product(grammar.GREETINGS, grammar.FRAMES, questions, grammar.SUFFIXES)
+    distinct = {greeting + frame.format(ask=ask) + suffix for greeting, frame, ask, suffix in parts}
+    (most,) = [rule.le for rule in DemoOptions.model_fields["prompts"].metadata if hasattr(rule, "le")]
+    assert len(distinct) == 17_280
+    assert most == 17_280
+    with pytest.raises(ValidationError, match="17280"):
+        DemoOptions(prompts=most + 1)
 
 
 def test_corpus_is_the_same_in_another_process_and_made_in_under_a_second() -> None:

@@ -68,6 +68,18 @@ def test_turns_become_messages_and_the_last_answer_the_response(tmp_path: Path) 
     assert hh_text(pair.prompt.messages) == "\n\nHuman: " + prompt
 
 
+def test_text_that_is_not_unicode_is_left_out(tmp_path: Path) -> None:
+    lines = [
+        _line("q", "a", "b"),
+        _line("q\ud83d", "a", "b"),
+        _line("q", "a\ude00", "b"),
+        _line("r", "\U0001f600", "b"),
+    ]
+    data = hh_dataset(HHOptions(path=_file(tmp_path, *lines)))
+    assert sorted(pair.a for pair in _pairs(data)) == ["a", "\U0001f600"]
+    assert data.skipped == {"text that is not Unicode": 2}
+
+
 def test_flawed_rows_are_counted_once_however_often_they_are_met(tmp_path: Path) -> None:
     no_answer = json.dumps({"chosen": "\n\nHuman: Hi", "rejected": "\n\nHuman: Hi"})
     ends_human = json.dumps(dict.fromkeys(("chosen", "rejected"), "\n\nHuman: a\n\nAssistant: b\n\nHuman: c"))

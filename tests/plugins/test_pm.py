@@ -18,13 +18,24 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from morlaif_core import Message, PMJob, Preference, Principle, Prompt, Target, UserError, encode_pair, make_prompt
+from morlaif_core import (
+    Encoded,
+    Message,
+    PMJob,
+    Preference,
+    Principle,
+    Prompt,
+    Target,
+    UserError,
+    encode_pair,
+    make_prompt,
+)
 from morlaif_core.backbones import LocalBackbones
 from morlaif_pm import build_full, build_lora, build_probe, morlaif_pm_backends
 from morlaif_pm.encoding import batches_by_length, pad_right
 from morlaif_pm.folders import newest
 from morlaif_pm.heads import L2_FEW, choose_l2, fit_weights, loss_and_gradient
-from morlaif_pm.models import load_scorer, pooling_pad
+from morlaif_pm.models import device_of, load_scorer, pooling_pad
 from morlaif_pm.options import FullOptions, LoraOptions, ProbeOptions
 from tests.tiny import FAMILIES, save_tiny, tiny_tokenizer
 
@@ -126,7 +137,7 @@ def test_learns_each_principle_and_scores_in_order(name: str, family: str, tmp_p
     assert sorted(path.name for path in job.out.iterdir()) == ["kind", "rude"]
 
 
-@pytest.mark.parametrize("name", ["full", "lora"])
+@pytest.mark.parametrize("name", BACKENDS)
 def test_a_principle_does_not_depend_on_the_others(name: str, tmp_path: Path) -> None:
     together = job_in(tmp_path, names=("kind", "rude"), n=32)
     BACKENDS[name].train(together)
@@ -134,6 +145,89 @@ def test_a_principle_does_not_depend_on_the_others(name: str, tmp_path: Path) ->
     torch.rand(5)
     BACKENDS[name].train(alone)
     assert weights(alone.out / "rude") == weights(together.out / "rude")
+
+
+@pytest.mark.parametrize("name", ["full", "lora"])
+def test_trained_weights_are_float32_whatever_the_bases_dtype(name: str, tmp_path: Path) -> None:
+    """In bfloat16 an update of 1e-5 vanishes."""
+    from safetensors.torch import load_file
+
+    job = job_in(tmp_path, n=16)
+    job = replace(job, base=job.base.model_copy(update={"dtype": "bfloat16"}))
+    BACKENDS[name].train(job)
+    (file,) = (job.out / "kind").glob("*.safetensors")
+    trained = load_file(file)
+    assert {weight.dtype for weight in trained.values()} == {torch.float32}
+    assert any(not torch.equal(weight, weight.bfloat16().float()) for weight in trained.values())
+    (column,) = load(name, job, ("kind",)).columns
+    loaded = {key: weight.dtype for key, weight in column().named_parameters()}
+    of_base = {dtype for key, dtype in loaded.items() if name == "lora" and "kind" not in key}
+    assert of_base <= {torch.bfloat16, torch.float32}
+    assert {dtype for key, dtype in loaded.items() if name == "full" or "kind" in key} == {torch.float32}
+
+
+def test_loading_adapters_warns_of_nothing(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    job = job_in(tmp_path, n=16)
+    BACKENDS["lora"].train(job)
+    load("lora", job, ("kind",))
+    assert not [str(one.message) for one in recwarn if "checkpointing" in str(one.message)]
+
+
+def test_autocast_scores_are_near(tmp_path: Path) -> None:
+    from morlaif_pm.scoring import score_ids
+
+    model = load_scorer(str(save_tiny(tmp_path, "llama")), revision=None, dtype=torch.float32, pad=2, device="cpu")
+    rows = [Encoded(ids, 1) for ids in ([5, 6, 7, 0], [8, 9, 0])]
+    exact, coarse = (score_ids(model, rows, 2, 64, autocast=half) for half in (False, True))
+    assert exact.dtype == coarse.dtype == np.float32
+    assert 0 < np.abs(exact - coarse).max() < 0.1 * np.abs(exact).max() + 0.1
+
+
+def test_one_gpu_trains_the_one_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Several would wrap the model by DataParallel, whose replicas keep the forward bound to the first."""
+    from functools import cached_property
+    from types import SimpleNamespace
+
+    from transformers import TrainingArguments
+
+    from morlaif_pm.trainer import Training, _config
+
+    def devices(self: Any) -> torch.device:
+        self._n_gpu = 2
+        return torch.device("cuda:0")
+
+    chosen: list[str] = []
+    fake = cached_property(devices)
+    fake.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", fake)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append(str(device)))
+    for wanted, found, index in (("cuda", "cuda", []), ("cuda:1", "cuda:1", ["cuda:1"])):
+        chosen.clear()
+        device = device_of(SimpleNamespace(device=wanted))
+        assert device == found
+        training = Training(tmp_path, FullOptions(), 0, device, "", lambda step, loss: None)
+        config = _config(training, 3)
+        assert config.n_gpu == 1
+        assert str(config.device) == ("cuda:0" if wanted == "cuda" else "cuda:1")
+        assert config.train_batch_size == FullOptions().batch
+        assert chosen[-1:] == index
+
+
+def test_a_loss_that_nobody_saw_is_null(tmp_path: Path) -> None:
+    """A kill between the last checkpoint and done.json leaves no step to do: what is written must be JSON."""
+    backend = build_full(FullOptions(checkpoint_every=2, **QUICK))
+    job = job_in(tmp_path, n=16)
+
+    def killed(*args: Any) -> None:
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("morlaif_pm.full.save", killed)
+        with pytest.raises(KilledError):
+            backend.train(job)
+    backend.train(job)
+    text = (job.out / "kind" / "done.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["loss"] is None
 
 
 def test_full_and_lora_are_loadable_by_their_libraries_alone(tmp_path: Path) -> None:
@@ -282,7 +376,7 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(tmp_path: Path) -> N
 def test_probe_goes_on_from_its_features_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import morlaif_pm.features as module
 
-    backend = build_probe(ProbeOptions(batch_tokens=64))
+    backend = build_probe(ProbeOptions())
     whole = job_in(tmp_path, names=("kind", "rude"), n=40)
     backend.train(whole)
     calls: list[int] = []
@@ -302,9 +396,32 @@ def test_probe_goes_on_from_its_features_bit_for_bit(tmp_path: Path, monkeypatch
     made_again = len(calls) - 9
     calls[:] = [1] * 10
     backend.train(replace(whole, out=tmp_path / "third"))
-    assert made_again == len(calls) - 10 - 8
+    assert made_again == len(calls) - 10 - 8, "what the killed run had is read, not made again"
     for principle in ("kind", "rude"):
         assert weights(cut.out / principle) == weights(whole.out / principle)
+
+
+def test_a_kill_between_two_heads_changes_no_digit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Principles whose texts partly coincide: each text is run once, and what goes on trains the second head alone."""
+    import morlaif_pm.features as module
+
+    calls: list[int] = []
+    run = module._run
+
+    def counted(backbone: Any, rows: Sequence[Any], layer: int) -> Any:
+        calls.append(len(rows))
+        return run(backbone, rows, layer)
+
+    monkeypatch.setattr(module, "_run", counted)
+    backend = build_probe(ProbeOptions())
+    job = job_in(tmp_path, names=("kind", "rude"), n=40)
+    job = replace(job, train={"kind": job.train["kind"], "rude": [*job.train["kind"][:20], *job.train["rude"]]})
+    texts = {(pair.prompt.id, text) for pairs in job.train.values() for pair in pairs for text in (pair.a, pair.b)}
+    backend.train(job)
+    assert sum(calls) == len(texts)
+    second = replace(job, principles=job.principles[1:], out=tmp_path / "second")
+    backend.train(second)
+    assert weights(second.out / "rude") == weights(job.out / "rude")
 
 
 def test_probe_features_are_the_mean_over_the_responses_tokens(tmp_path: Path) -> None:
@@ -428,7 +545,7 @@ def killed_run(folder: Path, name: str) -> None:
 
 def many_checkpoints(name: str) -> Any:
     if name == "probe":
-        return build_probe(ProbeOptions(batch_tokens=64))
+        return build_probe(ProbeOptions())
     build, options = {"full": (build_full, FullOptions), "lora": (build_lora, LoraOptions)}[name]
     return build(options(learning_rate=2e-3, checkpoint_every=1, **QUICK))  # type: ignore[operator]
 

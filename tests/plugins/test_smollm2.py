@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from morlaif_core import Generation, Message, Policy, Target, UserError, make_prompt, render
 from morlaif_smollm2 import SmolLM2Options, build_smollm2, missing, morlaif_models, sources
+from morlaif_smollm2.maker import from_hub
 
 
 def quiet(step: int, total: int, metrics: Any, *, generate: Any = None) -> Any:
@@ -52,11 +54,54 @@ def test_a_source_asked_for_is_the_only_one_named() -> None:
 
 @pytest.mark.usefixtures("nowhere")
 def test_the_hubs_cache_is_enough(tmp_path: Path) -> None:
-    snapshot = tmp_path / "models--HuggingFaceTB--SmolLM2-135M-Instruct" / "snapshots" / "main"
-    snapshot.mkdir(parents=True)
+    assert build_smollm2(SmolLM2Options(revision="v2")).identity == f"hub {sources.HUB}@v2"
+    repository = tmp_path / "models--HuggingFaceTB--SmolLM2-135M-Instruct"
+    snapshot = repository / "snapshots" / "0123abcd"
+    for folder in (snapshot, repository / "refs"):
+        folder.mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0123abcd")
     (snapshot / "config.json").write_text("{}")
+    assert list(missing(SmolLM2Options())), "a snapshot without weights is no model"
+    (snapshot / "model.safetensors").touch()
     assert list(missing(SmolLM2Options())) == []
-    assert build_smollm2(SmolLM2Options()).identity == f"hub {sources.HUB}"
+    assert build_smollm2(SmolLM2Options()).identity == f"hub {sources.HUB}@0123abcd"
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_hub_that_answers_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert list(missing(SmolLM2Options())) == []
+        assert list(missing(SmolLM2Options(source="package"))), "the hub does not help who asks for the package"
+    assert list(missing(SmolLM2Options()))
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_the_commit_is_asked_for_before_the_download_and_is_what_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    asked: list[tuple[str, str]] = []
+
+    def download(name: str, file: str, revision: str) -> str:
+        asked.append((file, revision))
+        return str(tmp_path / "snapshots" / "0123abcd" / file)
+
+    def load(name: str, revision: str, **rest: Any) -> str:
+        asked.append((name, revision))
+        return "loaded"
+
+    monkeypatch.setattr(sources, "hub_problem", lambda: None)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    for kind in (AutoModelForCausalLM, AutoTokenizer):
+        monkeypatch.setattr(kind, "from_pretrained", load)
+    assert build_smollm2(SmolLM2Options(revision="v2")).identity == f"hub {sources.HUB}@0123abcd"
+    assert asked == [("config.json", "v2")]
+    assert from_hub("v2") == ("loaded", "loaded")
+    assert asked[2:] == [(sources.HUB, "0123abcd")] * 2
 
 
 @pytest.mark.slow

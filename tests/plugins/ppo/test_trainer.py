@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from morlaif_core import Generation, Lora, Policy, UserError
-from morlaif_ppo import morlaif_policy_trainers
+from morlaif_ppo import checkpoint, morlaif_policy_trainers, state, update
 from morlaif_ppo.options import PPOOptions
 from morlaif_ppo.rollout import sample
 from morlaif_ppo.state import build
@@ -204,6 +204,97 @@ def test_other_options_do_not_go_on(job: Callable[..., Any]) -> None:
     (the_job.out / "done.json").unlink()
     with pytest.raises(UserError, match="other trainer options"):
         PPO(PPOOptions(**{**SMALL, "kl": 0.1})).train(the_job)
+
+
+def test_a_full_policy_in_another_dtype_goes_on_bit_for_bit(job: Callable[..., Any]) -> None:
+    """The target is loaded in bfloat16; what is trained is float32, also after a kill."""
+    options = PPOOptions(**{**SMALL, "steps": 3, "learning_rate": 1e-5, "checkpoint_every": 1})
+    target = job("llama").target.model_copy(update={"dtype": "bfloat16"})
+    whole, cut, again = (replace(job("llama", out), target=target) for out in ("whole", "cut", "cut"))
+    PPO(options).train(whole)
+
+    def crash(step: int) -> str:
+        if step == 3:
+            raise KeyboardInterrupt
+        return "go"
+
+    cut.report.act = crash
+    with pytest.raises(KeyboardInterrupt):
+        PPO(options).train(cut)
+    PPO(options).train(again)
+    assert equal(whole.out, cut.out)
+    rounded = {name: weight.bfloat16().float() for name, weight in weights(whole.out).items()}
+    assert not all(torch.equal(weight, rounded[name]) for name, weight in weights(whole.out).items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_diverged_run_ends_before_anything_is_ruined(
+    job: Callable[..., Any], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora, more = KINDS[kind]
+    options = PPOOptions(**{**SMALL, "steps": 4, "checkpoint_every": 1, **more})
+    the_job = job("llama", lora=lora)
+
+    def losses(training: Any, *rest: Any) -> Any:
+        loss, ratio, pair = found(training, *rest)
+        return (loss * float("inf") if training.step == 2 else loss), ratio, pair
+
+    found = update._losses
+    monkeypatch.setattr(update, "_losses", losses)
+    with pytest.raises(UserError, match=r"step 3: the gradient is not finite; lower trainer\.learning_rate"):
+        PPO(options).train(the_job)
+    assert [path.name for path in checkpoint.checkpoints(the_job.out)] == ["checkpoint-1", "checkpoint-2"]
+    monkeypatch.setattr(update, "_losses", found)
+    PPO(options).train(the_job)
+    assert all(weight.isfinite().all() for weight in weights(the_job.out).values())
+
+
+def test_weights_without_numbers_are_a_clear_error(job: Callable[..., Any]) -> None:
+    """One optimizer step may throw finite gradients' weights out of range; the next answers show it."""
+    with pytest.raises(UserError, match=r"training diverged; lower trainer\.learning_rate"):
+        PPO(PPOOptions(**{**SMALL, "minibatch": 4, "epochs": 1, "learning_rate": 1e38})).train(job("llama"))
+
+
+def test_dropout_that_would_be_ignored_is_refused(job: Callable[..., Any]) -> None:
+    with pytest.raises(UserError, match=r"target\.lora\.dropout"):
+        PPO(PPOOptions(**SMALL)).train(job("llama", lora=Lora(r=4, dropout=0.1)))
+
+
+def test_the_reward_goes_on_before_the_first_step(job: Callable[..., Any]) -> None:
+    """Its state is in every checkpoint as it was; one that does not fit ends the run before anything is sampled."""
+    the_job = job()
+    PPO(PPOOptions(**{**SMALL, "steps": 2})).train(the_job)
+    kept = json.loads((the_job.out / "checkpoint-2" / "reward.json").read_text())
+    assert kept == the_job.reward.state()
+    (the_job.out / "done.json").unlink()
+    again = job()
+
+    def refuse(state: Any) -> None:
+        assert state == kept
+        raise UserError("another calibration")
+
+    again.reward.restore = refuse
+    with pytest.raises(UserError, match="another calibration"):
+        PPO(PPOOptions(**{**SMALL, "steps": 2})).train(again)
+    assert not again.report.rows
+
+
+def test_finishing_replaces_what_a_kill_left(job: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer with several chat templates is saved with a folder of them."""
+    plain = state.save_policy
+
+    def with_folder(network: Any, target: Any, folder: Path) -> None:
+        plain(network, target, folder)
+        (folder / "additional_chat_templates").mkdir()
+        (folder / "additional_chat_templates" / "new.jinja").touch()
+
+    monkeypatch.setattr(checkpoint, "save_policy", with_folder)
+    the_job = job()
+    left = the_job.out / "additional_chat_templates"
+    left.mkdir(parents=True)
+    (left / "old.jinja").touch()
+    PPO(PPOOptions(**{**SMALL, "steps": 1})).train(the_job)
+    assert [path.name for path in left.iterdir()] == ["new.jinja"]
 
 
 def test_options_and_offer() -> None:
