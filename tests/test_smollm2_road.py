@@ -29,8 +29,9 @@ def test_the_real_model_takes_the_road(tmp_path: Path) -> None:
         quiet=True,
         sets=[
             f"dataset.path={os.environ['MORLAIF_HH_SAMPLE']}",
-            "prompts={pm: 24, validation: 0.25, calibration: 6, rl: 8, evaluation: 6, max_tokens: 90}",
-            "generation.max_new_tokens=16",
+            # Under ethicality seven answers of eight tie: fewer prompts leave too few winners to learn from.
+            "prompts={pm: 80, validation: 0.2, calibration: 6, rl: 8, evaluation: 6, max_tokens: 90}",
+            "generation.max_new_tokens=24",
             "trainer.steps=2",
             "trainer.prompts_per_step=2",
             "trainer.minibatch=4",
