@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tables import write_rows
 
 import morlaif_core
 from morlaif_core import Scalarizer, Terms
@@ -112,8 +112,7 @@ def main() -> None:
         f"medians; morlaif {morlaif_core.__version__}, numpy {np.__version__}, python {platform.python_version()}, "
         f"{platform.machine()} {platform.system()}"
     )
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    write_rows(arguments.json, rows)
 
 
 if __name__ == "__main__":
