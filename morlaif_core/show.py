@@ -57,9 +57,14 @@ def interval(bounds: Sequence[float] | None, digits: int = 3) -> str:
     return "-" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
 
 
+def measured(value: float | None, bounds: Sequence[float] | None) -> str:
+    """A figure with its interval, or a dash."""
+    return "-" if value is None else f"{number(value)} {interval(bounds)}"
+
+
 def change(before: float | None, after: float | None, digits: int) -> str:
-    """Before and after."""
-    return f"{number(before, digits)} -> {number(after, digits)}"
+    """Before and after, or a dash."""
+    return "-" if before is None and after is None else f"{number(before, digits)} -> {number(after, digits)}"
 
 
 def show_results(results: Mapping[str, Any], screen: Screen) -> None:
@@ -74,7 +79,7 @@ def show_results(results: Mapping[str, Any], screen: Screen) -> None:
             name,
             number(models.get(name, {}).get("accuracy"), 2),
             change(block.get("judge_before"), block.get("judge_after"), 3),
-            f"{number(block.get('judge_difference'))} {interval(block.get('judge_difference_ci95'))}",
+            measured(block.get("judge_difference"), block.get("judge_difference_ci95")),
             number(block.get("win_rate")),
             change(block.get("pm_before"), block.get("pm_after"), 2),
         ]

@@ -53,4 +53,5 @@ def command_lines(page: Path) -> list[list[str]]:
 def mentioned_commands(page: Path) -> list[list[str]]:
     """The arguments of every ``morlaif …`` in running text."""
     text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
-    return [shlex.split(line)[1:] for line in re.findall(r"`(morlaif [^`]+)`", text)]
+    # What begins with a dash is an option of the program itself, as in `morlaif --help`.
+    return [shlex.split(line)[1:] for line in re.findall(r"`(morlaif [^-`][^`]*)`", text)]

@@ -57,7 +57,9 @@ def run(context: Context) -> str:
     wins: dict[str, Doubles] = {}
     for item in context.config.principles:
         block = {"pm_before": scores[item.name][0], "pm_after": scores[item.name][1]}
-        if item in principles:
+        if item not in principles:
+            block = {**_no_judge("judged by people: nobody was asked"), **block}
+        else:
             before = _p_second(before_pairs, item.name, preferred)
             p_after = _p_second(after_pairs, item.name, preferred)
             wins[item.name] = _wins(p_after)
@@ -123,15 +125,7 @@ def _judge_block(before: Doubles, after: Doubles, wins: Doubles) -> dict[str, An
 
     both = ~(np.isnan(before) | np.isnan(after))
     if not both.any():
-        names = (
-            "judge_before",
-            "judge_after",
-            "judge_difference",
-            "judge_difference_ci95",
-            "win_rate",
-            "win_rate_ci95",
-        )
-        return {**dict.fromkeys(names), "n": 0, "notes": {"judge_before": "the judge gave no label"}}
+        return _no_judge("the judge gave no label")
     difference = after[both] - before[both]
     won = wins[~np.isnan(wins)]
     return {
@@ -143,6 +137,12 @@ def _judge_block(before: Doubles, after: Doubles, wins: Doubles) -> dict[str, An
         "win_rate_ci95": mean_interval(won),
         "n": int(both.sum()),
     }
+
+
+def _no_judge(reason: str) -> dict[str, Any]:
+    """The judge's columns where there is nothing to fill them with."""
+    names = ("judge_before", "judge_after", "judge_difference", "judge_difference_ci95", "win_rate", "win_rate_ci95")
+    return {**dict.fromkeys(names), "n": 0, "notes": {"judge_before": reason}}
 
 
 def mean_interval(values: Doubles) -> list[float]:

@@ -319,5 +319,5 @@ def test_human_labels_the_data_sets_pairs_and_more_responses_a_prompt(tmp_path: 
     assert results["judge"]["detail"]["n"] is None
     assert results["judge"]["helpfulness"]["agreement_with_human"]["n"] > 0
     assert results["preference_models"]["detail"]["accuracy"] is not None
-    assert "win_rate" not in results["policy"]["detail"]
+    assert results["policy"]["detail"]["win_rate"] is None
     assert results["win_rate"]["n"] == 8
