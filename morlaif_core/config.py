@@ -269,7 +269,7 @@ def _check_judge(config: Config, judge: str, principle: Principle, path: str) ->
     component = config.plugins.find("feedback_provider", block["use"])
     reason = component.refuses and component.refuses(config.plugins.options("feedback_provider", block), principle)
     if reason:
-        raise UserError(f"{path}: judge '{judge}' cannot measure '{principle.name}': {reason}")
+        raise UserError(f"{path}: judge '{judge}' refuses it: {reason}")
 
 
 def _check_needs(config: Config) -> None:
