@@ -164,7 +164,7 @@ def commonest_error(path: Path) -> str | None:
         return None
     failed = "SELECT error FROM rows WHERE status = 'failed' AND error IS NOT NULL"
     query = f"{failed} GROUP BY error ORDER BY count(*) DESC LIMIT 1"
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
         row = db.execute(query).fetchone()
     return None if row is None else str(row[0])
 

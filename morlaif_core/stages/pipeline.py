@@ -132,20 +132,23 @@ def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
     stages = context.folder.section("stages")
     record = _record(context, stage)
     if record and record.get("inputs") != inputs:
-        _drop_from(context, stage)
+        _drop(context, ROAD[ROAD.index(stage) :])
         record = {}
     seconds = float(record.get("seconds", 0.0))
-    made_before = _content(context, stage) if record.get("failed") else None
-    stages[stage.name] = {"state": "started", "inputs": inputs, "seconds": seconds, "failed": record.get("failed", 0)}
+    # What those behind it were made of: it outlives a kill of a stage that asks again.
+    made_before = record.get("made")
+    kept = {"failed": record.get("failed", 0), "made": made_before}
+    stages[stage.name] = {"state": "started", "inputs": inputs, "seconds": seconds, **kept}
     context.folder.save()
     context.screen.say(f"{stage.name} …")
     start = time.monotonic()
     context.unfinished = 0
     try:
         summary = stage.run(context)
-        stages[stage.name].update(state="done", failed=context.unfinished)
-        if made_before is not None and made_before != _content(context, stage):
-            _drop_behind(context, stage)
+        made = _content(context, stage)
+        stages[stage.name].update(state="done", failed=context.unfinished, made=made)
+        if made_before not in (None, made):
+            _drop(context, ROAD[ROAD.index(stage) + 1 :])
     finally:
         context.release()
         seconds += time.monotonic() - start
@@ -156,20 +159,10 @@ def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
     context.screen.say(f"{stage.name}: {summary} ({seconds:.0f} s)")
 
 
-def _content(context: Context, stage: Stage) -> list[str]:
-    """What a stage's files hold, to see whether asking again changed anything."""
+def _content(context: Context, stage: Stage) -> str:
+    """A hash of a stage's files, to see whether asking again changed anything."""
     files = [context.path / name for name in stage.outputs]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
-
-
-def _drop_from(context: Context, stage: Stage) -> None:
-    """Take away what a stage and those behind it made."""
-    _drop(context, ROAD[ROAD.index(stage) :])
-
-
-def _drop_behind(context: Context, stage: Stage) -> None:
-    """Take away what the stages behind one made."""
-    _drop(context, ROAD[ROAD.index(stage) + 1 :])
+    return content_hash([hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()])
 
 
 def _drop(context: Context, behind: Sequence[Stage]) -> None:

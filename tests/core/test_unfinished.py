@@ -52,6 +52,32 @@ def test_only_what_failed_is_asked_again_of_the_same_server(tmp_path: Path) -> N
     assert json.loads((out / "results.json").read_text())["judge"]["helpfulness"]["failed"] == 0
 
 
+def test_a_kill_after_asking_again_leaves_nothing_made_of_the_old_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from morlaif_core.stages import judge
+
+    out, broken = tmp_path / "run", True
+
+    def faults(number: int, body: dict[str, object]) -> Fault | None:
+        return REFUSED if broken and number % 5 == 0 else None
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    model = out / "preference_models/helpfulness/done.json"
+    with judge_server(longer_wins, faults=faults) as server:
+        road(out, server.url, "train-pms")
+        made, broken = model.stat().st_mtime_ns, False
+        with monkeypatch.context() as patch:
+            # The new labels are written by then, and the stage is not done.
+            patch.setattr(judge, "_check_labels", killed)
+            with pytest.raises(KeyboardInterrupt):
+                road(out, server.url, "train-pms")
+        road(out, server.url, "train-pms")
+    assert model.stat().st_mtime_ns != made
+
+
 def test_a_principle_without_any_label_stops_with_the_servers_reason(tmp_path: Path) -> None:
     with judge_server(longer_wins, faults=lambda number, body: REFUSED) as server:
         with pytest.raises(UserError, match="logprobs are not supported"):
