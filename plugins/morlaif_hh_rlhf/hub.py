@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from morlaif_core import UserError
-
-TIMEOUT = 2.0
-"""Seconds to wait for the hub before it counts as out of reach."""
-_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+from morlaif_core import UserError, hub_problem
 
 
 def load(name: str, /, **arguments: Any) -> Any:
@@ -34,22 +28,13 @@ def load(name: str, /, **arguments: Any) -> Any:
 
 def missing(name: str) -> list[str]:
     """Say what loading a data set still needs: nothing where it is cached or the hub answers."""
-    if _cached(name):
+    if _cached(name) or (problem := hub_problem("HF_DATASETS_OFFLINE")) is None:
         return []
-    if _offline():
-        return [f"data set {name}: not in the local cache, and the environment forbids the hub; {_advice(name)}"]
-    if not _reachable():
-        return [f"data set {name}: not in the local cache, and the hub cannot be reached; {_advice(name)}"]
-    return []
+    return [f"data set {name}: not in the local cache, and {problem}; {_advice(name)}"]
 
 
 def _advice(name: str) -> str:
     return f"connect to the network, or fetch {name} elsewhere and set dataset.path to the file"
-
-
-def _offline() -> bool:
-    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return any(os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in names)
 
 
 def _cached(name: str) -> bool:
@@ -60,16 +45,3 @@ def _cached(name: str) -> bool:
     *owner, last = name.split("/")
     snake = re.sub(r"(?<=[a-z\d])(?=[A-Z])", "_", last).lower()
     return any(path.is_dir() for path in (cache / "___".join([*owner, snake])).glob("*/*/*"))
-
-
-def _reachable() -> bool:
-    """Try to open a connection to the hub; behind a proxy only the proxy could tell, so take it as reachable."""
-    if any(os.environ.get(proxy) for proxy in _PROXIES):
-        return True
-    parts = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    try:
-        with socket.create_connection((parts.hostname or "", port), timeout=TIMEOUT):
-            return True
-    except OSError:
-        return False
