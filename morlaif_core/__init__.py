@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .protocols import (
         Backbone as Backbone,
         Backbones as Backbones,
+        Batches as Batches,
         Dataset as Dataset,
         FeedbackProvider as FeedbackProvider,
         ModelMaker as ModelMaker,
@@ -94,8 +95,8 @@ _HOME = {
     "layers": "layer_count lm_logits run_bottom run_middle run_top",
     "options": "Component Generation Lora NoOptions Options Secret Target Tuning component",
     "principles": "principles_from",
-    "protocols": "Backbone Backbones Dataset FeedbackProvider ModelMaker PMBackend PMJob Policy PolicyJob PolicyTrainer "
-    "PreferenceModel Report Reward Sampler Scalarizer",
+    "protocols": "Backbone Backbones Batches Dataset FeedbackProvider ModelMaker PMBackend PMJob Policy PolicyJob "
+    "PolicyTrainer PreferenceModel Report Reward Sampler Scalarizer",
     "text": "Encoded encode_pair hh_text prompt_ids render",
     "types": "Answer Capabilities Example Floats Ints Message Need Preference Principle Prompt ProviderError Request "
     "ResponsePair RewardBatch ScoreMatrix Split Terms Usage content_hash make_pair make_prompt provider_error",

@@ -105,6 +105,8 @@ class Component(Generic[T_co]):
     """Given the options: what a run still needs from outside (a package, the network), each line says what to do."""
     refuses: Callable[[Any, Principle], str | None] | None = None
     """Feedback providers: given options and a principle, why this judge cannot measure it, or None."""
+    bills: Callable[[Any], str] | None = None
+    """Feedback providers: given the options, the model's name in the price table (`prices`); None: costs nothing."""
 
 
 def component(
@@ -119,12 +121,13 @@ def component(
     monotone: bool = False,
     missing: Callable[[O], Iterable[str]] | None = None,
     refuses: Callable[[O, Principle], str | None] | None = None,
+    bills: Callable[[O], str] | None = None,
 ) -> Component[T_co]:
     """Describe one offer; a type checker sees a ``build`` that does not fit its options.
 
     ``build`` does the heavy imports.
     """
-    return Component(name, build, options, summary, needs, supplies, uses, monotone, missing, refuses)
+    return Component(name, build, options, summary, needs, supplies, uses, monotone, missing, refuses, bills)
 
 
 class Lora(Options):

@@ -16,6 +16,7 @@ from .types import (
     Preference,
     Principle,
     Prompt,
+    ProviderError,
     Request,
     ResponsePair,
     RewardBatch,
@@ -41,6 +42,30 @@ class FeedbackProvider(Protocol):
         ...
 
     async def ask(self, request: Request) -> Answer: ...
+
+
+class Batches(Protocol):
+    """A feedback provider that also takes many requests at once, answered within hours at a lower price."""
+
+    @property
+    def max_batch_requests(self) -> int:
+        """The most requests that one batch may hold."""
+        ...
+
+    async def submit(self, requests: Mapping[str, Request], *, name: str) -> str:
+        """Hand in requests by ledger key and return the provider's batch id. Raises `ProviderError`.
+
+        name: unique; stored with the batch where the provider can, so that `find` knows it again.
+        """
+        ...
+
+    async def find(self, name: str) -> str | None:
+        """Return the id of the batch handed in under a name; None where there is none, or none can be told."""
+        ...
+
+    async def fetch(self, batch: str) -> Mapping[str, Answer | ProviderError] | None:
+        """Return answers or errors by ledger key (a key may be absent: not answered), None while not ready."""
+        ...
 
 
 class PreferenceModel(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -28,14 +29,46 @@ class Use(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+class Price(Options):
+    """What a model costs, in USD per million tokens."""
+
+    input: float = Field(ge=0, description="USD per million tokens read")
+    cached: float | None = Field(None, ge=0, description="USD per million tokens read from a cache; null: as `input`")
+    output: float = Field(ge=0, description="USD per million tokens written")
+    batch: float = Field(0.5, ge=0, le=1, description="factor on all of these in a batch (`judging.batch`)")
+    as_of: date | None = Field(None, description="the day of this price")
+
+
 class Judging(Options):
     """How a judge is asked."""
 
     orders: Literal["both", "one_random"] = Field(
         "both", description="both: each pair in both orders; one_random: seeded"
     )
-    concurrency: int = Tuning(16, ge=1, description="requests in flight")
-    ledger: str | None = Field(None, description="null: RUN/judgements.sqlite; a path shares the ledger between runs")
+    mode: Literal["auto", "logprob", "rationale", "structured", "text"] = Field(
+        "auto", description="how a verdict is read; auto: logprob, else structured, else text, as the model can"
+    )
+    samples: int = Field(1, ge=1, le=100, description="times a question is asked where verdicts are read from text")
+    few_shots: int = Field(0, ge=0, le=16, description="the principle's example pairs shown with the question")
+    abstain: bool = Field(False, description="the judge may say that a question does not apply to a pair")
+    joint: bool = Field(False, description="one structured request asks all principles that share the judge")
+    min_label_mass: float = Field(
+        0.5, ge=0, le=1, description="least probability of the labels together; below it an answer is off_label"
+    )
+    concurrency: int = Tuning(16, ge=1, description="requests in flight at most")
+    requests_per_minute: float | None = Tuning(None, gt=0, description="the server's limit; null: none known")
+    tokens_per_minute: float | None = Tuning(None, gt=0, description="the server's limit; null: none known")
+    price: Price | None = Tuning(None, description="what the model costs; null: as `prices` lists it")
+    batch: bool = Tuning(False, description="use the provider's batch API: half the price, hours to wait")
+    ledger: str | None = Tuning(None, description="null: RUN/judgements.sqlite; a path shares the ledger between runs")
+
+
+class Budget(Options):
+    """What the run's judges may cost, all stages together: a hard cap. null: no cap."""
+
+    usd: float | None = Tuning(None, ge=0, description="US dollars")
+    requests: int | None = Tuning(None, ge=0, description="requests sent")
+    tokens: int | None = Tuning(None, ge=0, description="tokens read and written")
 
 
 class JudgeSettings(Use):
@@ -166,6 +199,8 @@ class Settings(Options):
     judge: str = Field("rules", description="of every principle that names none")
     judges: dict[str, JudgeSettings] = Field(default_factory=dict, description="judges by name")
     judging: Judging = Field(default_factory=Judging, description="of every judge")
+    budget: Budget = Field(default_factory=Budget, description="a hard cap on what judging costs")
+    prices: dict[str, Price] = Field(default_factory=dict, description="the price table, by model")
     principles: Annotated[dict[str, PrincipleSettings], BeforeValidator(_names_are_defaults)] = Field(
         description="the active principles"
     )

@@ -91,7 +91,11 @@ class Request:
     temperature: float | None = None
     top_logprobs: int = 0
     schema: Mapping[str, object] | None = None
+    """JSON schema that the answer's text must follow; None: free text."""
     sample: int = 0
+    """Which of several samples of the same question this is."""
+    principles: tuple[Principle, ...] = ()
+    """All principles of a joint request, in the order asked; empty where `principle` is asked alone."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,17 @@ class Usage:
 @dataclass(frozen=True)
 class Answer:
     """What a provider says. ``p_first``: P(first is what the question asks for), before `picks`; only from
-    providers that read pairs."""
+    providers that read pairs, which may also finish with not_applicable."""
 
     text: str = ""
-    finish: Literal["stop", "length", "refused", "filtered"] = "stop"
+    finish: Literal["stop", "length", "refused", "filtered", "not_applicable"] = "stop"
     top_logprobs: tuple[Mapping[str, float], ...] = ()
+    """Per position: token -> natural log-probability."""
     p_first: float | None = None
     model: str = ""
     usage: Usage = field(default_factory=Usage)
+    tokens: tuple[str, ...] = ()
+    """The tokens drawn, one per position; needed where a verdict follows a rationale."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +130,11 @@ class Capabilities:
     reads: Literal["messages", "pair"] = "messages"
     max_top_logprobs: int = 0
     structured: bool = False
+    """It can be held to a JSON schema."""
     temperature: bool = True
     max_batch: int = 1
+    generates: bool = True
+    """False: it gives the next token's log-probabilities and writes no text."""
 
 
 @dataclass(frozen=True, eq=False)

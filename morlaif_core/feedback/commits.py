@@ -19,7 +19,7 @@ class GroupCommit:
 
     def __init__(self, ledger: Ledger) -> None:
         self.slots = 0
-        self._ledger = ledger
+        self.ledger = ledger
         self._rows: list[Row] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -50,7 +50,7 @@ class GroupCommit:
         error: Exception | None = None
         try:
             if rows:
-                self._ledger.write(rows)
+                self.ledger.write(rows)
         except Exception as failure:  # handed to those who wait
             error = failure
         for done in waiting:

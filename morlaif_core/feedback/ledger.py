@@ -9,11 +9,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from morlaif_core.errors import Busy, RunFailed, UserError
 
-from .verdict import Reading, Status
+from .verdict import HARD, Counts, Reading, Status
 
 FORMAT = 1
 APPLICATION = 0x4D4F524C  # "MORL", in the file's header
@@ -61,6 +61,15 @@ _CREATE = ", ".join(f'"{name}" {_TYPES.get(name, "TEXT NOT NULL")}' for name in 
 _INSERT = f"INSERT OR REPLACE INTO rows VALUES ({', '.join('?' * len(_NAMES))})"
 
 
+_READ = "key, status, logit, label_mass, censored, mode, verdict, cost"
+
+
+def _reading(row: tuple[Any, ...]) -> Reading:
+    _, status, logit, mass, censored, mode, verdict, cost = row
+    counts = Counts(verdict == "first", verdict == "second", verdict == "tie") if mode in HARD and verdict else None
+    return Reading(cast(Status, status), logit, mass, bool(censored), counts=counts, cost=cost)
+
+
 class Ledger:
     """An open ledger. Raises `UserError` where the file is unusable, `Busy` where another process holds it."""
 
@@ -83,10 +92,9 @@ class Ledger:
         for start in range(0, len(wanted), _CHUNK):
             part = wanted[start : start + _CHUNK]
             marks = ", ".join("?" * len(part))
-            query = f"SELECT key, status, logit, label_mass, censored FROM rows WHERE key IN ({marks})"
+            query = f"SELECT {_READ} FROM rows WHERE key IN ({marks})"
             with self._explained():
-                for key, status, logit, mass, censored in self._db.execute(query, part):
-                    found[key] = Reading(cast(Status, status), logit, mass, bool(censored))
+                found.update((row[0], _reading(row)) for row in self._db.execute(query, part))
         return found
 
     def rows(self) -> Iterator[Row]:

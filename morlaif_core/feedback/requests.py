@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from morlaif_core.settings import Judging
 from morlaif_core.types import Capabilities, Principle, Request, ResponsePair, content_hash
 
 from .prompt import render_question
-from .verdict import Mode
+from .verdict import HARD, MIN_LABEL_MASS, Mode
 
 Order = Literal["ab", "ba"]
 """Which of a and b stands first."""
 TEXT_TOKENS = 8  # a letter and its decoration; enough to see that a sentence is no letter
 
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a judge is asked and read: settled when its provider is built, recorded with every row, never changed."""
+
+    mode: Mode
+    capabilities: Capabilities
+    samples: int = 1
+    few_shots: int = 0
+    abstain: bool = False
+    min_label_mass: float = MIN_LABEL_MASS
+
+
+def asking_of(capabilities: Capabilities, judging: Judging) -> Asking:
+    """Choose how a judge is asked: what `judging` says, where it says auto what the model can do."""
+    mode = mode_of(capabilities)
+    samples = judging.samples if mode in HARD else 1
+    return Asking(mode, capabilities, samples, judging.few_shots, judging.abstain, judging.min_label_mass)
 
 
 def mode_of(capabilities: Capabilities) -> Mode:
@@ -42,13 +63,15 @@ def worded(principle: Principle, pair: str) -> Principle:
     return replace(principle, question=drawn)
 
 
-def build_request(pair: ResponsePair, principle: Principle, order: Order, capabilities: Capabilities) -> Request:
-    """Put a principle to a pair in one order, in the form that the provider reads."""
+def build_request(
+    pair: ResponsePair, principles: Sequence[Principle], order: Order, asking: Asking, sample: int = 0
+) -> Request:
+    """Put a principle (several in a joint request) to a pair in one order, in the form that the provider reads."""
     first, second = (pair.a, pair.b) if order == "ab" else (pair.b, pair.a)
-    mode = mode_of(capabilities)
-    temperature = 0.0 if capabilities.temperature else None
-    if mode == "pair":
-        return Request(pair.prompt, first, second, principle, temperature=temperature)
+    (principle,) = principles
+    temperature = 0.0 if asking.capabilities.temperature else None
+    if asking.mode == "pair":
+        return Request(pair.prompt, first, second, principle, temperature=temperature, sample=sample)
     asked = worded(principle, pair.id)
     return Request(
         pair.prompt,
@@ -56,9 +79,10 @@ def build_request(pair: ResponsePair, principle: Principle, order: Order, capabi
         second,
         asked,
         messages=render_question(pair.prompt, first, second, asked.question),
-        max_tokens=1 if mode == "logprob" else TEXT_TOKENS,
+        max_tokens=1 if asking.mode == "logprob" else TEXT_TOKENS,
         temperature=temperature,
-        top_logprobs=min(20, capabilities.max_top_logprobs),
+        top_logprobs=min(20, asking.capabilities.max_top_logprobs),
+        sample=sample,
     )
 
 

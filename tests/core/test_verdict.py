@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from morlaif_core.feedback.prompt import judge_messages, parse_judge_messages, render_question
-from morlaif_core.feedback.requests import build_request, orders_of, request_key, worded
+from morlaif_core.feedback.requests import asking_of, build_request, orders_of, request_key, worded
 from morlaif_core.feedback.verdict import (
     CLIP,
     Reading,
@@ -19,6 +19,7 @@ from morlaif_core.feedback.verdict import (
     read_answer,
     sigmoid,
 )
+from morlaif_core.settings import Judging
 from morlaif_core.types import Answer, Capabilities, Message, Principle, Request, make_pair, make_prompt
 
 LOGPROBS = Capabilities(max_top_logprobs=20)
@@ -113,8 +114,9 @@ def test_one_order_and_broken_orders() -> None:
 
 def test_the_long_part_comes_first_and_is_shared_by_all_principles() -> None:
     prompt = make_prompt([Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Well?")])
+    asking = asking_of(LOGPROBS, Judging())
     asked = [
-        build_request(make_pair(prompt, "x", "y"), Principle("p", question), "ba", LOGPROBS).messages[1].content
+        build_request(make_pair(prompt, "x", "y"), (Principle("p", question),), "ba", asking).messages[1].content
         for question in ("Which is kinder?", "Which is shorter?")
     ]
     split = asked[0].index("Question: ")
@@ -149,7 +151,8 @@ def test_the_key_holds_what_the_answer_depends_on() -> None:
 
     def key(principle: Principle, identity: str = "m", order: str = "ab", reads: str = "messages") -> str:
         capabilities = LOGPROBS if reads == "messages" else Capabilities(reads="pair")
-        return request_key(identity, build_request(pair, principle, order, capabilities))  # type: ignore[arg-type]
+        asking = asking_of(capabilities, Judging())
+        return request_key(identity, build_request(pair, (principle,), order, asking))  # type: ignore[arg-type]
 
     assert key(QUESTION) == key(Principle("other_name", QUESTION.question, "worse"))
     assert len({key(QUESTION), key(QUESTION, "n"), key(QUESTION, order="ba"), key(Principle("candour", "Else?"))}) == 4

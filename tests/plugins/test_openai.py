@@ -30,7 +30,7 @@ from morlaif_core import (
 from morlaif_core.errors import RunFailed
 from morlaif_core.feedback.judging import NamedJudge, Task, Verdict, judge_tasks
 from morlaif_core.feedback.ledger import Ledger
-from morlaif_core.feedback.requests import build_request
+from morlaif_core.feedback.requests import asking_of, build_request
 from morlaif_core.feedback.sending import Pace
 from morlaif_core.judge_server import Fault, Faults, JudgeServer, judge_server
 from morlaif_core.settings import Judging
@@ -229,7 +229,7 @@ def ask(options: OpenAIOptions) -> Answer:
         provider = build(options)
         try:
             pair = some_pairs(1)[0]
-            request: Request = build_request(pair, BETTER, "ab", provider.capabilities)
+            request: Request = build_request(pair, (BETTER,), "ab", asking_of(provider.capabilities, Judging()))
             return await provider.ask(request)
         finally:
             await provider.aclose()  # type: ignore[attr-defined]
