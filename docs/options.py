@@ -11,6 +11,7 @@ import json
 import re
 import types
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -21,15 +22,20 @@ from morlaif_core.options import TUNING, Generation, Lora, Target
 from morlaif_core.plugins import BUILT_IN, Plugins
 from morlaif_core.principles import ExampleText, PrincipleFile
 from morlaif_core.settings import (
+    Budget,
+    CascadeSettings,
     EvaluationSettings,
     JudgeSettings,
     Judging,
     PairSettings,
+    PanelSettings,
     PreferenceModelSettings,
+    Price,
     PrincipleSettings,
     PromptSettings,
     Quantile,
     RewardSettings,
+    Schedule,
     Settings,
     WinRate,
 )
@@ -38,7 +44,11 @@ PAGES = Path(__file__).parent
 CORE: dict[str, type[BaseModel]] = {
     "settings": Settings,
     "judges": JudgeSettings,
+    "panel": PanelSettings,
+    "cascade": CascadeSettings,
     "judging": Judging,
+    "budget": Budget,
+    "price": Price,
     "principles": PrincipleSettings,
     "threshold quantile": Quantile,
     "threshold win rate": WinRate,
@@ -49,6 +59,7 @@ CORE: dict[str, type[BaseModel]] = {
     "generation": Generation,
     "preference_model": PreferenceModelSettings,
     "reward": RewardSettings,
+    "schedule": Schedule,
     "evaluation": EvaluationSettings,
     "principle file": PrincipleFile,
     "principle example": ExampleText,
@@ -112,7 +123,7 @@ def _kind(annotation: Any) -> str:
         return "mapping"
     if annotation is type(None):
         return "`null`"
-    names = {str: "text", int: "integer", float: "number", bool: "`true`, `false`"}
+    names = {str: "text", int: "integer", float: "number", date: "date", bool: "`true`, `false`"}
     return names.get(annotation, "a variable's name")
 
 

@@ -12,7 +12,20 @@ if TYPE_CHECKING:
     from .decoding import Decoded as Decoded, decode as decode, stop_strings as stop_strings
     from .errors import UserError as UserError
     from .hookspecs import hookimpl as hookimpl
+    from .http_errors import error_in_body as error_in_body, provider_error as provider_error
+    from .http_judges import (
+        Endpoint as Endpoint,
+        RemoteOptions as RemoteOptions,
+        json_lines as json_lines,
+        read_body as read_body,
+        token_count as token_count,
+    )
     from .hub import hub_problem as hub_problem, hub_snapshot as hub_snapshot
+    from .judge_models import (
+        JudgeModel as JudgeModel,
+        judge_model as judge_model,
+        missing_judge_model as missing_judge_model,
+    )
     from .layers import (
         layer_count as layer_count,
         lm_logits as lm_logits,
@@ -61,6 +74,7 @@ if TYPE_CHECKING:
         Answer as Answer,
         Capabilities as Capabilities,
         Example as Example,
+        Explanation as Explanation,
         Floats as Floats,
         Ints as Ints,
         Message as Message,
@@ -79,7 +93,6 @@ if TYPE_CHECKING:
         content_hash as content_hash,
         make_pair as make_pair,
         make_prompt as make_prompt,
-        provider_error as provider_error,
     )
 
 __version__ = "0.1.0"
@@ -92,14 +105,17 @@ _HOME = {
     "errors": "UserError",
     "hookspecs": "hookimpl",
     "hub": "hub_problem hub_snapshot",
+    "judge_models": "JudgeModel judge_model missing_judge_model",
+    "http_errors": "error_in_body provider_error",
+    "http_judges": "Endpoint RemoteOptions json_lines read_body token_count",
     "layers": "layer_count lm_logits run_bottom run_middle run_top",
     "options": "Component Generation Lora NoOptions Options Secret Target Tuning component",
     "principles": "principles_from",
     "protocols": "Backbone Backbones Batches Dataset FeedbackProvider ModelMaker PMBackend PMJob Policy PolicyJob "
     "PolicyTrainer PreferenceModel Report Reward Sampler Scalarizer",
     "text": "Encoded encode_pair hh_text prompt_ids render",
-    "types": "Answer Capabilities Example Floats Ints Message Need Preference Principle Prompt ProviderError Request "
-    "ResponsePair RewardBatch ScoreMatrix Split Terms Usage content_hash make_pair make_prompt provider_error",
+    "types": "Answer Capabilities Example Explanation Floats Ints Message Need Preference Principle Prompt "
+    "ProviderError Request ResponsePair RewardBatch ScoreMatrix Split Terms Usage content_hash make_pair make_prompt",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 __all__ = sorted([*_MODULE_OF, "__version__"])  # noqa: PLE0605 - kept in step with the imports above by a test

@@ -13,12 +13,13 @@ from .plugins import Plugins
 from .principles import Known
 from .progress import Screen
 from .protocols import Policy, Reward
-from .readiness import check_reward, needed_before_run
+from .ranks import first_of, ranks, wait_for_first
+from .readiness import check_judging, check_reward, needed_before_run
 from .reward import RunReward
 from .stages.context import Context
 from .stages.judge import labelled, read_labels
 from .stages.pairs import StoredPair, read_pairs
-from .stages.pipeline import last_stage, run_road
+from .stages.pipeline import cost, is_finished, last_stage, run_road
 from .stages.train_policy import load_policy, rebuild_reward
 from .store import MANIFEST, RunFolder, check_folder, read_manifest
 from .types import Example, Preference, Principle, Prompt
@@ -49,6 +50,10 @@ class Run:
         results: dict[str, Any] = self.manifest.get("results", {})
         return results
 
+    def spent(self) -> dict[str, Any]:
+        """What the run has spent on its judges, also while it is under way: `cost_usd` (and why it is null)."""
+        return cost(self.context())
+
     def pairs(self) -> list[StoredPair]:
         """All pairs, each with the name of its prompt set."""
         return read_pairs(self.folder)
@@ -59,6 +64,12 @@ class Run:
         if principle not in labels:
             raise UserError(f"{self.folder} has no labels of '{principle}'; it has {', '.join(labels) or 'none'}")
         return labelled(self.pairs(), labels[principle], ("pm", "validation", "calibration"), ties)
+
+    def export_judgements(self, file: str | Path) -> None:
+        """Write the ledger's answered rows about the run's pairs as JSON lines, sorted by key: see `export_rows`."""
+        from .feedback.export import export_rows
+
+        export_rows(self.context().ledgers, {stored.pair.id for stored in self.pairs()}, Path(file))
 
     def reward(self) -> Reward:
         """The reward of the run, as the policy was trained on; it loads the models at its first call."""
@@ -108,22 +119,32 @@ def run(
 
 
 def run_config(config: Config, out: Path, screen: Screen, until: str | None = None, only: str | None = None) -> Run:
-    """Run a loaded configuration in a folder."""
+    """Run a loaded configuration in a folder. Of several processes (torchrun) the first does it, the others wait."""
+    mine = ranks()
     last_stage(until, only)
     check_folder(out)
     check_reward(config)
+    check_judging(config)
     missing = needed_before_run(config)
     if missing and not (out / MANIFEST).exists():
         # No folder is begun for it. A run that is complete needs nothing from outside to say so: see `run_road`.
         raise UserError("needed before this run:\n" + "\n".join(f"  {line}" for line in missing))
+    if not mine.first:
+        wait_for_first(out, lambda: is_finished(_looking(config, out), until, only))
+        return Run(out)
     folder = RunFolder.open(out)
     try:
-        context = Context(config, folder, screen)
-        folder.manifest.update(describe(config))
-        run_road(context, until, only, missing)
+        with first_of(mine, folder, screen):
+            folder.manifest.update(describe(config))
+            run_road(Context(config, folder, screen), until, only, missing)
     finally:
         folder.close()
     return Run(out)
+
+
+def _looking(config: Config, out: Path) -> Context:
+    """A configuration in a run folder that another process holds."""
+    return Context(config, RunFolder(out, read_manifest(out), writable=False), Screen(quiet=True))
 
 
 def default_out(config: Config) -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from .length_control import LengthControl
 from .scores import ScoreError, check_finite, read_json, select
 from .store import write_json
 from .types import Floats, ScoreMatrix
@@ -42,6 +43,7 @@ class Calibration:
         location: k means of the reference's raw scores (0 under none).
         scale: k numbers of raw units to one calibrated unit (1 under none).
         notes: what was out of the ordinary when it was fitted, a line each.
+        length: takes the part that length explains out of the raw scores first; None: nothing is taken out.
     """
 
     method: Method
@@ -50,12 +52,14 @@ class Calibration:
     location: tuple[float, ...]
     scale: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    length: LengthControl | None = None
 
-    def apply(self, scores: ScoreMatrix) -> tuple[ScoreMatrix, float]:
+    def apply(self, scores: ScoreMatrix, responses: Sequence[str] = ()) -> tuple[ScoreMatrix, float]:
         """Calibrate raw scores.
 
         Args:
             scores: raw, values (n, k') float32, holding at least the calibration's principles in any order.
+            responses: the n texts that were scored; needed for length control alone.
 
         Returns:
             The calibrated scores, (n, k) in the calibration's order, and the share of them that lay beyond the clip
@@ -68,6 +72,8 @@ class Calibration:
 
         scores = select(scores, self.principles)
         check_finite(scores)
+        if self.length is not None:
+            scores = self.length.remove(scores, responses)
         scale = np.array(self.scale)
         z = (scores.values.astype(np.float64) - np.array(self.location)) / scale
         values = (self.clip * np.tanh(z / self.clip)).astype(np.float32)
@@ -85,20 +91,23 @@ class Calibration:
     def save(self, path: Path) -> None:
         """Write JSON in one step; floats come back exactly."""
         units = zip(self.principles, self.location, self.scale, strict=True)
-        content = {
+        content: dict[str, Any] = {
             "format": FORMAT,
             "method": self.method,
             "clip": self.clip,
             "principles": {name: {"location": location, "scale": scale} for name, location, scale in units},
             "notes": list(self.notes),
         }
+        if self.length is not None:
+            slopes = dict(zip(self.length.principles, self.length.slopes, strict=True))
+            content["length"] = {"slopes": slopes, "mean": self.length.mean}
         write_json(path, content)
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
         """Read what `save` wrote. Raises `RunFailed` where the file is missing, damaged or of another format."""
         content = read_json(path, FORMAT)
-        units = content["principles"]
+        units, length = content["principles"], content.get("length")
         return cls(
             content["method"],
             content["clip"],
@@ -106,6 +115,7 @@ class Calibration:
             tuple(unit["location"] for unit in units.values()),
             tuple(unit["scale"] for unit in units.values()),
             tuple(content["notes"]),
+            length and LengthControl(tuple(length["slopes"]), tuple(length["slopes"].values()), length["mean"]),
         )
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,12 @@ def run(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until
     from .api import default_out, run_config
     from .config import load_config
     from .progress import Screen
+    from .ranks import ranks
     from .show import show_results
 
     config = load_config(configs, sets)
     folder = out or default_out(config)
-    screen = Screen()
+    screen = Screen(quiet=not ranks().first)
     try:
         done = run_config(config, folder, screen, until, only)
     except BaseException as error:
@@ -69,12 +71,60 @@ def run(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until
 def check(configs: tuple[str, ...], sets: tuple[str, ...]) -> None:
     """Check a configuration, print it with the origin of each value, and say what a run still needs."""
     from .config import load_config
-    from .readiness import check_reward, needed_before_run
+    from .readiness import check_judging, check_reward, needed_before_run
     from .show import show_config
 
     config = load_config(configs, sets)
+    check_judging(config)
     notes = check_reward(config)
     show_config(config, notes, needed_before_run(config))
+
+
+@cli.command("check-judges")
+@CONFIGS
+@SETS
+@click.option("--judge", "only", multiple=True, metavar="NAME", help="One judge alone, used or not; repeatable.")
+@click.option("--pairs", type=click.IntRange(0), default=0, metavar="N", help="Ask about N of the run's own pairs too.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder; runs/CONFIG by default.")
+@JSON
+def check_judges(
+    configs: tuple[str, ...], sets: tuple[str, ...], only: tuple[str, ...], pairs: int, out: Path | None, as_json: bool
+) -> None:
+    """Try the judges before they are paid for: accuracy, bias, and what moves them although it should not.
+
+    CONFIG as in `run`, or a run folder. The judges are asked about the principles' example pairs; answers go into the
+    run's ledger.
+    """
+    from .judge_check import check_judges as check, context_of
+    from .progress import Screen
+    from .show_judges import show_judges
+
+    with context_of(configs, sets, out, Screen(quiet=as_json)) as context:
+        show_judges(check(context, only, pairs), as_json)
+
+
+@cli.command()
+@CONFIGS
+@SETS
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder; runs/CONFIG by default.")
+@JSON
+def estimate(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Say what judging will take, before anything is paid: requests, tokens, money, and what so many pairs can show.
+
+    Where the run folder is there, its own pairs are counted, and what its ledger holds is taken off.
+    """
+    from .api import default_out
+    from .config import load_config
+    from .estimating import estimate as estimated
+    from .show import print_json
+    from .show_estimate import show_estimate
+
+    config = load_config(configs, sets)
+    found = estimated(config, out or default_out(config))
+    if as_json:
+        print_json(found)
+    else:
+        show_estimate(found)
 
 
 @cli.command()
@@ -101,10 +151,13 @@ def status(run: Path, as_json: bool) -> None:
     from .show import print_json, show_status
 
     done = load_run(run)
+    results = done.results
+    with suppress(UserError):  # a run without a configuration yet, or one that cannot be read here any more
+        results = results | done.spent()
     if as_json:
-        print_json({"stages": done.manifest.get("stages", {}), "results": done.results})
+        print_json({"stages": done.manifest.get("stages", {}), "results": results})
     else:
-        show_status(done.manifest, done.results)
+        show_status(done.manifest, results)
 
 
 @cli.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
@@ -14,13 +14,14 @@ from pydantic import ValidationError
 from .bundle import bundle, shipped_examples
 from .errors import UserError, did_you_mean
 from .explain import explain_each
-from .layering import Layers, in_order
+from .judges import check_judges, with_known_judges
+from .layering import CHOOSERS, Layers, in_order
 from .model_keys import check_revisions, name_folders
 from .nulls import not_taken
 from .options import Options
-from .plugins import Plugins, check_name
+from .plugins import Plugins
 from .principles import Known, known_principles, pick_principles
-from .settings import HUMAN_JUDGE, Judging, Settings, Use
+from .settings import CascadeSettings, JudgeSettings, Judging, PanelSettings, Settings, Use
 from .types import Principle
 from .yaml_files import read_yaml
 
@@ -50,8 +51,8 @@ class Config:
         return block_of(getattr(self.settings, key))
 
     def judge_block(self, judge: str) -> dict[str, Any]:
-        """The provider's block of a judge."""
-        return block_of(self.settings.judges[judge])
+        """The provider's block of a judge that is no panel or cascade."""
+        return block_of(self.settings.single(judge))
 
 
 def block_of(use: Use) -> dict[str, Any]:
@@ -127,10 +128,9 @@ def _drop_nulls(layers: Layers, plugins: Plugins) -> None:
     models: list[tuple[tuple[str, ...], type[Any]]] = [((), Settings)]
     blocks: list[tuple[tuple[str, ...], str]] = [((key,), kind) for key, kind in BLOCKS.items()]
     blocks += [(("target", "model"), "model"), (("preference_model", "base", "model"), "model")]
-    judges = layers.values.get("judges")
-    for judge in judges if isinstance(judges, dict) else ():
-        blocks.append((("judges", judge), "feedback_provider"))
-        models.append((("judges", judge, "judging"), Judging))
+    for path, chosen in _judge_kinds(layers):
+        blocks.append((path, "feedback_provider"))
+        models += [(path, chosen), ((*path, "judging"), Judging)]
     for path, kind in blocks:
         block = layers.at(path)
         use = block.get("use") if isinstance(block, dict) else None
@@ -143,12 +143,24 @@ def _drop_nulls(layers: Layers, plugins: Plugins) -> None:
             layers.drop((*path, *keys))
 
 
+def _judge_kinds(layers: Layers) -> Iterator[tuple[tuple[str, ...], type[Any]]]:
+    """Each judge's path with the model of what it is; a null where it says what it is says nothing."""
+    kinds = {"panel": PanelSettings, "cascade": CascadeSettings, "use": JudgeSettings}
+    judges = layers.values.get("judges")
+    for judge, block in judges.items() if isinstance(judges, dict) else ():
+        path = ("judges", judge)
+        for key in CHOOSERS:
+            if isinstance(block, dict) and key in block and block[key] is None:
+                layers.drop((*path, key))
+        yield path, next((kind for key, kind in kinds.items() if isinstance(block, dict) and key in block), Use)
+
+
 def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Known]) -> Config:
     try:
         settings = Settings.model_validate(layers.values)
     except ValidationError as error:
         raise UserError(_with_origins(error, Settings, layers)) from None
-    settings = _with_known_judges(settings, layers)
+    settings = with_known_judges(settings, layers)
     principles = pick_principles(settings.principles, known)
     # Names may be written with - or _; from here on a principle has the name of its file.
     terms = dict(zip((item.name for item in principles), settings.principles.values(), strict=True))
@@ -156,7 +168,9 @@ def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Kno
         raise UserError("principles: one principle is named twice (- and _ are the same)")
     config = Config(name, settings.model_copy(update={"principles": terms}), principles, plugins, layers)
     _check_blocks(config)
-    _check_judges(config)
+    check_judges(config)
+    if not any(terms.weight > 0 for terms in config.settings.principles.values()):
+        raise UserError("principles: none has a weight above 0, so there is no reward; add one, or set a weight")
     _check_needs(config)
     return config
 
@@ -170,31 +184,13 @@ def _with_origins(error: ValidationError, model: type[Any], layers: Layers, at: 
     return "\n".join(dict.fromkeys(lines))
 
 
-def _with_known_judges(settings: Settings, layers: Layers) -> Settings:
-    """Check the judges' names, and spell every mention of one as it is defined. Raises `UserError`."""
-    spelled = {}
-    for name in settings.judges:
-        try:
-            spelled[check_name(name)] = name
-        except ValueError as error:
-            raise UserError(f"judges.{name}: {error} [{layers.nearest(('judges', name))}]") from None
-    if HUMAN_JUDGE in spelled:
-        origin = layers.nearest(("judges", HUMAN_JUDGE))
-        raise UserError(f"judges.{HUMAN_JUDGE}: the name is reserved for the data set's own labels [{origin}]")
-
-    def known(name: str | None) -> str | None:
-        return None if name is None else spelled.get(name.replace("-", "_"), name)
-
-    terms = {name: item.model_copy(update={"judge": known(item.judge)}) for name, item in settings.principles.items()}
-    evaluation = settings.evaluation.model_copy(update={"judge": known(settings.evaluation.judge)})
-    return settings.model_copy(update={"judge": known(settings.judge), "principles": terms, "evaluation": evaluation})
-
-
 def _check_blocks(config: Config) -> None:
     """Validate every component's options."""
     for key, kind in BLOCKS.items():
         _options(config, kind, config.block(key), (key,))
     for judge in config.settings.judges:
+        if config.settings.members_of(judge):
+            continue
         _options(config, "feedback_provider", config.judge_block(judge), ("judges", judge))
         try:
             config.settings.judging_of(judge)
@@ -221,66 +217,31 @@ def _options(config: Config, kind: str, block: dict[str, Any], path: tuple[str, 
         raise UserError(_with_origins(error, component.options, config.layers, path)) from None
 
 
-def _check_judges(config: Config) -> None:
-    """Every active principle has a judge that can measure it."""
-    settings = config.settings
-    _check_known(config, settings.judge, "judge")
-    if settings.evaluation.judge:
-        _check_askable(config, settings.evaluation.judge, "evaluation.judge")
-    labels = "labels" in config.plugins.find("dataset", settings.dataset.use).supplies
-    if settings.pairs.source == "dataset" and not labels:
-        origin = config.layers.nearest(("pairs", "source"))
-        raise UserError(
-            f"pairs.source: the data set '{settings.dataset.use}' has no responses of its own; "
-            f"say pairs.source=sampled [{origin}]"
-        )
-    for principle in config.principles:
-        judge = settings.judge_of(principle.name)
-        path = f"principles.{principle.name}.judge" if settings.principles[principle.name].judge else "judge"
-        if judge == HUMAN_JUDGE:
-            if not labels:
-                raise UserError(f"{path}: human: the data set '{settings.dataset.use}' has no human labels")
-            continue
-        _check_judge(config, judge, principle, path)
-        if settings.evaluation.judge:
-            _check_judge(config, settings.evaluation.judge, principle, "evaluation.judge")
-    if not any(terms.weight > 0 for terms in settings.principles.values()):
-        raise UserError("principles: none has a weight above 0, so there is no reward; add one, or set a weight")
-
-
-def _check_known(config: Config, judge: str, path: str) -> None:
-    known = [*config.settings.judges, HUMAN_JUDGE]
-    if judge not in known:
-        origin = config.layers.nearest(tuple(path.split(".")))
-        raise UserError(
-            f"{path}: there is no judge '{judge}'.{did_you_mean(judge, known)} Judges: {', '.join(known)} [{origin}]"
-        )
-
-
-def _check_askable(config: Config, judge: str, path: str) -> None:
-    _check_known(config, judge, path)
-    if judge == HUMAN_JUDGE:
-        raise UserError(f"{path}: human labels are of the data set's responses; name a judge that can be asked")
-
-
-def _check_judge(config: Config, judge: str, principle: Principle, path: str) -> None:
-    _check_askable(config, judge, path)
-    block = config.judge_block(judge)
-    component = config.plugins.find("feedback_provider", block["use"])
-    reason = component.refuses and component.refuses(config.plugins.options("feedback_provider", block), principle)
-    if reason:
-        raise UserError(f"{path}: judge '{judge}' refuses it: {reason}")
-
-
 def _check_needs(config: Config) -> None:
     """A scalarizer gets what it needs from trainer or preference models, or the run does not start."""
     find = config.plugins.find
     scalarizer = find("scalarizer", config.settings.scalarizer.use)
     trainer = find("policy_trainer", config.settings.trainer.use)
     backend = find("pm_backend", config.settings.preference_model.use)
-    lacking = scalarizer.needs - trainer.supplies - backend.supplies
+    options = config.plugins.options("scalarizer", config.block("scalarizer"))
+    needs = scalarizer.needs | (scalarizer.needs_for(options) if scalarizer.needs_for else frozenset())
+    lacking = needs - trainer.supplies - backend.supplies
     if lacking:
         raise UserError(
             f"scalarizer.use: '{scalarizer.name}' needs {', '.join(sorted(lacking))}, which neither trainer "
             f"'{trainer.name}' nor preference model '{backend.name}' supplies; choose another"
         )
+    _check_named(config, scalarizer.names(options) if scalarizer.names else ())
+
+
+def _check_named(config: Config, names: Iterable[str]) -> None:
+    """The principles that a scalarizer's options name are in the reward."""
+    rewarded = [name for name, terms in config.settings.principles.items() if terms.weight > 0]
+    known = {name.replace("-", "_") for name in rewarded}
+    for name in names:
+        if name.replace("-", "_") not in known:
+            raise UserError(
+                f"scalarizer: its options name the principle '{name}', which is not active with a weight above 0."
+                f"{did_you_mean(name, rewarded)} There are: {', '.join(rewarded)} "
+                f"[{config.layers.nearest(('scalarizer',))}]"
+            )

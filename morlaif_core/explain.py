@@ -24,7 +24,7 @@ def explain_each(error: ValidationError, model: type[Any], where: str) -> list[t
         keys = tuple(part for part in item["loc"] if not _is_branch(part))
         path = ".".join([where, *(str(part) for part in keys)]).strip(".")
         if item["type"] == "extra_forbidden":
-            known = _fields_at(model, keys[:-1])
+            known = _fields_at(model, item["loc"][:-1])
             hint = did_you_mean(str(keys[-1]), known) or f" Known keys: {', '.join(known) or 'none'}."
             lines.append((keys, f"{path}: unknown key.{hint}"))
         elif item["type"] == "missing":
@@ -51,18 +51,17 @@ def _is_branch(part: Any) -> bool:
 
 
 def _fields_at(model: Any, path: tuple[Any, ...]) -> list[str]:
-    """The field names of the model that a path leads to."""
+    """The field names of the model that a path leads to; where a union is passed, its branch is named in the path."""
+    models = [model]
     for part in path:
-        fields = getattr(model, "model_fields", {})
-        if part not in fields:
-            continue
-        model = _model_in(fields[part].annotation) or model
-    return list(getattr(model, "model_fields", {}))
+        named = [item for item in models if item.__name__ == part]
+        fields = models[0].model_fields
+        models = named or (_models_in(fields[part].annotation) if part in fields else []) or models
+    return list(models[0].model_fields)
 
 
-def _model_in(annotation: Any) -> Any:
-    """The options model inside ``Model``, ``Model | None``, ``Annotated[Model, …]`` or ``dict[str, Model]``."""
+def _models_in(annotation: Any) -> list[Any]:
+    """The options models inside ``Model``, ``Model | None``, ``Annotated[Model, …]`` or ``dict[str, Model]``."""
     if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
-        return annotation
-    inner = (_model_in(argument) for argument in getattr(annotation, "__args__", ()))
-    return next((model for model in inner if model), None)
+        return [annotation]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]

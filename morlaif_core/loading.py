@@ -55,17 +55,24 @@ def load_model(target: Target, device: Any, dtype: Any) -> Any:
     return (model if target.quantize else model.to(device)).eval()
 
 
-def load_tokenizer(target: Target, model: Any) -> Any:
-    """Load the tokenizer and give it a pad token among the ids the model knows. Raises `UserError`."""
+def read_tokenizer(target: Target) -> Any:
+    """Load the tokenizer as it is. Raises `UserError`."""
     from transformers import AutoTokenizer
 
     name = str(target.model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=target.revision, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(name, revision=target.revision, trust_remote_code=False)
     except Exception as error:
         raise _cannot_load(name, error) from error
+
+
+def load_tokenizer(target: Target, model: Any) -> Any:
+    """Load the tokenizer and give it a pad token among the ids the model knows. Raises `UserError`."""
+    tokenizer = read_tokenizer(target)
     if tokenizer.eos_token_id is None:
-        raise UserError(f"the tokenizer of {name} names no eos token; set eos_token in its tokenizer_config.json")
+        raise UserError(
+            f"the tokenizer of {target.model} names no eos token; set eos_token in its tokenizer_config.json"
+        )
     ensure_pad(tokenizer, model.get_input_embeddings().weight.shape[0])
     return tokenizer
 

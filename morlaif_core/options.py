@@ -14,7 +14,7 @@ from pydantic_core import core_schema
 from .types import Need
 
 if TYPE_CHECKING:
-    from .types import Principle
+    from .types import Capabilities, Principle
 
 TUNING = "tuning"
 SHORTEST_SECRET = 8
@@ -107,6 +107,12 @@ class Component(Generic[T_co]):
     """Feedback providers: given options and a principle, why this judge cannot measure it, or None."""
     bills: Callable[[Any], str] | None = None
     """Feedback providers: given the options, the model's name in the price table (`prices`); None: costs nothing."""
+    needs_for: Callable[[Any], frozenset[Need]] | None = None
+    """Given the options: what it needs besides `needs`."""
+    names: Callable[[Any], Iterable[str]] | None = None
+    """Scalarizers: given the options, the principles that they name; each must be active, with a weight above 0."""
+    capabilities: Callable[[Any], Capabilities] | None = None
+    """Feedback providers: given the options, the provider's `capabilities` before it is built; None: not known then."""
 
 
 def component(
@@ -122,12 +128,30 @@ def component(
     missing: Callable[[O], Iterable[str]] | None = None,
     refuses: Callable[[O, Principle], str | None] | None = None,
     bills: Callable[[O], str] | None = None,
+    needs_for: Callable[[O], frozenset[Need]] | None = None,
+    names: Callable[[O], Iterable[str]] | None = None,
+    capabilities: Callable[[O], Capabilities] | None = None,
 ) -> Component[T_co]:
     """Describe one offer; a type checker sees a ``build`` that does not fit its options.
 
     ``build`` does the heavy imports.
     """
-    return Component(name, build, options, summary, needs, supplies, uses, monotone, missing, refuses, bills)
+    return Component(
+        name,
+        build,
+        options,
+        summary,
+        needs,
+        supplies,
+        uses,
+        monotone,
+        missing,
+        refuses,
+        bills,
+        needs_for,
+        names,
+        capabilities,
+    )
 
 
 class Lora(Options):

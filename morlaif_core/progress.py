@@ -5,9 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from .types import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How far judging is: requests answered, and in all.
+
+    usd: what the run has spent so far, earlier commands included; None where a price is not known.
+    """
+
+    answered: int
+    total: int
+    usd: float | None = None
 
 
 class Bar:
@@ -28,6 +41,10 @@ class Bar:
         shown = {key: value for key, value in (metrics or {}).items() if key in ("loss", "reward", "kl")}
         self._advance(step, total, " ".join(f"{key} {value:.3g}" for key, value in shown.items()))
         return "go"
+
+    def judged(self, done: Done) -> None:
+        """Show how far judging is, and what it has cost."""
+        self._advance(done.answered, done.total, f"${done.usd:,.4f}" if done.usd else "")
 
 
 class Screen:

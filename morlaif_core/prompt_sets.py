@@ -43,16 +43,22 @@ def draw_prompt_sets(
         pool = [prompt for prompt in pool if prompt.id not in held_out]
     pool = _short(pool, fits, left_out)
     evaluation_pool = _short(evaluation_pool, fits, left_out)
-    validation = min(max(1, round(wanted.pm * wanted.validation)), wanted.pm - 1)
-    sizes = {"pm": wanted.pm - validation, "validation": validation, "calibration": wanted.calibration}
-    sizes["rl"] = wanted.rl if wanted.rl is not None else max(0, len(pool) - sum(sizes.values()))
+    sizes = set_sizes(wanted, len(pool))
     _check_enough(sizes, wanted, len(pool), len(evaluation_pool), left_out)
     sets, start = {}, 0
-    for name, size in sizes.items():
-        sets[name] = tuple(pool[start : start + size])
-        start += size
-    sets["evaluation"] = tuple(evaluation_pool[: wanted.evaluation])
+    for name in ("pm", "validation", "calibration", "rl"):
+        sets[name] = tuple(pool[start : start + sizes[name]])
+        start += sizes[name]
+    sets["evaluation"] = tuple(evaluation_pool[: sizes["evaluation"]])
     return PromptSets(sets, left_out)
+
+
+def set_sizes(wanted: PromptSettings, pool: int = 0) -> dict[str, int]:
+    """Return how many prompts each set gets. pool: usable prompts of the training split, of which `rl` gets the rest."""
+    validation = min(max(1, round(wanted.pm * wanted.validation)), wanted.pm - 1)
+    sizes = {"pm": wanted.pm - validation, "validation": validation, "calibration": wanted.calibration}
+    sizes["rl"] = wanted.rl if wanted.rl is not None else max(0, pool - sum(sizes.values()))
+    return sizes | {"evaluation": wanted.evaluation}
 
 
 def _distinct(prompts: Iterable[Prompt], left_out: dict[str, int]) -> list[Prompt]:

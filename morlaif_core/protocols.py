@@ -12,6 +12,7 @@ from .options import Generation, Target
 from .types import (
     Answer,
     Capabilities,
+    Explanation,
     Floats,
     Preference,
     Principle,
@@ -64,7 +65,10 @@ class Batches(Protocol):
         ...
 
     async def fetch(self, batch: str) -> Mapping[str, Answer | ProviderError] | None:
-        """Return answers or errors by ledger key (a key may be absent: not answered), None while not ready."""
+        """Return answers or errors by ledger key (a key may be absent: not answered), None while not ready.
+
+        Raises `ProviderError`, of kind item where the batch was refused as a whole: none of it was answered or paid for.
+        """
         ...
 
 
@@ -210,6 +214,10 @@ class Reward(Protocol):
     """Preference models + calibration + scalarizer. Pickles as (run folder, state) and loads at its first call."""
 
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int = 0) -> RewardBatch: ...
+
+    def explain(self, batch: RewardBatch, *, step: int = 0) -> Explanation:
+        """Say which principle decided each reward. Raises `UserError` where responses of a group are compared."""
+        ...
 
     def end_step(self, means: ScoreMatrix) -> None:
         """Once per training step, with means over all processes."""

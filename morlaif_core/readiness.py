@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from .config import BLOCKS, Config
+from .errors import UserError
 from .models import missing_model
 from .options import Options, Secret
-from .settings import HUMAN_JUDGE
+from .prices import check_budget
 from .terms import check_terms
 
 
@@ -19,18 +22,27 @@ def check_reward(config: Config) -> tuple[str, ...]:
     return check_terms(settings.principles, scalarizer, settings.reward)
 
 
+def check_judging(config: Config) -> None:
+    """The judges can be asked as the configuration says, and a budget in USD can be kept. Raises `UserError`."""
+    from .feedback.requests import asking_of
+
+    check_budget(config)
+    for judge in config.settings.asked_singles:
+        block = config.judge_block(judge)
+        component = config.plugins.find("feedback_provider", block["use"])
+        if component.capabilities is not None:
+            can = component.capabilities(config.plugins.options("feedback_provider", block))
+            try:
+                asking_of(can, config.settings.judging_of(judge))
+            except UserError as error:
+                raise UserError(f"judges.{judge}: {error}") from None
+
+
 def needed_before_run(config: Config) -> list[str]:
     """What is missing outside the configuration (a key, the network, a package, a GPU), each line with what to do."""
-    settings, plugins, lines = config.settings, config.plugins, []
-    used = {settings.judge_of(principle.name) for principle in config.principles} - {HUMAN_JUDGE}
-    used |= {settings.evaluation.judge} if settings.evaluation.judge else set()
-    blocks = [("feedback_provider", config.judge_block(judge), f"judges.{judge}") for judge in sorted(used)]
-    blocks += [(kind, config.block(key), key) for key, kind in BLOCKS.items()]
-    for kind, block, where in blocks:
-        options = plugins.options(kind, block)
-        lines += [f"{where}: {line}" for line in _unset_secrets(options)]
-        missing = plugins.find(kind, block["use"]).missing
-        lines += [f"{where}: {line}" for line in (missing(options) if missing else ())]
+    settings, plugins = config.settings, config.plugins
+    lines = needed_by_judges(config, settings.asked_singles)
+    lines += [line for key, kind in BLOCKS.items() for line in _needed(config, kind, config.block(key), key)]
     targets = {"target": settings.target, "preference_model.base": settings.pm_base}
     for where, target in targets.items():
         lines += [f"{where}: {line}" for line in missing_model(target, plugins)]
@@ -39,6 +51,21 @@ def needed_before_run(config: Config) -> list[str]:
     if settings.device.startswith("cuda") and not _has_gpu():
         lines.append("device: no GPU is there; say device: auto")
     return list(dict.fromkeys(lines))
+
+
+def needed_by_judges(config: Config, judges: Iterable[str]) -> list[str]:
+    """What providers' judges need from outside before they can be asked, each line with what to do."""
+    blocks = {judge: config.judge_block(judge) for judge in judges}
+    return [
+        line for name, block in blocks.items() for line in _needed(config, "feedback_provider", block, f"judges.{name}")
+    ]
+
+
+def _needed(config: Config, kind: str, block: dict[str, Any], where: str) -> list[str]:
+    options = config.plugins.options(kind, block)
+    missing = config.plugins.find(kind, block["use"]).missing
+    lines = _unset_secrets(options) + list(missing(options) if missing else ())
+    return [f"{where}: {line}" for line in lines]
 
 
 def _unset_secrets(options: Options) -> list[str]:

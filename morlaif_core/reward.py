@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 from .calibration import Calibration
 from .errors import RunFailed
+from .explanation import explain
 from .options import Component
 from .protocols import PreferenceModel, Reward, Scalarizer
 from .scores import ScoreError, read_json
 from .store import write_json
 from .terms import ResolvedTerms
-from .types import Floats, Prompt, RewardBatch, ScoreMatrix, Terms
+from .types import Explanation, Floats, Prompt, RewardBatch, ScoreMatrix
+from .utility import Stateful
 
 FORMAT = 1
 CONSTANT = 1e-6
 """A reward whose deviation over the reference is below this is constant: it is shifted, not divided."""
 LOADER = "morlaif_core.api.load_reward"
-
-
-@runtime_checkable
-class _Stateful(Protocol):
-    """A scalarizer that learns between steps."""
-
-    def end_step(self, means: ScoreMatrix, terms: Terms) -> None: ...
-
-    def state(self) -> Mapping[str, object]: ...
-
-    def restore(self, state: Mapping[str, object]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -41,12 +32,14 @@ class RewardScale:
 
     Attributes:
         mean, deviation: of u over the reference responses (population); 0 and 1 where nothing is standardised.
+        start: mean scores of the reference responses in the scalarizer's columns, for `utility.Expected`; else empty.
         notes: what was out of the ordinary when it was fitted, a line each.
     """
 
     mean: float = 0.0
     deviation: float = 1.0
     notes: tuple[str, ...] = ()
+    start: tuple[float, ...] = ()
 
     def apply(self, u: Floats) -> Floats:
         """Standardise (n,)."""
@@ -100,7 +93,7 @@ def scalarize(name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores
     import numpy as np
 
     n = len(scores.prompt_ids)
-    u = np.asarray(scalarizer(resolved.view(scores), resolved.terms(step)))
+    u = np.asarray(scalarizer(resolved.view(scores, step), resolved.terms(step)))
     if u.shape != (n,):
         raise ScoreError(f"scalarizer {name} returned shape {u.shape} for {n} responses, not ({n},)")
     bad = np.flatnonzero(~np.isfinite(u))
@@ -114,7 +107,7 @@ def scalarize(name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores
 def save_reward(path: Path, name: str, resolved: ResolvedTerms, scale: RewardScale) -> None:
     """Write reward.json in one step: the scalarizer's name, its resolved terms and the reward's scale."""
     notes = [*resolved.notes, *scale.notes]
-    scaling = {"mean": scale.mean, "deviation": scale.deviation}
+    scaling = {"mean": scale.mean, "deviation": scale.deviation, "start": list(scale.start)}
     write_json(
         path, {"format": FORMAT, "scalarizer": name, "terms": resolved.to_json(), "scale": scaling, "notes": notes}
     )
@@ -123,8 +116,9 @@ def save_reward(path: Path, name: str, resolved: ResolvedTerms, scale: RewardSca
 def load_reward_file(path: Path) -> tuple[str, ResolvedTerms, RewardScale]:
     """Read reward.json. Raises `RunFailed` where it is missing, damaged or of another format."""
     content = read_json(path, FORMAT)
-    scale = RewardScale(content["scale"]["mean"], content["scale"]["deviation"])
-    return content["scalarizer"], ResolvedTerms.from_json(content["terms"]), scale
+    scale = content["scale"]
+    fitted = RewardScale(scale["mean"], scale["deviation"], start=tuple(scale.get("start", ())))
+    return content["scalarizer"], ResolvedTerms.from_json(content["terms"]), fitted
 
 
 class PrincipledReward:
@@ -137,6 +131,7 @@ class PrincipledReward:
         name: the scalarizer's, for messages.
         resolved: its terms.
         scale: the reward's.
+        row_wise: a response's reward depends on that response alone, not on its group.
     """
 
     def __init__(
@@ -148,7 +143,10 @@ class PrincipledReward:
         name: str,
         resolved: ResolvedTerms,
         scale: RewardScale,
+        row_wise: bool = True,
     ) -> None:
+        self.row_wise = row_wise
+        self._step = 0
         self.model, self.calibration, self.name = model, calibration, name
         self.scalarizer, self.resolved, self.scale = scalarizer, resolved, scale
 
@@ -175,23 +173,47 @@ class PrincipledReward:
             raise ScoreError(
                 f"the preference model scored {len(raw.prompt_ids)} rows that are not the {len(ids)} prompts asked"
             )
-        scores, clipped = self.calibration.apply(raw)
+        scores, clipped = self.calibration.apply(raw, responses)
+        self._step = step
         u = scalarize(self.name, self.scalarizer, self.resolved, scores, step)
         return RewardBatch(self.scale.apply(u), scores, clipped)
 
+    def explain(self, batch: RewardBatch, *, step: int = 0) -> Explanation:
+        """Say which principle decided each reward of a batch. Raises `ScoreError` where groups are ranked."""
+        if not self.row_wise:
+            raise ScoreError(
+                f"scalarizer {self.name} compares the responses of a group: no principle alone decides one"
+            )
+        explained = explain(self.scalarizer, self.resolved.view(batch.scores, step), self.resolved.terms(step))
+        influence = (explained.influence / self.scale.deviation).astype(explained.influence.dtype)
+        return replace(explained, influence=influence)
+
     def end_step(self, means: ScoreMatrix) -> None:
         """Let a scalarizer with state learn from the step's mean calibrated scores (1, k)."""
-        if isinstance(self.scalarizer, _Stateful):
-            self.scalarizer.end_step(self.resolved.view(means), self.resolved.terms())
+        if isinstance(self.scalarizer, Stateful):
+            self.scalarizer.end_step(self.resolved.view(means, self._step), self.resolved.terms(self._step))
+
+    def metrics(self) -> dict[str, float]:
+        """Return what moves over the steps, for the metrics file: scheduled terms as they were in the last call, and the
+        numbers of the scalarizer's state."""
+        moved = {f"term/{name}": value for name, value in self.resolved.moved(self._step).items()}
+        state = self.scalarizer.state() if isinstance(self.scalarizer, Stateful) else {}
+        return moved | dict(_numbers(state, "scalarizer"))
 
     def state(self) -> Mapping[str, object]:
         """Return what a checkpoint keeps (JSON): calibration, terms and scale, and the scalarizer's state, if any."""
-        inner = {"scalarizer": dict(self.scalarizer.state())} if isinstance(self.scalarizer, _Stateful) else {}
+        inner = {"scalarizer": dict(self.scalarizer.state())} if isinstance(self.scalarizer, Stateful) else {}
         return {"fitted": self._fitted(), **inner}
 
     def _fitted(self) -> object:
         """Return all that was fitted, as JSON would read it back."""
-        fitted = [vars(self.calibration), self.resolved.to_json(), self.scale.mean, self.scale.deviation]
+        length = self.calibration.length and vars(self.calibration.length)
+        fitted = [
+            {**vars(self.calibration), "length": length},
+            self.resolved.to_json(),
+            self.scale.mean,
+            self.scale.deviation,
+        ]
         return json.loads(json.dumps(fitted))
 
     def restore(self, state: Mapping[str, object]) -> None:
@@ -202,14 +224,26 @@ class PrincipledReward:
             RunFailed: calibration, terms or scale are not those that the state was saved with.
         """
         inner = state.get("scalarizer")
-        if isinstance(self.scalarizer, _Stateful) != (inner is not None):
+        if isinstance(self.scalarizer, Stateful) != (inner is not None):
             raise ValueError(f"the state saved is not one of scalarizer {self.name}")
         if state.get("fitted", self._fitted()) != self._fitted():
             raise RunFailed(
                 "the reward was fitted anew since this checkpoint; move the checkpoints away and train again"
             )
-        if isinstance(self.scalarizer, _Stateful):
+        if isinstance(self.scalarizer, Stateful):
             self.scalarizer.restore(cast("Mapping[str, object]", inner))
+
+
+def _numbers(state: object, path: str) -> Iterator[tuple[str, float]]:
+    """The numbers in a JSON value, each under its path."""
+    if isinstance(state, Mapping):
+        for key, value in state.items():
+            yield from _numbers(value, f"{path}/{key}")
+    elif isinstance(state, (list, tuple)):
+        for place, value in enumerate(state):
+            yield from _numbers(value, f"{path}/{place}")
+    elif isinstance(state, (int, float)) and not isinstance(state, bool):
+        yield path, float(state)
 
 
 class RunReward:
@@ -246,6 +280,10 @@ class RunReward:
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int = 0) -> RewardBatch:
         """Score responses, one for each prompt: see `PrincipledReward`."""
         return self._loaded()(prompts, responses, step=step)
+
+    def explain(self, batch: RewardBatch, *, step: int = 0) -> Explanation:
+        """Say which principle decided each reward of a batch: see `PrincipledReward`."""
+        return self._loaded().explain(batch, step=step)
 
     def end_step(self, means: ScoreMatrix) -> None:
         """Once per training step, with the mean calibrated scores (1, k) over all processes."""

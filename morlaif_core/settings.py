@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from .judge_settings import (
+    FREE as FREE,
+    Budget as Budget,
+    CascadeSettings as CascadeSettings,
+    JudgeBlock,
+    JudgeSettings as JudgeSettings,
+    Judging as Judging,
+    PanelSettings as PanelSettings,
+    Price as Price,
+    Use as Use,
+)
 from .options import Generation, Options, Target, Tuning
+from .schedules import Schedule as Schedule
 
 StageName = Literal["sample", "judge", "train_pms", "train_policy", "evaluate"]
 STAGES: tuple[StageName, ...] = ("sample", "judge", "train_pms", "train_policy", "evaluate")
@@ -15,66 +26,6 @@ MAX_SEED = 2**32 - 1
 """The largest seed that every generator takes."""
 HUMAN_JUDGE = "human"
 """The reserved judge: the data set's own labels."""
-
-
-class Use(BaseModel):
-    """A block that names a component by ``use``; the keys beside it are the component's own options."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    use: str = Field(description="the name of an offered component, or plugin/name")
-
-    @property
-    def component_options(self) -> dict[str, Any]:
-        """The keys beside ``use`` that are not the core's."""
-        return dict(self.__pydantic_extra__ or {})
-
-
-class Price(Options):
-    """What a model costs, in USD per million tokens."""
-
-    input: float = Field(ge=0, description="USD per million tokens read")
-    cached: float | None = Field(None, ge=0, description="USD per million tokens read from a cache; null: as `input`")
-    output: float = Field(ge=0, description="USD per million tokens written")
-    batch: float = Field(0.5, ge=0, le=1, description="factor on all of these in a batch (`judging.batch`)")
-    as_of: date | None = Field(None, description="the day of this price")
-
-
-class Judging(Options):
-    """How a judge is asked."""
-
-    orders: Literal["both", "one_random"] = Field(
-        "both", description="both: each pair in both orders; one_random: seeded"
-    )
-    mode: Literal["auto", "logprob", "rationale", "structured", "text"] = Field(
-        "auto", description="how a verdict is read; auto: logprob, else structured, else text, as the model can"
-    )
-    samples: int = Field(1, ge=1, le=100, description="times a question is asked where verdicts are read from text")
-    few_shots: int = Field(0, ge=0, le=16, description="the principle's example pairs shown with the question")
-    abstain: bool = Field(False, description="the judge may say that a question does not apply to a pair")
-    joint: bool = Field(False, description="one structured request asks all principles that share the judge")
-    min_label_mass: float = Field(
-        0.5, ge=0, le=1, description="least probability of the labels together; below it an answer is off_label"
-    )
-    concurrency: int = Tuning(16, ge=1, description="requests in flight at most")
-    requests_per_minute: float | None = Tuning(None, gt=0, description="the server's limit; null: none known")
-    tokens_per_minute: float | None = Tuning(None, gt=0, description="the server's limit; null: none known")
-    price: Price | None = Tuning(None, description="what the model costs; null: as `prices` lists it")
-    batch: bool = Tuning(False, description="use the provider's batch API: half the price, hours to wait")
-    ledger: str | None = Tuning(None, description="null: RUN/judgements.sqlite; a path shares the ledger between runs")
-
-
-class Budget(Options):
-    """What the run's judges may cost, all stages together: a hard cap. null: no cap."""
-
-    usd: float | None = Tuning(None, ge=0, description="US dollars")
-    requests: int | None = Tuning(None, ge=0, description="requests sent")
-    tokens: int | None = Tuning(None, ge=0, description="tokens read and written")
-
-
-class JudgeSettings(Use):
-    """A judge: a feedback provider with its options; ``judging`` goes before the run's."""
-
-    judging: dict[str, Any] = Field(default_factory=dict, description="keys of `judging` for this judge alone")
 
 
 class Quantile(Options):
@@ -151,6 +102,13 @@ class RewardSettings(Options):
     standardize: bool = Field(
         True, description="shift and divide the scalarized reward by its reference mean and deviation"
     )
+    length_control: bool = Field(False, description="take the part of each score out that a response's length explains")
+    utility: Literal["per_response", "expected"] = Field(
+        "per_response", description="scalarize each response, or the running mean scores (their gradient weighs a step)"
+    )
+    schedules: dict[str, Schedule] = Field(
+        default_factory=dict, description="PRINCIPLE.weight, PRINCIPLE.threshold or temperature over the training steps"
+    )
 
 
 class EvaluationSettings(Options):
@@ -197,7 +155,7 @@ class Settings(Options):
         default_factory=dict, description="one stage's seed set apart"
     )
     judge: str = Field("rules", description="of every principle that names none")
-    judges: dict[str, JudgeSettings] = Field(default_factory=dict, description="judges by name")
+    judges: dict[str, JudgeBlock] = Field(default_factory=dict, description="judges by name")
     judging: Judging = Field(default_factory=Judging, description="of every judge")
     budget: Budget = Field(default_factory=Budget, description="a hard cap on what judging costs")
     prices: dict[str, Price] = Field(default_factory=dict, description="the price table, by model")
@@ -226,9 +184,39 @@ class Settings(Options):
         """The judge of an active principle."""
         return self.principles[principle].judge or self.judge
 
+    def members_of(self, judge: str) -> tuple[str, ...]:
+        """The judges that a panel or cascade names; none of a provider's."""
+        block = self.judges[judge]
+        if isinstance(block, PanelSettings):
+            return block.panel
+        return block.cascade if isinstance(block, CascadeSettings) else ()
+
+    def singles_of(self, judge: str) -> tuple[str, ...]:
+        """The providers' judges that a judge is made of, each once, in order; itself where it is one."""
+        found = [single for member in self.members_of(judge) for single in self.singles_of(member)]
+        return tuple(dict.fromkeys(found)) or (judge,)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The judges that the run asks, panels and cascades as such; sorted."""
+        used = {terms.judge or self.judge for terms in self.principles.values()} | {self.evaluation.judge}
+        return tuple(sorted(judge for judge in used if judge is not None and judge != HUMAN_JUDGE))
+
+    @property
+    def asked_singles(self) -> tuple[str, ...]:
+        """The providers' judges that the run may ask; sorted."""
+        return tuple(sorted({single for judge in self.asked for single in self.singles_of(judge)}))
+
+    def single(self, judge: str) -> JudgeSettings:
+        """A provider's judge. Raises KeyError for a panel or cascade, which has no options."""
+        block = self.judges[judge]
+        if not isinstance(block, JudgeSettings):
+            raise KeyError(f"{judge} is made of judges: {', '.join(self.members_of(judge))}")
+        return block
+
     def judging_of(self, judge: str) -> Judging:
-        """The judging options of one judge, its own keys before the run's."""
-        return Judging.model_validate({**self.judging.model_dump(), **self.judges[judge].judging})
+        """The judging options of a provider's judge, its own keys before the run's."""
+        return Judging.model_validate({**self.judging.model_dump(), **self.single(judge).judging})
 
     @property
     def pm_base(self) -> Target:

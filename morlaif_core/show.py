@@ -108,6 +108,10 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None
         for stage in ROAD
     ]
     print_table(["stage", "state", "time"], rows)
+    if results.get("cost_usd"):
+        click.echo(f"judging has cost ${results['cost_usd']:,.4f}")
+    elif "cost_usd" in results.get("notes", {}):
+        click.echo(f"what judging costs is not known: {results['notes']['cost_usd']}")
     show_results(results, Screen())
 
 

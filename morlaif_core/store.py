@@ -20,11 +20,16 @@ LOCK = ".lock"
 
 
 def write_text(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    write_parts(file, [text])
+
+
+def write_parts(file: Path, parts: Iterable[str]) -> None:
     """Write a file whole or not at all: temp name in the same folder, fsync, rename."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
     with temporary.open("w", encoding="utf-8") as out:
-        out.write(text)
+        out.writelines(parts)
         out.flush()
         os.fsync(out.fileno())
     os.replace(temporary, file)
@@ -37,7 +42,7 @@ def write_json(file: Path, value: Any) -> None:
 
 def write_jsonl(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write JSON lines atomically."""
-    write_text(file, "".join(json_line(row) for row in rows))
+    write_parts(file, map(json_line, rows))
 
 
 def json_line(row: Mapping[str, Any]) -> str:

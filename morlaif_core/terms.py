@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .calibration import Calibration
 from .errors import UserError
+from .schedules import Schedule
 from .scores import ScoreError, select
 from .settings import PrincipleSettings, Quantile, RewardSettings, WinRate
 from .types import Floats, ScoreMatrix, Terms
@@ -26,6 +27,7 @@ class Tier:
         weight: the members' weight together; weights of all tiers sum to 1.
         threshold: in calibrated units; the members' mean by weight, as are lower and upper, the ends of the clip range.
         priority: lower comes first.
+        thresholds: the members' own; empty where there is one member.
     """
 
     members: Mapping[str, float]
@@ -34,6 +36,7 @@ class Tier:
     priority: int
     lower: float
     upper: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -48,22 +51,45 @@ class ResolvedTerms:
     Attributes:
         tiers: the scalarizer's columns, in the order of the settings; principles of weight 0 are in none.
         notes: what the user set and the scalarizer does not use, a line each.
+        moves: what changes over the training steps, by `PRINCIPLE.weight` or `PRINCIPLE.threshold`.
+        total: the sum of the weights as the user wrote them, in whose unit `moves` are written.
     """
 
     tiers: tuple[Tier, ...]
     notes: tuple[str, ...] = ()
+    moves: Mapping[str, Schedule] = field(default_factory=dict)
+    total: float = 1.0
+
+    def tiers_at(self, step: int) -> tuple[Tier, ...]:
+        """Return the columns as they are at a training step."""
+        if not self.moves:
+            return self.tiers
+        moved = self.moved(step)
+        weights = {
+            name: moved.get(f"{name}.weight", share * tier.weight * self.total)
+            for tier in self.tiers
+            for name, share in tier.members.items()
+        }
+        total = sum(weights.values())
+        return tuple(_moved_tier(tier, weights, total, moved) for tier in self.tiers)
+
+    def moved(self, step: int) -> dict[str, float]:
+        """Return what changes over the steps, as it is at one; thresholds and weights as the user wrote them."""
+        return {name: schedule.at(step) for name, schedule in self.moves.items()}
 
     def terms(self, step: int = 0) -> Terms:
         """Return the arrays (t,) of the t columns."""
         import numpy as np
 
-        def column(name: str) -> Floats:
-            return np.array([getattr(tier, name) for tier in self.tiers], dtype=np.float32)
+        tiers = self.tiers_at(step)
 
-        priority = np.array([tier.priority for tier in self.tiers], dtype=np.int64)
+        def column(name: str) -> Floats:
+            return np.array([getattr(tier, name) for tier in tiers], dtype=np.float32)
+
+        priority = np.array([tier.priority for tier in tiers], dtype=np.int64)
         return Terms(column("weight"), column("threshold"), priority, column("lower"), column("upper"), step)
 
-    def view(self, scores: ScoreMatrix) -> ScoreMatrix:
+    def view(self, scores: ScoreMatrix, step: int = 0) -> ScoreMatrix:
         """Return the scalarizer's columns (n, t) of calibrated scores (n, k). Raises `ScoreError` for a missing one."""
         import numpy as np
 
@@ -72,7 +98,7 @@ class ResolvedTerms:
         if len(single) == len(self.tiers):
             return scores
         share = np.zeros((len(single), len(self.tiers)))
-        for t, tier in enumerate(self.tiers):
+        for t, tier in enumerate(self.tiers_at(step)):
             for name, part in tier.members.items():
                 share[single.index(name), t] = part
 
@@ -87,12 +113,31 @@ class ResolvedTerms:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return what `from_json` reads; floats come back exactly."""
-        return [{**vars(tier), "members": dict(tier.members)} for tier in self.tiers]
+        tiers = [
+            {**vars(tier), "members": dict(tier.members), "thresholds": dict(tier.thresholds)} for tier in self.tiers
+        ]
+        if not self.moves:
+            return tiers
+        moves = {name: schedule.model_dump(mode="json") for name, schedule in self.moves.items()}
+        return [*tiers, {"moves": moves, "total": self.total}]
 
     @classmethod
     def from_json(cls, content: list[dict[str, Any]]) -> ResolvedTerms:
         """Read what `to_json` returned."""
-        return cls(tuple(Tier(**tier) for tier in content))
+        tiers = tuple(Tier(**item) for item in content if "members" in item)
+        moving: dict[str, Any] = next((item for item in content if "moves" in item), {"moves": {}, "total": 1.0})
+        moves = {name: Schedule.model_validate(value) for name, value in moving["moves"].items()}
+        return cls(tiers, (), moves, moving["total"])
+
+
+def _moved_tier(tier: Tier, weights: Mapping[str, float], total: float, moved: Mapping[str, float]) -> Tier:
+    """A column with the weights (sum `total`) and thresholds of a step."""
+    own = sum(weights[name] for name in tier.members)
+    shares = {name: weights[name] / own for name in tier.members}
+    before = tier.thresholds or dict.fromkeys(tier.members, tier.threshold)
+    thresholds = {name: moved.get(f"{name}.threshold", value) for name, value in before.items()}
+    threshold = sum(share * thresholds[name] for name, share in shares.items())
+    return replace(tier, members=shares, weight=own / total, threshold=threshold)
 
 
 def check_terms(
@@ -121,6 +166,12 @@ def check_terms(
                 f"principles.{name}.threshold: {threshold} is not within the clip range, {-reward.clip} to "
                 f"{reward.clip}, so no score could pass or fail it; change it or reward.clip"
             )
+    _check_schedules(principles, scalarizer, reward)
+    if reward.utility == "expected" and "groups" in scalarizer.needs:
+        raise UserError(
+            f"reward.utility: expected needs the scalarizer's gradient, and {scalarizer.name} ranks the responses of a "
+            "group; say per_response, or choose another"
+        )
     return _unused(principles, scalarizer)
 
 
@@ -164,9 +215,44 @@ def resolve_terms(
         weight = sum(active[name].weight for name in names)
         shares = {name: active[name].weight / weight for name in names}
         threshold = sum(share * thresholds[name] for name, share in shares.items())
+        own = {name: thresholds[name] for name in names} if len(names) > 1 else {}
         clip = calibration.clip
-        tiers.append(Tier(shares, weight / total, threshold, priorities[names[0]], -clip, clip))
-    return ResolvedTerms(tuple(tiers), notes)
+        tiers.append(Tier(shares, weight / total, threshold, priorities[names[0]], -clip, clip, own))
+    return ResolvedTerms(tuple(tiers), notes, _moves(reward, active), total)
+
+
+def _moves(reward: RewardSettings, active: Mapping[str, PrincipleSettings]) -> dict[str, Schedule]:
+    """The schedules of weights and thresholds, by the principles' names as they are spelled in the run."""
+    spelled = {name.replace("-", "_"): name for name in active}
+    moves = {}
+    for path, schedule in reward.schedules.items():
+        name, _, term = path.rpartition(".")
+        if name:
+            moves[f"{spelled[name.replace('-', '_')]}.{term}"] = schedule
+    return moves
+
+
+def _check_schedules(
+    principles: Mapping[str, PrincipleSettings], scalarizer: Component[Scalarizer], reward: RewardSettings
+) -> None:
+    """A schedule moves something that is there, and keeps it where it may be."""
+    rewarded = {name.replace("-", "_") for name, settings in principles.items() if settings.weight > 0}
+    for path, schedule in reward.schedules.items():
+        at, values = f"reward.schedules.{path}", [value for _, value in schedule.points]
+        name, _, term = path.rpartition(".")
+        if path == "temperature":
+            if "temperature" not in scalarizer.options.model_fields:
+                raise UserError(f"{at}: scalarizer {scalarizer.name} has no temperature")
+            if min(values) <= 0:
+                raise UserError(f"{at}: a temperature is above 0")
+        elif term not in ("weight", "threshold") or name.replace("-", "_") not in rewarded:
+            raise UserError(
+                f"{at}: say PRINCIPLE.weight or PRINCIPLE.threshold of a principle with a weight above 0, or temperature"
+            )
+        elif term == "weight" and min(values) <= 0:
+            raise UserError(f"{at}: a scheduled weight stays above 0, or its column would come and go")
+        elif term == "threshold" and not max(map(abs, values)) < reward.clip:
+            raise UserError(f"{at}: thresholds lie within the clip range, {-reward.clip} to {reward.clip}")
 
 
 def resolve_threshold(

@@ -96,15 +96,19 @@ class Request:
     """Which of several samples of the same question this is."""
     principles: tuple[Principle, ...] = ()
     """All principles of a joint request, in the order asked; empty where `principle` is asked alone."""
+    shared: int = 0
+    """How many leading characters of the last message all requests about this pair in this order have in common."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one request."""
+    """Tokens of one request. input: all that was read; among them are those that came from a cache (``cached``) and
+    those that were put into one at a price of its own (``written``)."""
 
     input: int = 0
     cached: int = 0
     output: int = 0
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ class Capabilities:
     max_batch: int = 1
     generates: bool = True
     """False: it gives the next token's log-probabilities and writes no text."""
+    thinking_tokens: int = 0
+    """Tokens that it may write before its answer, hidden from us; the core adds them to `Request.max_tokens`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +188,18 @@ class RewardBatch:
     """share of scores beyond the clip, in [0, 1]."""
 
 
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What moved each reward of a batch."""
+
+    principles: tuple[str, ...]
+    """The scalarizer's k columns; principles that share a priority are one, joined by ``+``."""
+    influence: Floats
+    """(n, k) what a small gain in that principle adds to the reward, per calibrated unit."""
+    decided: tuple[str, ...]
+    """n names: the principle of the greatest influence in size, the first of those that are level."""
+
+
 class ProviderError(Exception):
     """A request that got no answer.
 
@@ -200,37 +218,17 @@ class ProviderError(Exception):
         super().__init__(message)
         self.kind, self.retry_after, self.billed = kind, retry_after, billed
 
-
-def provider_error(status: int, body: str, headers: Mapping[str, str]) -> ProviderError:
-    """Sort an HTTP answer into a kind of `ProviderError`, once for all providers."""
-    text = body[:300]
-    lowered = body.lower()
-    message = f"HTTP {status}: {text}"
-    if status in (401, 402, 403, 404) or "insufficient_quota" in lowered or "model_not_found" in lowered:
-        return ProviderError(message, "run")
-    if status == 429:
-        return ProviderError(message, "rate", retry_after=_retry_after(headers))
-    if status in (408, 409, 425) or status >= 500:
-        return ProviderError(message, "transient", retry_after=_retry_after(headers), billed=status == 408)
-    return ProviderError(message, "item")
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with the kind: exceptions are made again from their message alone."""
+        return type(self), (str(self), self.kind), {"retry_after": self.retry_after, "billed": self.billed}
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read ``retry-after`` in seconds; junk, negative and infinite values count as absent."""
-    import math
-
-    raw = next((value for key, value in headers.items() if key.lower() == "retry-after"), None)
-    try:
-        seconds = float(raw) if raw is not None else math.nan
-    except ValueError:
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def content_hash(*parts: object) -> str:
     """Return 16 hex digits that depend on the JSON form of the parts alone: the same in every run."""
-    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(_JSON.encode(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def make_prompt(messages: Iterable[Message]) -> Prompt:

@@ -10,7 +10,7 @@ import pytest
 from morlaif_core import run
 from morlaif_core.bundle import shipped_examples
 from morlaif_core.config import load_config
-from morlaif_core.judge_server import judge_server
+from morlaif_core.testing import judge_server
 from tests.tiny import save_tiny
 
 QUESTIONS = ("bake bread", "mend a bike", "train a dog", "clean a clock", "learn chess", "grow beans")
@@ -63,7 +63,7 @@ def test_the_papers_settings_run(name: str, family: str, tmp_path: Path, monkeyp
                 *SMALL,
                 f"target.model={model}",
                 f"preference_model.base.model={model}",
-                f"judges.gpt-35.base_url={server.url}",
+                f"judges.gpt-4o-mini.base_url={server.url}",
                 f"dataset.path={hh_file(tmp_path)}",
                 "principles=[helpfulness, toxicity, factuality]",
             ],

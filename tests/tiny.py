@@ -47,7 +47,7 @@ def tiny_tokenizer(*, chat: bool = False) -> Any:
     return tokenizer
 
 
-def tiny_model(family: str, *, seed: int = 0, width: int = 32) -> Any:
+def tiny_model(family: str, *, seed: int = 0, width: int = 32, positions: int = 128) -> Any:
     """Return a 3-block model with random weights, as large as the tokenizer's vocabulary, in eval mode."""
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
@@ -57,7 +57,7 @@ def tiny_model(family: str, *, seed: int = 0, width: int = 32) -> Any:
         torch.manual_seed(seed)
         if family == "gpt2":
             model: Any = GPT2LMHeadModel(
-                GPT2Config(vocab_size=size, n_positions=128, n_embd=width, n_layer=3, n_head=2, **ids)
+                GPT2Config(vocab_size=size, n_positions=positions, n_embd=width, n_layer=3, n_head=2, **ids)
             )
         else:
             model = LlamaForCausalLM(
@@ -68,7 +68,7 @@ def tiny_model(family: str, *, seed: int = 0, width: int = 32) -> Any:
                     num_hidden_layers=3,
                     num_attention_heads=4,
                     num_key_value_heads=2,
-                    max_position_embeddings=128,
+                    max_position_embeddings=positions,
                     **ids,
                 )
             )
@@ -77,8 +77,10 @@ def tiny_model(family: str, *, seed: int = 0, width: int = 32) -> Any:
     return model.eval()
 
 
-def save_tiny(folder: Path, family: str, *, seed: int = 0, width: int = 32, chat: bool = False) -> Path:
+def save_tiny(
+    folder: Path, family: str, *, seed: int = 0, width: int = 32, positions: int = 128, chat: bool = False
+) -> Path:
     """Save a tiny model with its tokenizer; returns the folder."""
-    tiny_model(family, seed=seed, width=width).save_pretrained(folder)
+    tiny_model(family, seed=seed, width=width, positions=positions).save_pretrained(folder)
     tiny_tokenizer(chat=chat).save_pretrained(folder)
     return folder

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from .ledger import Ledger, Row
+from .ledger import Batch, Ledger, Row, Spent
 
 MAX_ROWS = 20
 MAX_SECONDS = 0.05
 
 
+class _Waiting(NamedTuple):
+    rows: Sequence[Row]
+    spent: Sequence[Spent]
+    batches: Sequence[Batch]
+    done: asyncio.Future[None]
+
+
 class GroupCommit:
     """Collects rows of one ledger: commits at 20 rows, after 50 ms, or when every slot waits for a commit.
 
-    ``slots`` is how many workers may still bring rows: added to when they start, each calls `leave` at its end.
+    ``slots`` is how many workers may still bring rows: added to when they start, each calls `leave` at its end. A worker
+    that waits for something else (a rate, a budget) holds no row; who waits for a commit waits 50 ms for it at most.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self.slots = 0
         self.ledger = ledger
-        self._rows: list[Row] = []
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[_Waiting] = []
+        self._rows = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    async def put(self, rows: Sequence[Row]) -> None:
-        """Return when these rows are on disk. Raises what `Ledger.write` raises."""
+    async def put(self, rows: Sequence[Row], spent: Sequence[Spent] = (), batches: Sequence[Batch] = ()) -> None:
+        """Return when all of it is on disk, in one transaction. Raises what `Ledger.write` raises."""
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        self._rows += rows
-        self._waiting.append(done)
-        if len(self._rows) >= MAX_ROWS or len(self._waiting) >= self.slots:
+        self._waiting.append(_Waiting(rows, spent, batches, done))
+        self._rows += len(rows)
+        if self._rows >= MAX_ROWS or len(self._waiting) >= self.slots:
             self.flush()
         elif self._timer is None:
             self._timer = loop.call_later(MAX_SECONDS, self.flush)
@@ -46,17 +55,24 @@ class GroupCommit:
         """Commit what has come."""
         if self._timer is not None:
             self._timer.cancel()
-        rows, waiting, self._rows, self._waiting, self._timer = self._rows, self._waiting, [], [], None
-        error: Exception | None = None
-        try:
-            if rows:
-                self.ledger.write(rows)
-        except Exception as failure:  # handed to those who wait
-            error = failure
-        for done in waiting:
-            if done.done():  # its worker was cancelled; the row is written all the same
+        waiting, self._waiting, self._rows, self._timer = self._waiting, [], 0, None
+        error = self._write(waiting)
+        for one in waiting:
+            if one.done.done():  # its worker was cancelled; the row is written all the same
                 continue
             if error is None:
-                done.set_result(None)
+                one.done.set_result(None)
             else:
-                done.set_exception(error)
+                one.done.set_exception(error)
+
+    def _write(self, waiting: Sequence[_Waiting]) -> Exception | None:
+        """Return what went wrong: it is for those who wait, whoever happens to flush."""
+        rows = [row for one in waiting for row in one.rows]
+        spent = [part for one in waiting for part in one.spent]
+        batches = [batch for one in waiting for batch in one.batches]
+        try:
+            if rows or spent or batches:
+                self.ledger.write(rows, spent, batches)
+        except Exception as error:
+            return error
+        return None

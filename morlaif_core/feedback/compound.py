@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -27,7 +27,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Cascade:
-    """Judges from cheap to strong: the next is asked where |q| of the one before is below a bound, or it has no label."""
+    """Judges from cheap to strong: the next is asked where the one before is `unsure`; the last one asked decides."""
 
     name: str
     members: tuple[str, ...]
@@ -57,7 +57,7 @@ def wanted(task: Task, judges: Mapping[str, Judge], find: Find) -> list[Task]:
         missing = wanted(member, judges, find)
         if missing:
             return missing
-        if not _unsure(verdict_on(member, judges, find), judge.below):
+        if not unsure(verdict_on(member, judges, find), judge.below):
             return []
     return []
 
@@ -72,22 +72,41 @@ def verdict_on(task: Task, judges: Mapping[str, Judge], find: Find) -> Verdict:
     members = []
     for name in judge.members:
         members.append(verdict_on(replace(task, judge=name), judges, find))
-        if isinstance(judge, Cascade) and not _unsure(members[-1], judge.below):
+        if isinstance(judge, Cascade) and not unsure(members[-1], judge.below):
             break
     if isinstance(judge, Cascade):
-        return replace(members[-1], judge=judge.name, mode="cascade", members=tuple(members), cost=_cost(members))
+        return replace(members[-1], judge=judge.name, mode="cascade", members=tuple(members), cost=cost_of(members))
     return _panel_verdict(task, judge, members)
 
 
-def _unsure(verdict: Verdict, below: float) -> bool:
-    """Say whether the next judge is asked. What failed is asked of the same judge again, not of a dearer one."""
+def unsure(verdict: Verdict, below: float) -> bool:
+    """Say whether a cascade asks its next judge: |q| is below a bound, or the answer was none.
+
+    "Does not apply" is an answer. What failed is asked of the same judge again, not of a dearer one.
+    """
     if verdict.q is None:
-        return verdict.status != "failed"
+        return verdict.status not in ("failed", "not_applicable")
     return abs(verdict.q) < below
 
 
+def singles_in(verdict: Verdict) -> Iterator[Verdict]:
+    """Yield the verdicts of single judges that a verdict is made of; itself where it is one."""
+    if not verdict.members:
+        yield verdict
+    for member in verdict.members:
+        yield from singles_in(member)
+
+
+def incomplete(verdict: Verdict) -> bool:
+    """Say whether a verdict, or one that it is made of, failed: its requests are asked again by the next run."""
+    return verdict.status == "failed" or any(incomplete(member) for member in verdict.members)
+
+
 def _panel_verdict(task: Task, panel: Panel, members: Sequence[Verdict]) -> Verdict:
-    """Combine the members' verdicts. Fewer labels than the quorum: no label, with the worst of the other statuses."""
+    """Combine the members' verdicts; its position bias is the members' own.
+
+    Fewer labels than the quorum: no label, with what most of the others say.
+    """
     voting = [member.q for member in members if member.q is not None]
     blank = Verdict(
         pair=task.pair.id,
@@ -96,15 +115,14 @@ def _panel_verdict(task: Task, panel: Panel, members: Sequence[Verdict]) -> Verd
         status="failed",
         mode="panel",
         members=tuple(members),
-        cost=_cost(members),
+        cost=cost_of(members),
     )
     if len(voting) < panel.quorum:
         return replace(blank, status=_without_quorum(members))
     q = _majority(voting) if panel.combine == "majority" else math.fsum(voting) / len(voting)
-    biases = [member.bias for member in members if member.bias is not None]
-    bias = math.fsum(biases) / len(biases) if biases else None
-    tie = abs(q) < TIE
-    return replace(blank, status="tie" if tie else "ok", p_a=0.5 if tie else sigmoid(q), q=0.0 if tie else q, bias=bias)
+    if abs(q) < TIE:
+        return replace(blank, status="tie", p_a=0.5, q=0.0)
+    return replace(blank, status="ok", p_a=sigmoid(q), q=q)
 
 
 def _without_quorum(members: Sequence[Verdict]) -> Status:
@@ -123,6 +141,10 @@ def _majority(qs: Sequence[float]) -> float:
     return hard_logit(sum(q > TIE for q in qs) + halves, sum(q < -TIE for q in qs) + halves)
 
 
-def _cost(members: Sequence[Verdict]) -> float | None:
-    costs = [member.cost for member in members if member.cost is not None]
-    return math.fsum(costs) if len(costs) == len(members) else None
+def cost_of(verdicts: Iterable[Verdict]) -> float | None:
+    """Return what verdicts cost together, USD; a judge asked once for several of them counts once. None: not known."""
+    singles = {
+        (item.judge, item.pair, item.principle): item.cost for verdict in verdicts for item in singles_in(verdict)
+    }
+    costs = [cost for cost in singles.values() if cost is not None]
+    return math.fsum(costs) if len(costs) == len(singles) else None

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
-from morlaif_core.errors import RunFailed
+from morlaif_core.errors import RunFailed, UserError
+from morlaif_core.progress import Done
 from morlaif_core.settings import Budget
 
+from .budget import Purse
 from .commits import GroupCommit
 from .compound import Judge, leaves, verdict_on, wanted
-from .lanes import Lane
+from .lanes import Lane, Surroundings
 from .ledger import Ledger
 from .looping import run_draining
-from .planning import Planned, plan
-from .sending import Pace
+from .pacing import Pace
+from .planning import Planned, plan_blocks, scheduled
+from .rows import Work
+from .spending import spent_by
 from .tasks import NamedJudge, Task, Verdict
 from .verdict import Reading, decide, merge_samples
 
-Progress = Callable[[int, int], None]
-"""Called with (requests answered, requests in all)."""
+T = TypeVar("T")
+_NEITHER = (None, None)
+Progress: TypeAlias = Callable[[Done], None]
 
 
 def judge_tasks(
@@ -33,22 +41,28 @@ def judge_tasks(
     seed: int,
     progress: Progress,
     pace: Callable[[], Pace] | None = None,
+    budget: Budget | None = None,
+    run: str = "",
+    ledgers: Iterable[Path] = (),
 ) -> list[Verdict]:
     """Judge all tasks and return their verdicts in the order of the tasks.
 
     judges: those that tasks name, and the members of panels and cascades. ledger: where rows go, but for judges whose
     own `judging.ledger` names another file. seed: draws the orders of `one_random`. pace: sleep and clock of each
-    judge, for tests.
+    judge, for tests. budget: caps on what ``run`` spends, earlier calls included; what these spent is looked up in the
+    judges' ledgers and in ``ledgers``, the run's others.
 
     Requests that the ledger knows are not sent; equal requests are sent once; rows of status failed are tried again in
-    a later call. Raises `UserError` (ledger unusable), `Busy` (held by another process), `RunFailed` (key, quota,
-    model, server down: the other judges finish first, what is committed stays) and KeyboardInterrupt (after the
-    requests in flight are committed).
+    a later call. Raises `UserError` (ledger unusable, no price for a budget), `Busy` (held by another process),
+    `RunFailed` (key, quota, model, server down, budget reached: the other judges finish first, what is committed
+    stays) and KeyboardInterrupt (after the requests in flight are committed).
     """
     if not tasks:
         return []
     names = dict.fromkeys(leaf for task in tasks for leaf in leaves(task.judge, judges))
     needed = [judge for name in names if isinstance(judge := judges[name], NamedJudge)]
+    caps = budget or Budget()
+    _check_prices(needed, caps)
     with ExitStack() as stack:
         books: dict[Path, Ledger] = {}
         for judge in needed:
@@ -56,39 +70,53 @@ def judge_tasks(
             if path not in books:
                 books[path] = Ledger(path)
                 stack.callback(books[path].close)
-        run = _Judging(tasks, judges, seed, progress, pace or (lambda: Pace(draw=random.Random(seed))))
-        return run_draining(lambda: run.go(needed, books, ledger))
+        purse = Purse(caps, spent_by(run, [*books, ledger, *ledgers]))
+        judging = _Judging(tasks, judges, seed, progress, purse)
+        make_pace = pace or (lambda: Pace(draw=random.Random(seed)))
+        return run_draining(lambda: judging.go(needed, books, ledger, make_pace, run))
+
+
+def _check_prices(judges: Sequence[NamedJudge], caps: Budget) -> None:
+    unknown = [judge.name for judge in judges if judge.price is None]
+    if caps.usd is not None and unknown:
+        raise UserError(
+            f"budget.usd cannot be kept: no price is known for {', '.join(unknown)}; "
+            f"set judges.{unknown[0]}.judging.price or list the model under prices"
+        )
 
 
 class _Judging:
     """One call of `judge_tasks`."""
 
     def __init__(
-        self,
-        tasks: Sequence[Task],
-        judges: Mapping[str, Judge],
-        seed: int,
-        progress: Progress,
-        pace: Callable[[], Pace],
+        self, tasks: Sequence[Task], judges: Mapping[str, Judge], seed: int, progress: Progress, purse: Purse
     ) -> None:
-        self._tasks, self._judges, self._seed, self._progress, self._pace = tasks, judges, seed, progress, pace
+        self._tasks, self._judges, self._seed, self._progress, self._purse = tasks, judges, seed, progress, purse
         self._lanes: dict[str, Lane] = {}
-        self._planned: dict[tuple[object, ...], Planned] = {}
+        self._found: dict[tuple[object, ...], Planned | Verdict] = {}
         self._readings: dict[str, Reading] = {}
-        self._verdicts: dict[tuple[object, ...], Verdict] = {}
-        self._total: set[str] = set()
+        self._open: set[str] = set()
+        self._priced = True
 
-    async def go(self, needed: Sequence[NamedJudge], books: Mapping[Path, Ledger], default: Path) -> list[Verdict]:
+    async def go(
+        self,
+        needed: Sequence[NamedJudge],
+        books: Mapping[Path, Ledger],
+        default: Path,
+        pace: Callable[[], Pace],
+        run: str,
+    ) -> list[Verdict]:
         """Ask in rounds until every task can be decided: a cascade's next judge is asked in the next round."""
         commits = {path: GroupCommit(book) for path, book in books.items()}
+        around = Surroundings(run, self._purse, self._note)
+        self._priced = all(judge.price is not None for judge in needed)
         try:
             for judge in needed:
-                waiting = commits[Path(judge.judging.ledger or default)]
-                self._lanes[judge.name] = Lane(judge, commits=waiting, pace=self._pace(), note=self._note)
+                self._lanes[judge.name] = Lane(judge, commits[Path(judge.judging.ledger or default)], pace(), around)
             while missing := self._missing():
-                self._queue(missing, {lane.name: lane.commits.ledger for lane in self._lanes.values()})
+                self._queue(missing)
                 await _drive(list(self._lanes.values()))
-                _raise_errors(self._lanes.values())
+            _raise_errors(self._lanes.values())
         finally:
             for group in commits.values():
                 group.flush()
@@ -97,38 +125,54 @@ class _Judging:
         return [verdict_on(task, self._judges, self._find) for task in self._tasks]
 
     def _missing(self) -> list[Task]:
-        """What the single judges still have to be asked."""
+        """What the single judges still have to be asked; those that stopped are asked nothing more."""
         leaf_tasks = (leaf for task in self._tasks for leaf in wanted(task, self._judges, self._find))
-        return list({leaf.id: leaf for leaf in leaf_tasks}.values())
+        askable = (leaf for leaf in leaf_tasks if self._lanes[leaf.judge].error is None)
+        return list({leaf.id: leaf for leaf in askable}.values())
 
-    def _queue(self, tasks: Sequence[Task], books: Mapping[str, Ledger]) -> None:
+    def _queue(self, tasks: Sequence[Task]) -> None:
         """Give every lane what its ledger does not know."""
-        for name, lane in self._lanes.items():
-            mine = [task for task in tasks if task.judge == name]
-            planned, works = plan(mine, lane, self._seed)
-            self._planned |= planned
-            rows = [row for work in works for row in work.rows]
-            known = books[name].readings(row for row in rows if row not in self._readings)
-            self._readings |= {key: reading for key, reading in known.items() if reading.status != "failed"}
-            lane.queue.extend(work for work in works if any(row not in self._readings for row in work.rows))
-            self._total.update(rows)
-        self._progress(len(self._readings), len(self._total))
+        with _uncollected():
+            for name, lane in self._lanes.items():
+                mine = [task for task in tasks if task.judge == name]
+                unknown: dict[str, Work] = {}
+                for planned, works in plan_blocks(mine, lane, self._seed):
+                    self._found |= planned
+                    unknown |= self._unknown(works, lane.commits.ledger)
+                lane.queue.extend(scheduled(unknown.values(), lane))
+        self._show()
+
+    def _unknown(self, works: Mapping[str, Work], ledger: Ledger) -> dict[str, Work]:
+        """Take what the ledger knows; return the requests that are to be sent."""
+        rows = [row for work in works.values() for row in work.rows]
+        known = ledger.readings(row for row in rows if row not in self._readings)
+        self._readings |= {key: reading for key, reading in known.items() if reading.status != "failed"}
+        unread = {row for row in rows if row not in self._readings}
+        self._open |= unread
+        return {key: work for key, work in works.items() if not unread.isdisjoint(work.rows)}
 
     def _note(self, key: str, reading: Reading) -> None:
         self._readings[key] = reading
-        self._progress(len(self._readings), len(self._total))
+        self._open.discard(key)
+        self._show()
+
+    def _show(self) -> None:
+        usd = self._purse.spent.usd if self._priced else None
+        self._progress(Done(len(self._readings), len(self._readings) + len(self._open), usd))
 
     def _find(self, task: Task) -> Verdict | None:
-        """The verdict of a single judge on a task; None where it was not asked yet."""
-        if task.id in self._planned and task.id not in self._verdicts:
-            self._verdicts[task.id] = self._verdict(task, self._planned[task.id])
-        return self._verdicts.get(task.id)
+        """The verdict of a single judge on a task; None where not all of it has been answered."""
+        name = task.id
+        found = self._found.get(name)
+        if found is None or isinstance(found, Verdict):
+            return found
+        if not all(row in self._readings for rows in found if rows for row in rows):
+            return None
+        verdict = self._found[name] = self._verdict(task, found)
+        return verdict
 
     def _verdict(self, task: Task, planned: Planned) -> Verdict:
-        ab, ba = (
-            merge_samples([self._readings[row] for row in planned[order]]) if order in planned else None
-            for order in ("ab", "ba")
-        )
+        ab, ba = (merge_samples([self._readings[row] for row in rows]) if rows else None for rows in planned)
         status, p_a, q, bias = decide(ab, ba, task.principle.picks)
         costs = [reading.cost for reading in (ab, ba) if reading is not None]
         return Verdict(
@@ -143,11 +187,28 @@ class _Judging:
             mode=self._lanes[task.judge].asking.mode,
             statuses=(ab.status if ab else None, ba.status if ba else None),
             censored=any(reading.censored for reading in (ab, ba) if reading),
-            counts=(ab.counts if ab else None, ba.counts if ba else None),
-            off=(ab.off if ab else None, ba.off if ba else None),
+            counts=_both(ab.counts if ab else None, ba.counts if ba else None),
+            off=_both(ab.off if ab else None, ba.off if ba else None),
             mass=(ab.mass if ab else None, ba.mass if ba else None),
             cost=None if None in costs else sum(cost for cost in costs if cost is not None),
         )
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make objects that stay: looking through a million of them for garbage, again and again, takes a quarter longer."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _both(ab: T | None, ba: T | None) -> tuple[T | None, T | None]:
+    """Return a pair; that of nothing is one for all verdicts, of which there may be very many."""
+    return _NEITHER if ab is None and ba is None else (ab, ba)
 
 
 async def _drive(lanes: Sequence[Lane]) -> None:
@@ -178,10 +239,11 @@ async def _drain(workers: Sequence[asyncio.Task[None]]) -> None:
 
 def _raise_errors(lanes: Iterable[Lane]) -> None:
     errors = [lane.error for lane in lanes if lane.error is not None]
-    if len(errors) > 1:
-        raise RunFailed("\n".join(dict.fromkeys(str(error) for error in errors)))
-    if errors:
+    if len(errors) == 1 and not isinstance(errors[0], RunFailed):
         raise errors[0]
+    if errors:
+        reasons = "\n".join(dict.fromkeys(str(error) for error in errors))
+        raise RunFailed(f"judging is incomplete: {reasons}")
 
 
 __all__ = ["Budget", "Judge", "NamedJudge", "Progress", "Task", "Verdict", "judge_tasks"]

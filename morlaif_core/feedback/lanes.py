@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from morlaif_core.errors import RunFailed, UserError
 from morlaif_core.options import redact
 from morlaif_core.types import Answer, ProviderError, Request
 
+from .batching import BatchDesk
+from .budget import NOTHING, BudgetReached, Purse
 from .commits import GroupCommit
-from .ledger import Row
+from .ledger import Row, Spent
+from .metering import Meter, estimated
+from .pacing import Pace, Stopped, Throttle
+from .prefixes import Prefixes
 from .requests import asking_of, build_request
 from .rows import Asked, Work, rows_of
-from .sending import Pace, Sent, Stopped, send
+from .sending import Parcel, Sender, Sent
 from .tasks import NamedJudge
 from .verdict import Reading
 
@@ -25,32 +32,49 @@ MAX_LOST_IN_A_ROW = 10
 GO_ON = "answers so far are kept: the same command goes on from there"
 
 
-class Lane:
-    """A judge's queue and the workers that empty it. ``note`` is called with each answered request's reading."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What the lanes of a run share. note: called with each row's key and reading once it is on disk."""
 
-    def __init__(
-        self, judge: NamedJudge, *, commits: GroupCommit, pace: Pace, note: Callable[[str, Reading], None]
-    ) -> None:
-        self.name, self.judging, self.commits, self.pace, self._note = judge.name, judge.judging, commits, pace, note
+    run: str
+    purse: Purse
+    note: Callable[[str, Reading], None]
+
+
+class Lane:
+    """A judge's queue and the workers that empty it."""
+
+    def __init__(self, judge: NamedJudge, commits: GroupCommit, pace: Pace, around: Surroundings) -> None:
+        self.name, self.judging, self.commits, self.pace, self.around = judge.name, judge.judging, commits, pace, around
         self.provider = judge.build()
         self.identity, self.capabilities = self.provider.identity, self.provider.capabilities
         self.asking = asking_of(self.capabilities, self.judging)
+        self.asked = Asked(self.name, self.identity, self.asking, judge.price, run=around.run)
+        self.sender = Sender(Throttle(pace, self.judging), around.purse)
         self.queue: deque[Work] = deque()
         self.error: UserError | None = None
-        self._asked = Asked(self.name, self.identity, self.asking, judge.price)
+        self._meter, self._lost_in_a_row = Meter(judge.price), 0
         self._ask_many: Callable[[Sequence[Request]], Sequence[Answer]] | None = getattr(
             self.provider, "ask_many", None
         )
-        self._lost_in_a_row = 0
+        self._desk, self._prefixes = BatchDesk(self), Prefixes()
 
     def workers(self) -> list[asyncio.Task[None]]:
-        """Start as many workers as there is work for; a provider that takes batches gets one at a time."""
-        n = 1 if self._ask_many else min(self.judging.concurrency, len(self.queue))
-        self.commits.slots += n
-        return [asyncio.create_task(self._work()) for _ in range(n)]
+        """Start whoever the queue needs: one for each batch, and as many as there is work for alone, up to the
+        concurrency; a provider that takes several requests at once gets one at a time."""
+        if self.error is not None:
+            return []
+        work: list[Coroutine[Any, Any, None]] = list(self._desk.batches(self.queue))
+        n = 1 if self._ask_many else self.judging.concurrency
+        work += [self._work() for _ in range(min(n, len(self.queue)))]
+        self.commits.slots += len(work)
+        return [asyncio.create_task(self._guarded(one)) for one in work]
 
     async def close(self) -> None:
-        """Await the provider's `aclose` where there is one."""
+        """Book what was spent without a row, and await the provider's `aclose` where there is one."""
+        with contextlib.suppress(UserError):  # the disk is full: the rows that could not be written have said so
+            if spent := self._take_spent():
+                self.commits.ledger.write((), spent)
         aclose: Any = getattr(self.provider, "aclose", None)
         if aclose is not None:
             await aclose()
@@ -62,23 +86,35 @@ class Lane:
             self.error = error
         self.pace.stop.set()
 
-    async def _work(self) -> None:
+    def _take_spent(self) -> list[Spent]:
+        """Return what was spent and is not on disk yet; who takes it writes it."""
+        booked, self.sender.booked = self.sender.booked, NOTHING
+        return booked.booked(self.around.run, self.name)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a worker; what ends it ends the judge."""
         try:
-            while batch := self._take():
-                answered = await self._answer(batch)
-                await self.commits.put([row for row, _ in answered])
-                for row, reading in answered:
-                    self._note(row.key, reading)
+            await work
         except Stopped:
             pass
         except ProviderError as error:
             self.fail(RunFailed(f"judge '{self.name}': {redact(str(error))}; {GO_ON}"))
+        except BudgetReached as error:
+            self.fail(error)
         except RunFailed as error:
             self.fail(RunFailed(f"judge '{self.name}': {redact(str(error))}"))
         except UserError as error:
             self.fail(error)
         finally:
             self.commits.leave()
+
+    async def _work(self) -> None:
+        while batch := self._take():
+            async with self._prefixes.turn(batch[0]):
+                answered = await self._answer(batch)
+            await self.commits.put([row for row, _ in answered], self._take_spent())
+            for row, reading in answered:
+                self.around.note(row.key, reading)
 
     def _take(self) -> list[Work]:
         if self.pace.stop.is_set():
@@ -89,13 +125,24 @@ class Lane:
     async def _answer(self, batch: Sequence[Work]) -> list[tuple[Row, Reading]]:
         """Ask for a batch; where it cannot be answered as a whole, one by one."""
         requests = [build_request(work.pair, work.principles, work.order, self.asking, work.sample) for work in batch]
-        sent = await send(lambda: self._call(requests), self.pace)
+        sent = await self.sender.send(self._parcel(requests))
         if sent.answer is None and not sent.lost and len(batch) > 1:
             return [row for work in batch for row in await self._answer([work])]
         self._count_lost(sent)
         answers: Sequence[Answer | None] = sent.answer if sent.answer is not None else [None] * len(batch)
         parts = zip(batch, requests, answers, strict=True)
-        return [row for part in parts for row in rows_of(*part, sent, self._asked)]
+        return [row for part in parts for row in rows_of(*part, sent, self.asked)]
+
+    def _parcel(self, requests: Sequence[Request]) -> Parcel[Sequence[Answer]]:
+        worst = self._meter.worst(requests)
+        return Parcel(
+            lambda: self._call(requests),
+            worst,
+            spent=lambda answers: self._meter.spent(answers, worst),
+            read=estimated(requests) if self.judging.tokens_per_minute else 0.0,
+            written=sum(request.max_tokens for request in requests),
+            counted=lambda answers: sum(answer.usage.input for answer in answers),
+        )
 
     async def _call(self, requests: Sequence[Request]) -> Sequence[Answer]:
         if self._ask_many is None:

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from morlaif_core.http_errors import one_line
 from morlaif_core.options import redact
 from morlaif_core.settings import Price
 from morlaif_core.types import Answer, Principle, Request, ResponsePair, Usage, content_hash
 
 from .ledger import Row
-from .prompt import TEMPLATE_HASH
+from .prompt import template_hash
+from .reading import rationale_place, read_answer, read_joint
 from .requests import Asking, Order
 from .sending import Sent
-from .verdict import Reading, read_answer, sigmoid
+from .verdict import Reading, sigmoid
+from .wordings import wording_of
 
 
 class Work(NamedTuple):
@@ -37,6 +40,7 @@ class Asked(NamedTuple):
     asking: Asking
     price: Price | None
     batch: bool = False
+    run: str = ""
 
 
 def usd(usage: Usage, price: Price | None, *, batch: bool = False) -> float | None:
@@ -44,8 +48,9 @@ def usd(usage: Usage, price: Price | None, *, batch: bool = False) -> float | No
     if price is None:
         return None
     cached = price.input if price.cached is None else price.cached
-    fresh = max(0, usage.input - usage.cached)
-    total = fresh * price.input + usage.cached * cached + usage.output * price.output
+    written = price.input if price.written is None else price.written
+    fresh = max(0, usage.input - usage.cached - usage.written)
+    total = fresh * price.input + usage.cached * cached + usage.written * written + usage.output * price.output
     return total / 1e6 * (price.batch if batch else 1.0)
 
 
@@ -53,23 +58,25 @@ def rows_of(
     work: Work, request: Request, answer: Answer | None, sent: Sent[Sequence[Answer]], asked: Asked
 ) -> list[tuple[Row, Reading]]:
     """Return a row and its reading for each principle of a request; answer None: it failed."""
-    readings = _readings(answer, work, asked.asking)
-    usages = _shares(answer.usage if answer is not None else Usage(), len(readings))
+    questions = request.principles or (request.principle,)
+    readings = _readings(answer, len(questions), asked.asking)
+    usages = _shares(answer.usage if answer is not None else Usage(), len(questions))
+    raw = _raw(answer, asked.asking)
     rows = []
-    for key, principle, reading, usage in zip(work.rows, work.principles, readings, usages, strict=True):
-        cost = usd(usage, asked.price, batch=asked.batch)
+    for place, usage in enumerate(usages):
+        reading = replace(readings[place], cost=usd(usage, asked.price, batch=asked.batch))
         logit = reading.logit
         row = Row(
-            key=key,
+            key=work.rows[place],
             pair=work.pair.id,
-            principle=principle.name,
-            question_hash=content_hash(request.principle.question),
+            principle=work.principles[place].name,
+            question_hash=content_hash(questions[place].question),
             order=work.order,
             judge=asked.judge,
             model=asked.identity,
-            model_returned=redact(answer.model) if answer is not None else "",
+            model_returned=one_line(answer.model) if answer is not None else "",
             mode=asked.asking.mode,
-            template=TEMPLATE_HASH if request.messages else "",
+            template=template_hash(asked.asking.mode, asked.asking.abstain),
             status=reading.status,
             verdict=None if logit is None else "first" if logit > 0 else "second" if logit < 0 else "tie",
             p_first=None if logit is None else sigmoid(logit),
@@ -79,35 +86,58 @@ def rows_of(
             tokens_in=usage.input,
             tokens_cached=usage.cached,
             tokens_out=usage.output,
-            cost=cost,
+            cost=reading.cost,
             attempts=sent.attempts,
             maybe_billed=sent.maybe_billed,
             seconds=round(sent.seconds, 4),
             error=sent.error,
-            answer=_raw(answer),
+            answer=raw,
+            off_logit=reading.off,
+            wording=_wording(work, place, asked.asking),
+            sample=work.sample,
+            batch=asked.batch,
+            run=asked.run,
         )
-        rows.append((row, replace(reading, cost=cost)))
+        rows.append((row, reading))
     return rows
 
 
-def _readings(answer: Answer | None, work: Work, asking: Asking) -> list[Reading]:
+def _wording(work: Work, place: int, asking: Asking) -> str:
+    """The hash of question and examples as they were shown; who reads pairs is shown neither."""
+    if asking.mode == "pair":
+        return ""
+    return wording_of(work.principles[place], work.pair, asking.few_shots).hash
+
+
+def _readings(answer: Answer | None, n: int, asking: Asking) -> list[Reading]:
     if answer is None:
-        return [Reading("failed")] * len(work.rows)
-    return [read_answer(answer, asking.mode, asking.min_label_mass)]
+        return [Reading("failed")] * n
+    if asking.mode == "joint":
+        return read_joint(answer, n, abstain=asking.abstain)
+    return [read_answer(answer, asking.mode, asking.min_label_mass, abstain=asking.abstain)]
 
 
 def _shares(usage: Usage, n: int) -> list[Usage]:
     """Share a joint request's tokens among its principles; the first takes what is left over."""
-    part = Usage(usage.input // n, usage.cached // n, usage.output // n)
-    rest = Usage(usage.input - part.input * n, usage.cached - part.cached * n, usage.output - part.output * n)
-    first = Usage(part.input + rest.input, part.cached + rest.cached, part.output + rest.output)
+    part = Usage(usage.input // n, usage.cached // n, usage.output // n, usage.written // n)
+    m = n - 1
+    first = Usage(
+        usage.input - part.input * m,
+        usage.cached - part.cached * m,
+        usage.output - part.output * m,
+        usage.written - part.written * m,
+    )
     return [first, *[part] * (n - 1)]
 
 
-def _raw(answer: Answer | None) -> str | None:
-    """Keep what the provider said as JSON, so that it can be read anew."""
+def _raw(answer: Answer | None, asking: Asking) -> str | None:
+    """Keep what the provider said as JSON, so that it can be read anew.
+
+    Of several positions only the likeliest tokens of the one that was read: those of a whole rationale are 100 kB.
+    """
     if answer is None:
         return None
-    top = [dict(position) for position in answer.top_logprobs]
+    read = rationale_place(answer) if asking.mode == "rationale" else 0
+    top = [dict(likeliest) if place == read else {} for place, likeliest in enumerate(answer.top_logprobs)]
     said = {"text": answer.text, "finish": answer.finish, "top_logprobs": top, "p_first": answer.p_first}
     return redact(json.dumps(said | ({"tokens": answer.tokens} if answer.tokens else {})))

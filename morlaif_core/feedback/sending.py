@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 from morlaif_core.errors import RunFailed
 from morlaif_core.options import redact
 from morlaif_core.types import ProviderError
+
+from .budget import NOTHING, Amount, Purse
+from .pacing import Pace, Stopped, Throttle
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -21,53 +21,6 @@ MAX_RATE_ATTEMPTS = 12
 MAX_BILLED = 2
 BASE_SECONDS, CAP_SECONDS = 0.5, 60.0
 MAX_RETRY_AFTER = 120.0
-
-
-class Stopped(Exception):
-    """The judge stops: this request was not answered and leaves no row."""
-
-
-@dataclass
-class Pace:
-    """What all workers of a judge share: the pause after a 429, the signal to stop, and time itself (for tests)."""
-
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    clock: Callable[[], float] = time.monotonic
-    draw: random.Random = field(default_factory=lambda: random.Random(0))
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    open_at: float = 0.0
-
-    async def gate(self) -> None:
-        """Wait until requests may go out. Raises `Stopped`."""
-        while not self.stop.is_set() and (left := self.open_at - self.clock()) > 0:
-            await self._pause(left)
-        if self.stop.is_set():
-            raise Stopped
-
-    async def back_off(self, attempt: int, error: ProviderError) -> None:
-        """Wait after a failed attempt (counted from 0): full jitter up to 60 s, at least what the server asks for.
-
-        A 429 holds all workers. Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
-        """
-        asked = error.retry_after or 0.0
-        if asked > MAX_RETRY_AFTER:
-            raise RunFailed(
-                f"the server asks to wait {asked:.0f} s; answers so far are kept: run the same command again after that"
-            )
-        seconds = max(asked, self.draw.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2**attempt)))
-        if error.kind == "rate":
-            self.open_at = max(self.open_at, self.clock() + seconds)
-        else:
-            await self._pause(seconds)
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, but wake when the judge stops."""
-        sleeping, stopping = asyncio.ensure_future(self.sleep(seconds)), asyncio.ensure_future(self.stop.wait())
-        try:
-            await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            stopping.cancel()
 
 
 @dataclass(frozen=True)
@@ -82,27 +35,95 @@ class Sent(Generic[T]):
     lost: bool = False
 
 
-async def send(call: Callable[[], Awaitable[T]], pace: Pace) -> Sent[T]:
-    """Call until there is an answer or no hope. Raises `ProviderError` of kind run, `RunFailed`, `Stopped`."""
-    attempts = rates = billed = 0
-    while True:
-        await pace.gate()
-        started = pace.clock()
-        try:
-            answer = await call()
-        except ProviderError as error:
-            message = redact(str(error))
-            attempts += 1
+@dataclass(frozen=True)
+class Parcel(Generic[T]):
+    """What is sent in one call. worst: what an attempt costs at most; spent: what an answer did cost.
+
+    read, written: tokens of it that a rate limit counts, estimated; counted: those read, as the answer tells them.
+    """
+
+    call: Callable[[], Awaitable[T]]
+    worst: Amount = NOTHING
+    spent: Callable[[T], Amount] = lambda answer: NOTHING
+    read: float = 0.0
+    written: int = 0
+    counted: Callable[[T], int] = lambda answer: 0
+
+
+class _Tried(NamedTuple, Generic[T]):
+    answer: T | None
+    error: ProviderError | None
+    seconds: float
+
+
+class Sender:
+    """The one way out to a judge: within budget and limits, with patience. ``booked``: spent and not yet on disk."""
+
+    def __init__(self, throttle: Throttle, purse: Purse) -> None:
+        self.pace, self.booked = throttle.pace, NOTHING
+        self._throttle, self._purse = throttle, purse
+
+    async def send(self, parcel: Parcel[T]) -> Sent[T]:
+        """Call until there is an answer or no hope. Raises `ProviderError` of kind run, `RunFailed`, `Stopped`."""
+        attempts = rates = billed = 0
+        while True:
+            tried: _Tried[T] = await self._attempt(parcel)
+            error, seconds, attempts = tried.error, tried.seconds, attempts + 1
+            if error is None:
+                return Sent(tried.answer, None, attempts, billed, seconds)
+            if error.kind == "run":
+                raise error
             rates += error.kind == "rate"
             billed += error.billed
-            if error.kind == "run":
-                raise
-            spent = pace.clock() - started
+            message = redact(str(error))
             if error.kind == "item":
-                return Sent(None, message, attempts, billed, spent)
+                return Sent(None, message, attempts, billed, seconds)
             if attempts - rates >= MAX_ATTEMPTS or rates >= MAX_RATE_ATTEMPTS or billed >= MAX_BILLED:
-                return Sent(None, message, attempts, billed, spent, lost=True)
+                return Sent(None, message, attempts, billed, seconds, lost=True)
             log.debug("attempt %d failed: %s", attempts, message)
-            await pace.back_off(attempts - 1, error)
+            await self._back_off(attempts - 1, error)
+
+    async def _attempt(self, parcel: Parcel[T]) -> _Tried[T]:
+        """Call once, when budget and limits allow it."""
+        await self._purse.reserve(parcel.worst, self.pace)
+        spent = NOTHING
+        try:
+            ticket = await self._throttle.enter(parcel.worst.requests, parcel.read + parcel.written)
+            spent = parcel.worst  # until it is known to be less
+            started = self.pace.clock()
+            try:
+                answer = await parcel.call()
+            except ProviderError as error:
+                if error.kind == "rate":
+                    self._throttle.window.shrink(ticket)
+                if not error.billed:
+                    spent = Amount(requests=parcel.worst.requests)
+                return _Tried(None, error, self.pace.clock() - started)
+            finally:
+                self._throttle.window.leave()
+            spent = parcel.spent(answer)
+            self._throttle.window.grow()
+            self._throttle.correct(parcel.read, parcel.counted(answer))
+            return _Tried(answer, None, self.pace.clock() - started)
+        finally:
+            self._purse.settle(parcel.worst, spent)
+            self.booked += spent
+
+    async def _back_off(self, attempt: int, error: ProviderError) -> None:
+        """Wait after a failed attempt (counted from 0): full jitter up to 60 s, at least what the server asks for.
+
+        A 429 holds all workers. Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+        """
+        asked, pace = error.retry_after or 0.0, self.pace
+        if asked > MAX_RETRY_AFTER:
+            raise RunFailed(
+                f"the server asks to wait {asked:.0f} s; answers so far are kept: run the same command again after that"
+            )
+        seconds = max(asked, pace.draw.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2**attempt)))
+        if error.kind == "rate":
+            pace.open_at = max(pace.open_at, pace.clock() + seconds)
         else:
-            return Sent(answer, None, attempts + 1, billed, pace.clock() - started)
+            await pace.pause(seconds)
+
+
+__all__ = ["Pace", "Parcel", "Sender", "Sent", "Stopped"]

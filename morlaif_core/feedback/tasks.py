@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from morlaif_core.protocols import FeedbackProvider
-from morlaif_core.settings import Judging, Price
+from morlaif_core.settings import FREE, Judging, Price
 from morlaif_core.types import Principle, ResponsePair
 
 from .verdict import Counts, Mode, Status
-
-FREE = Price(input=0.0, output=0.0)
-"""The price of a judge that nobody bills."""
 
 
 @dataclass(frozen=True)

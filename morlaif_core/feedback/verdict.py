@@ -1,14 +1,11 @@
-"""From an answer to a log-odds, from two orders to a probability: direction is applied here, once, and nowhere else."""
+"""From readings to a verdict: samples and orders are put together; direction is applied here, once, and nowhere else."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
-
-from morlaif_core.types import Answer
 
 Status = Literal["ok", "tie", "not_applicable", "refused", "filtered", "off_label", "parse_error", "failed"]
 Mode = Literal["logprob", "rationale", "structured", "joint", "text", "pair"]
@@ -22,11 +19,8 @@ MIN_LABEL_MASS = 0.5
 """below this share of A and B together, an answer is off_label"""
 TIE = 1e-6
 """|q| below this is a tie"""
-_OUTSIDE = -9000.0  # servers write -9999.0 for a token outside the top
-_SMALLEST = math.exp(-CLIP) / 4
-_WRAPPING = " \t\r\n*_`'\"()[]<>.,:;▁Ġ"
-_LETTER = re.compile(r"[\s*_`'\"(\[<]*([AB])[\s*_`'\")\]>.,:;]*")
-# Which status a verdict has where its two orders are not both readable.
+# Which status a verdict has where its two orders have no label both: what can be mended first; "does not apply" comes
+# last, so that a pair is not applicable where one order says so and the other picks or says so too.
 _WORST: tuple[Status, ...] = ("failed", "parse_error", "filtered", "refused", "off_label", "not_applicable")
 
 
@@ -54,42 +48,6 @@ class Reading:
     off: float | None = None
     counts: Counts | None = None
     cost: float | None = None
-
-
-class LabelMass(NamedTuple):
-    """Probabilities of the two labels; None: outside the top, there at most ``bound``."""
-
-    first: float | None
-    second: float | None
-    bound: float
-
-
-def label_mass(top: Mapping[str, float]) -> LabelMass:
-    """Add up the probabilities of all spellings of A and of B (``A``, `` A``, ``a``, ``A.``, ``**A``).
-
-    top: token -> natural log-probability. A label outside is no more likely than the smallest token returned, and than
-    what the returned ones leave over.
-    """
-    seen = {token: math.exp(min(value, 0.0)) for token, value in top.items() if value > _OUTSIDE}
-    sums: dict[str, float] = {}
-    for token, p in seen.items():
-        label = token.strip(_WRAPPING).upper()
-        if label in ("A", "B"):
-            sums[label] = sums.get(label, 0.0) + p
-    bound = max(min(min(seen.values(), default=0.0), 1.0 - sum(seen.values())), _SMALLEST)
-    return LabelMass(sums.get("A"), sums.get("B"), bound)
-
-
-def read_answer(answer: Answer, mode: Mode, least: float = MIN_LABEL_MASS) -> Reading:
-    """Turn an answer into a log-odds of `p_first` or into a status; never into a made-up number.
-
-    least: label mass below which an answer is off_label.
-    """
-    if answer.finish in ("refused", "filtered"):
-        return Reading("refused" if answer.finish == "refused" else "filtered")
-    if mode == "pair":
-        return _read_probability(answer.p_first)
-    return _read_logprobs(answer, least) if mode == "logprob" else _read_text(answer.text)
 
 
 def combine_orders(ab: float, ba: float) -> tuple[float, float]:
@@ -123,16 +81,23 @@ def worst_status(statuses: Collection[Status]) -> Status:
 
 
 def merge_samples(readings: Sequence[Reading]) -> Reading:
-    """Put the samples of one order together: one is itself; of several, the readable ones count if they are half or more."""
+    """Put the samples of one order together; one is itself.
+
+    Picks are counted where half of the samples or more could be read. "Does not apply" can be read, and holds where
+    more samples say so than pick. One that failed is asked again, and until then the order has failed.
+    """
     if len(readings) == 1:
         return readings[0]
     costs = [reading.cost for reading in readings if reading.cost is not None]
     cost = math.fsum(costs) if len(costs) == len(readings) else None
-    counted = [reading.counts for reading in readings if reading.counts is not None]
-    broken = {reading.status for reading in readings if reading.counts is None}
-    if "failed" in broken or 2 * len(counted) < len(readings):
+    picks = [reading.counts for reading in readings if reading.counts is not None]
+    neither = sum(reading.status == "not_applicable" for reading in readings)
+    broken = {reading.status for reading in readings if reading.counts is None} - {"not_applicable"}
+    if "failed" in broken or 2 * (len(picks) + neither) < len(readings):
         return Reading(worst_status(broken), cost=cost)
-    counts = Counts(*(sum(column) for column in zip(*counted, strict=True)))
+    if neither > len(picks):
+        return Reading("not_applicable", cost=cost)
+    counts = Counts(*(sum(column) for column in zip(*picks, strict=True)))
     return Reading("ok", hard_logit(counts.first, counts.second), counts=counts, cost=cost)
 
 
@@ -167,31 +132,3 @@ def decide(ab: Reading | None, ba: Reading | None, picks: Literal["better", "wor
 def _logit(reading: Reading) -> float:
     assert reading.logit is not None
     return clip(reading.logit)
-
-
-def _read_probability(p: float | None) -> Reading:
-    if p is None or not 0 <= p <= 1:
-        return Reading("parse_error")
-    if p in (0, 1):
-        return Reading("ok", CLIP if p == 1 else -CLIP)
-    return Reading("ok", clip(math.log(p) - math.log1p(-p)))
-
-
-def _read_logprobs(answer: Answer, least: float) -> Reading:
-    if not answer.top_logprobs or not answer.top_logprobs[0]:
-        return Reading("parse_error")
-    first, second, bound = label_mass(answer.top_logprobs[0])
-    mass = min(1.0, (first or 0.0) + (second or 0.0))
-    odds = clip(math.log(first if first is not None else bound) - math.log(second if second is not None else bound))
-    if mass < least:
-        return Reading("off_label", mass=mass, off=odds if mass > 0 else None)
-    return Reading("ok", odds, mass, censored=first is None or second is None)
-
-
-def _read_text(text: str) -> Reading:
-    """Read the letter from the first line, where it was asked for; a letter in prose ("A careful reading…") is none."""
-    found = _LETTER.fullmatch(text.strip().split("\n", 1)[0]) if text.strip() else None
-    if found is None:
-        return Reading("parse_error")
-    counts = Counts(first=int(found[1] == "A"), second=int(found[1] == "B"))
-    return Reading("ok", hard_logit(counts.first, counts.second), counts=counts)

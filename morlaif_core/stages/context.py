@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from pydantic import BaseModel
 
@@ -21,7 +22,10 @@ from ..types import Prompt, content_hash
 
 if TYPE_CHECKING:
     from ..backbones import LocalBackbones
-    from ..protocols import Dataset, Sampler
+    from ..models import ResolvedModel
+    from ..protocols import Dataset, FeedbackProvider, Sampler
+
+LEDGER = "judgements.sqlite"
 
 
 class Context:
@@ -32,12 +36,26 @@ class Context:
         self.settings = config.settings
         self.plugins = config.plugins
         self.unfinished = 0
-        """Set by a stage: requests that failed, which the next run asks again."""
+        """Set by a stage: verdicts behind which requests failed, which the next run asks again."""
 
     @property
     def path(self) -> Path:
         """The run folder."""
         return self.folder.path
+
+    @cached_property
+    def run_id(self) -> str:
+        """What tells this run from others that share its ledger: drawn once, kept in the manifest."""
+        if "id" not in self.folder.manifest:
+            self.folder.manifest["id"] = uuid4().hex
+            self.folder.save()
+        return str(self.folder.manifest["id"])
+
+    @property
+    def ledgers(self) -> tuple[Path, ...]:
+        """The ledgers that the run's judges write to, whether they are there or not."""
+        named = {self.settings.judging_of(judge).ledger for judge in self.settings.asked_singles}
+        return tuple(Path(ledger) if ledger else self.path / LEDGER for ledger in sorted(named, key=str))
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -66,7 +84,7 @@ class Context:
     @cached_property
     def target(self) -> Target:
         """The target with its model resolved to a folder or hub id."""
-        return self._resolve("target", self.settings.target)
+        return self.resolve("target", self.settings.target).target
 
     @cached_property
     def pm_base(self) -> Target:
@@ -74,9 +92,10 @@ class Context:
         base = self.settings.pm_base
         if base.model == self.settings.target.model and base.revision == self.settings.target.revision:
             return base.model_copy(update={"model": self.target.model, "revision": self.target.revision})
-        return self._resolve("preference_model.base", base)
+        return self.resolve("preference_model.base", base).target
 
-    def _resolve(self, where: str, target: Target) -> Target:
+    def resolve(self, where: str, target: Target) -> ResolvedModel:
+        """Resolve the model of a configuration key; the manifest keeps which it is, a hub model's commit too."""
         from ..models import resolve_target
 
         models = self.folder.section("models")
@@ -98,7 +117,15 @@ class Context:
             "fingerprint": resolved.fingerprint,
         }
         self.folder.save()
-        return resolved.target
+        return resolved
+
+    def build_judge(self, judge: str) -> FeedbackProvider:
+        """Build a judge's provider; a model of its own is resolved and loaded as this run's models are."""
+        from ..judge_models import judge_models_of
+
+        with judge_models_of(lambda target: self.resolve(f"judges.{judge}", target), self.backbones):
+            built: FeedbackProvider = self.plugins.build("feedback_provider", self.config.judge_block(judge))
+            return built
 
     @property
     def pm_base_fingerprint(self) -> str:

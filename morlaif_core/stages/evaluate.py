@@ -10,7 +10,7 @@ from ..protocols import Policy
 from ..store import read_jsonl, write_json
 from ..types import Prompt, ResponsePair, make_pair
 from .context import Context
-from .judge import distinct, judge_identity, judge_pairs, judged_principles
+from .judge import distinct, judge_identity, judge_pairs, judged_principles, note_unlabelled, unfinished
 from .pairs import StoredPair, read_pairs, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
 from .train_pms import CALIBRATION, RESAMPLES, load_models
@@ -64,9 +64,10 @@ def run(context: Context) -> str:
             p_after = _p_second(after_pairs, item.name, preferred)
             wins[item.name] = _wins(p_after)
             block = {**_judge_block(before, p_after, wins[item.name]), **block}
+            note_unlabelled(block, [verdict for verdict in verdicts if verdict.principle == item.name])
         policy[item.name] = block
     overall = _overall(context, wins)
-    context.unfinished = sum(verdict.status == "failed" for verdict in verdicts)
+    context.unfinished = unfinished(verdicts)
     length = {"before": _mean_words([pair.b for pair in before_pairs]), "after": _mean_words(list(after.values()))}
     write_json(context.path / FILE, {"policy": policy, "win_rate": overall, "length": length})
     context.write_results(policy=policy, win_rate=overall, length=length)
@@ -194,7 +195,8 @@ def _pm_means(
     model, calibration = load_models(context), Calibration.load(context.path / CALIBRATION)
     means = []
     for pairs in (before, after):
-        scores, _ = calibration.apply(model.score([pair.prompt for pair in pairs], [pair.b for pair in pairs]))
+        responses = [pair.b for pair in pairs]
+        scores, _ = calibration.apply(model.score([pair.prompt for pair in pairs], responses), responses)
         means.append(dict(zip(scores.principles, scores.values.mean(axis=0).tolist(), strict=True)))
     return {name: (means[0][name], means[1][name]) for name in means[0]}
 

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunFailed
+from ..prices import price_of
 from ..principles import principle_hash
-from ..settings import HUMAN_JUDGE
+from ..settings import HUMAN_JUDGE, CascadeSettings, PanelSettings
 from ..store import read_jsonl, write_jsonl
 from ..types import Preference, Principle, ResponsePair, content_hash
-from .context import Context, stable
+from .context import LEDGER, Context, folder_stamp, stable
 from .pairs import StoredPair, read_pairs
 
 if TYPE_CHECKING:
-    from ..feedback.judging import NamedJudge, Verdict
+    from ..feedback.judging import Judge, Verdict
 
 NAME = "judge"
 FILE = "preferences.jsonl"
@@ -37,9 +38,18 @@ def judge_identity(context: Context, judge: str) -> Any:
     """All of a judge's configuration that a verdict depends on."""
     if judge == HUMAN_JUDGE:
         return HUMAN_JUDGE
+    members = context.settings.members_of(judge)
+    if members:
+        return [stable(context.settings.judges[judge]), *(judge_identity(context, member) for member in members)]
     block = context.config.judge_block(judge)
     options = context.plugins.options("feedback_provider", block)
-    return [block["use"], stable(options), context.settings.judging_of(judge).orders]
+    # A judge's own model may be a folder: another model in its place is another judge.
+    stamp = folder_stamp(getattr(options, "model", None))
+    judging = context.settings.judging_of(judge)
+    identity = [block["use"], stable(options), *([stamp] if stamp else []), stable(judging)]
+    if judging.few_shots:
+        identity.append(content_hash([(item.name, item.examples) for item in context.config.principles]))
+    return identity
 
 
 def run(context: Context) -> str:
@@ -49,12 +59,50 @@ def run(context: Context) -> str:
     pairs = distinct(item.pair for item in read_pairs(context.path) if item.set != "evaluation")
     verdicts = judge_pairs(context, pairs, judged_principles(context), NAME)
     write_jsonl(context.path / FILE, _rows(verdicts))
-    context.write_results(judge=_in_order(context, judge_statistics(verdicts, pairs)))
-    context.unfinished = sum(verdict.status == "failed" for verdict in verdicts)
+    blocks = judge_statistics(verdicts, pairs)
+    for name, block in blocks.items():
+        note_unlabelled(block, [item for item in verdicts if item.principle == name])
+    context.write_results(judge=_in_order(context, blocks))
+    context.unfinished = unfinished(verdicts)
     _check_labels(context, verdicts)
+    return f"{_summary(verdicts)}{_why(context)}"
+
+
+def unfinished(verdicts: Iterable[Verdict]) -> int:
+    """How many verdicts lack answers that the next run asks for again: their own, or those of a panel's members."""
+    from ..feedback.compound import incomplete
+
+    return sum(map(incomplete, verdicts))
+
+
+def note_unlabelled(block: dict[str, Any], verdicts: Sequence[Verdict]) -> None:
+    """Say in a principle's notes which verdicts are not what they seem: what does not apply, and short panels."""
+    found = {}
+    off = sum(verdict.status == "not_applicable" for verdict in verdicts)
+    if off:
+        found["not_applicable"] = f"{off:,} of {len(verdicts):,} verdicts say that it does not apply; they are left out"
+    short = sum(map(_is_short, verdicts))
+    if short:
+        found["short"] = f"{short:,} labels lack a panel's member that failed; it is asked again by the next run"
+    if found:
+        block["notes"] = {**block.get("notes", {}), **found}
+
+
+def _is_short(verdict: Verdict) -> bool:
+    from ..feedback.compound import incomplete
+
+    return verdict.p_a is not None and incomplete(verdict)
+
+
+def _summary(verdicts: Sequence[Verdict]) -> str:
     ties = sum(verdict.status == "tie" for verdict in verdicts)
-    unlabelled = sum(verdict.p_a is None for verdict in verdicts)
-    return f"{len(verdicts):,} verdicts, {ties:,} ties, {unlabelled:,} without a label{_why(context)}"
+    off = sum(verdict.status == "not_applicable" for verdict in verdicts)
+    unlabelled = sum(verdict.p_a is None for verdict in verdicts) - off
+    short = sum(map(_is_short, verdicts))
+    parts = [f"{len(verdicts):,} verdicts", f"{ties:,} ties", f"{unlabelled:,} without a label"]
+    parts += [f"{off:,} to which it does not apply"] if off else []
+    parts += [f"{short:,} of panels short of a member"] if short else []
+    return ", ".join(parts)
 
 
 def distinct(pairs: Iterable[ResponsePair]) -> list[ResponsePair]:
@@ -78,9 +126,7 @@ def _why(context: Context) -> str:
         return ""
     from ..feedback.ledger import commonest_error
 
-    ledgers = {context.settings.judging_of(name).ledger for name in context.settings.judges}
-    files = [Path(ledger) if ledger else context.path / "judgements.sqlite" for ledger in ledgers]
-    reasons = [reason for reason in map(commonest_error, files) if reason]
+    reasons = [reason for reason in map(commonest_error, context.ledgers) if reason]
     return (
         f"; {context.unfinished:,} failed and are asked again by the next run{''.join(f' ({r})' for r in reasons[:1])}"
     )
@@ -102,24 +148,39 @@ def judge_pairs(
     from ..feedback.judging import Task, judge_tasks
 
     tasks = [Task(pair, item, judge or context.settings.judge_of(item.name)) for pair in pairs for item in principles]
-    judges = {name: _named_judge(context, name) for name in {task.judge for task in tasks}}
+    judges = named_judges(context, {task.judge for task in tasks})
     with context.screen.bar(label) as bar:
         return judge_tasks(
             tasks,
             judges,
-            ledger=context.path / "judgements.sqlite",
+            ledger=context.path / LEDGER,
             seed=context.settings.seed_of("judge"),
-            progress=lambda done, total: bar(done, total) and None,
+            progress=bar.judged,
+            budget=context.settings.budget,
+            run=context.run_id,
+            ledgers=context.ledgers,
         )
 
 
-def _named_judge(context: Context, name: str) -> NamedJudge:
+def named_judges(context: Context, names: Iterable[str]) -> dict[str, Judge]:
+    """The judges of these names, and all that they are made of."""
+    judges: dict[str, Judge] = {}
+    for name in names:
+        judges |= named_judges(context, context.settings.members_of(name)) | {name: _judge(context, name)}
+    return judges
+
+
+def _judge(context: Context, name: str) -> Judge:
+    from ..feedback.compound import Cascade, Panel
     from ..feedback.judging import NamedJudge
 
-    block = context.config.judge_block(name)
-    return NamedJudge(
-        name, lambda: context.plugins.build("feedback_provider", block), context.settings.judging_of(name)
-    )
+    block = context.settings.judges[name]
+    if isinstance(block, PanelSettings):
+        return Panel(name, block.panel, block.quorum or len(block.panel), block.combine)
+    if isinstance(block, CascadeSettings):
+        return Cascade(name, block.cascade, block.below)
+    judging, price = context.settings.judging_of(name), price_of(context.config, name)
+    return NamedJudge(name, lambda: context.build_judge(name), judging, price)
 
 
 def _rows(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:

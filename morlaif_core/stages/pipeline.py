@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError, did_you_mean
+from ..prices import unpriced
 from ..store import write_json, write_text
 from ..types import content_hash
 from . import evaluate, judge, sample, train_pms, train_policy
@@ -53,11 +54,10 @@ def run_road(context: Context, until: str | None = None, only: str | None = None
 
     missing: what a run needs from outside and lacks; nothing is begun then. Raises `UserError`.
     """
-    last = last_stage(until, only)
     prints = _fingerprints(context)
-    stages = [ROAD[last]] if only else list(ROAD[: last + 1])
+    stages = _asked(until, only)
     if only:
-        _require_upstream(context, ROAD[:last], prints)
+        _require_upstream(context, ROAD[: ROAD.index(stages[0])], prints)
     todo = [stage for stage in stages if not _done(context, stage, prints)]
     if todo and missing:
         raise UserError("needed before this run:\n" + "\n".join(f"  {line}" for line in missing))
@@ -68,6 +68,17 @@ def run_road(context: Context, until: str | None = None, only: str | None = None
         # Looked at anew: what a stage asked again may have made those behind it out of date.
         if not _done(context, stage, prints):
             _run_stage(context, stage, prints[stage.name])
+
+
+def is_finished(context: Context, until: str | None = None, only: str | None = None) -> bool:
+    """Whether every stage that is asked for is done with these settings: `run_road` would do nothing."""
+    prints = _fingerprints(context)
+    return all(_done(context, stage, prints) for stage in _asked(until, only))
+
+
+def _asked(until: str | None, only: str | None) -> list[Stage]:
+    last = last_stage(until, only)
+    return [ROAD[last]] if only else list(ROAD[: last + 1])
 
 
 def _fingerprints(context: Context) -> dict[str, dict[str, Any]]:
@@ -117,7 +128,7 @@ def _announce(
     for stage in todo:
         failed = _record(context, stage).get("failed")
         if failed:
-            context.screen.say(f"{stage.name}: {failed:,} requests failed before and are asked again")
+            context.screen.say(f"{stage.name}: {failed:,} judgements lack answers that failed; these are asked again")
         old = _record(context, stage).get("inputs")
         if old and old != prints[stage.name]:
             new = prints[stage.name]
@@ -155,8 +166,19 @@ def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
         stages[stage.name]["seconds"] = round(seconds, 1)
         context.folder.save()
     everything = context.folder.section("results").get("seconds", {})
-    context.write_results(seconds={**everything, stage.name: round(seconds, 1)}, cost_usd=None)
+    context.folder.section("results").pop("notes", None)
+    context.write_results(seconds={**everything, stage.name: round(seconds, 1)}, **cost(context))
     context.screen.say(f"{stage.name}: {summary} ({seconds:.0f} s)")
+
+
+def cost(context: Context) -> dict[str, Any]:
+    """What the run has spent on its judges so far, for results.json: null where a price is not known, and why."""
+    unknown = list(unpriced(context.config).values())
+    if unknown:
+        return {"cost_usd": None, "notes": {"cost_usd": "; ".join(unknown)}}
+    from ..feedback.spending import spent_by
+
+    return {"cost_usd": spent_by(context.run_id, context.ledgers).usd}
 
 
 def _content(context: Context, stage: Stage) -> str:

@@ -85,7 +85,7 @@ def _chunks(context: Context) -> Iterator[Chunk]:
 
 def _pairs(context: Context, chunk: Chunk) -> list[StoredPair]:
     if chunk.n == 0:
-        return [StoredPair(name, pair) for name, prompt in chunk.rows for pair in _given(context, prompt)]
+        return [StoredPair(name, pair) for name, prompt in chunk.rows for pair in given_pairs(context, prompt)]
     prompts = [prompt for _, prompt in chunk.rows]
     answers = context.sampler.sample(
         Policy(context.target),
@@ -104,7 +104,7 @@ def _pairs(context: Context, chunk: Chunk) -> list[StoredPair]:
     return list({stored.pair.id: stored for stored in pairs}.values())
 
 
-def _given(context: Context, prompt: Prompt) -> Iterator[ResponsePair]:
+def given_pairs(context: Context, prompt: Prompt) -> Iterator[ResponsePair]:
     """The data set's own pairs of a prompt; which response is a is drawn by hash, so that the label says nothing."""
     for preference in _labels(context).get(prompt.id, ()):
         swap = int(content_hash("swap", prompt.id, *sorted((preference.a, preference.b))), 16) % 2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..calibration import Calibration, fit_calibration
 from ..errors import UserError
+from ..length_control import fit_length_control
 from ..protocols import PMBackend, PMJob, PreferenceModel
 from ..settings import HUMAN_JUDGE
 from ..types import Preference, Principle, Prompt, ScoreMatrix, content_hash
@@ -38,7 +39,7 @@ def inputs(context: Context) -> dict[str, Any]:
     return {
         "seed": context.settings.seed_of("train_pms"),
         "preference_model.base": [base.model_dump(mode="json"), folder_stamp(base.model)],
-        **context.read("preference_model", "pairs.ties", "reward.calibrate", "reward.clip"),
+        **context.read("preference_model", "pairs.ties", "reward.calibrate", "reward.clip", "reward.length_control"),
     }
 
 
@@ -192,14 +193,18 @@ def _calibrate(
 ) -> Calibration:
     import numpy as np
 
-    reference = scores.of(*calibration_responses(stored))
+    reward = context.settings.reward
+    prompts, responses = calibration_responses(stored)
+    length = fit_length_control(scores.of(prompts, responses), responses) if reward.length_control else None
+    if length is not None:
+        scores = replace(scores, matrix=length.remove(scores.matrix, [text for _, text in scores.row]))
+    reference = scores.of(prompts, responses)
     differences = {name: scores.differences(name, preferences) for name, preferences in labels["calibration"].items()}
     p_a = {
         name: np.array([item.p_a for item in preferences], dtype=np.float32)
         for name, preferences in labels["calibration"].items()
     }
-    reward = context.settings.reward
-    return fit_calibration(reward.calibrate, reward.clip, reference, differences, p_a)
+    return replace(fit_calibration(reward.calibrate, reward.clip, reference, differences, p_a), length=length)
 
 
 def _accuracy(scores: Scores, name: str, preferences: Sequence[Preference]) -> dict[str, Any]:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..calibration import Calibration
 from ..errors import RunFailed
+from ..heated import Heated
 from ..progress import Bar
-from ..protocols import Policy, PolicyJob, PolicyTrainer
+from ..protocols import Policy, PolicyJob, PolicyTrainer, Scalarizer
 from ..reward import PrincipledReward, RunReward, fit_reward_scale, load_reward_file, save_reward
 from ..store import json_line, write_json, write_text
 from ..terms import resolve_terms
-from ..types import Prompt
+from ..types import Prompt, ScoreMatrix
+from ..utility import Expected
 from .context import Context
 from .pairs import read_pairs
 from .train_pms import CALIBRATION, FOLDER as MODELS, calibration_responses, load_models
 
 if TYPE_CHECKING:
+    from ..options import Component
     from ..protocols import Reward
 
 NAME = "train-policy"
@@ -37,8 +41,9 @@ def inputs(context: Context) -> dict[str, Any]:
     terms = [
         [name, item.model_dump(mode="json", exclude={"judge"})] for name, item in context.settings.principles.items()
     ]
-    rest = ("target.lora", "generation", "scalarizer", "trainer", "reward.standardize", "prompts.rl")
-    return {"seed": context.settings.seed_of("train_policy"), "terms": terms, **context.read(*rest)}
+    rest = ("target.lora", "generation", "scalarizer", "trainer", "prompts.rl")
+    reward = ("reward.standardize", "reward.utility", "reward.schedules")
+    return {"seed": context.settings.seed_of("train_policy"), "terms": terms, **context.read(*rest, *reward)}
 
 
 def run(context: Context) -> str:
@@ -58,7 +63,7 @@ def run(context: Context) -> str:
                 generation=context.settings.generation,
                 out=context.path / FOLDER,
                 seed=context.settings.seed_of("train_policy"),
-                report=_Watched(bar, metrics),
+                report=_Watched(bar, metrics, reward),
                 backbones=context.backbones,
             )
         )
@@ -72,19 +77,42 @@ def run(context: Context) -> str:
 def _fitted_reward(context: Context) -> PrincipledReward:
     """The reward with thresholds and scale fitted on the calibration responses; kept in reward.json."""
     component = context.plugins.find("scalarizer", context.settings.scalarizer.use)
-    scalarizer = context.plugins.build("scalarizer", context.config.block("scalarizer"))
     model, calibration = load_models(context), Calibration.load(context.path / CALIBRATION)
     file = context.path / REWARD
     if not file.exists():
-        reference, _ = calibration.apply(model.score(*calibration_responses(read_pairs(context.path))))
-        settings = context.settings
-        resolved = resolve_terms(settings.principles, component, settings.reward, calibration, reference)
-        scale = fit_reward_scale(component, scalarizer, resolved, reference, standardize=settings.reward.standardize)
-        save_reward(file, component.name, resolved, scale)
-        for note in (*resolved.notes, *scale.notes):
-            context.screen.say(f"  note: {note}")
+        prompts, responses = calibration_responses(read_pairs(context.path))
+        reference, _ = calibration.apply(model.score(prompts, responses), responses)
+        _fit_reward(context, component, calibration, reference)
     _, resolved, scale = load_reward_file(file)
-    return PrincipledReward(model, calibration, scalarizer, name=component.name, resolved=resolved, scale=scale)
+    scalarizer = _scalarizer(context, component, scale.start)
+    row_wise = "groups" not in component.needs
+    return PrincipledReward(
+        model, calibration, scalarizer, name=component.name, resolved=resolved, scale=scale, row_wise=row_wise
+    )
+
+
+def _fit_reward(
+    context: Context, component: Component[Scalarizer], calibration: Calibration, reference: ScoreMatrix
+) -> None:
+    """Settle terms and scale on the calibrated reference scores, and write reward.json."""
+    settings = context.settings.reward
+    resolved = resolve_terms(context.settings.principles, component, settings, calibration, reference)
+    start = tuple(resolved.view(reference).values.mean(axis=0).tolist()) if settings.utility == "expected" else ()
+    scalarizer = _scalarizer(context, component, start)
+    scale = fit_reward_scale(component, scalarizer, resolved, reference, standardize=settings.standardize)
+    save_reward(context.path / REWARD, component.name, resolved, replace(scale, start=start))
+    for note in (*resolved.notes, *scale.notes):
+        context.screen.say(f"  note: {note}")
+
+
+def _scalarizer(context: Context, component: Component[Scalarizer], start: Sequence[float]) -> Scalarizer:
+    """The configured scalarizer, its temperature on its schedule; of mean scores where ``start`` says where they begin."""
+    scalarizer: Scalarizer = context.plugins.build("scalarizer", context.config.block("scalarizer"))
+    schedule = context.settings.reward.schedules.get("temperature")
+    if schedule is not None:
+        options = context.plugins.options("scalarizer", context.config.block("scalarizer"))
+        scalarizer = Heated(lambda t: component.build(options.model_copy(update={"temperature": t})), schedule)
+    return Expected(scalarizer, start) if start else scalarizer
 
 
 def rebuild_reward(context: Context) -> Reward:
@@ -153,8 +181,8 @@ def _whole(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
 class _Watched:
     """The trainer's `Report`: progress bar and metrics file."""
 
-    def __init__(self, bar: Bar, metrics: Metrics) -> None:
-        self.bar, self.metrics = bar, metrics
+    def __init__(self, bar: Bar, metrics: Metrics, reward: PrincipledReward) -> None:
+        self.bar, self.metrics, self.reward = bar, metrics, reward
 
     def __call__(
         self,
@@ -164,5 +192,5 @@ class _Watched:
         *,
         generate: Callable[[Sequence[Prompt]], Sequence[str]] | None = None,
     ) -> Literal["go", "raise_kl", "stop"]:
-        self.metrics.add(step, metrics)
+        self.metrics.add(step, {**metrics, **self.reward.metrics()})
         return self.bar(step, total, metrics, generate=generate)

@@ -27,17 +27,29 @@ from .providers import check_feedback_provider as check_feedback_provider
 from .scalarizers import check_scalarizer as check_scalarizer
 
 if TYPE_CHECKING:
-    from morlaif_core.judge_server import judge_server as judge_server
+    from morlaif_core.fault_server import (
+        Fault as Fault,
+        FaultMix as FaultMix,
+        FaultServer as FaultServer,
+        KnownPreference as KnownPreference,
+        fault_server as fault_server,
+        judge_server as judge_server,
+    )
 
 __all__ = [
     "ContractError",
     "FakePreferenceModel",
+    "Fault",
+    "FaultMix",
+    "FaultServer",
+    "KnownPreference",
     "check_component",
     "check_dataset",
     "check_feedback_provider",
     "check_pm_backend",
     "check_policy_trainer",
     "check_scalarizer",
+    "fault_server",
     "judge_server",
     "make_scores",
     "make_terms",
@@ -46,8 +58,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "judge_server":  # imported when first used: it brings a server along
-        from morlaif_core.judge_server import judge_server
+    if name in __all__:  # the checks are imported above; these names bring a server along
+        from morlaif_core import fault_server
 
-        return judge_server
+        return getattr(fault_server, name)
     raise AttributeError(f"module 'morlaif_core.testing' has no attribute '{name}'")

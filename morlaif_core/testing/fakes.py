@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from morlaif_core.types import Floats, Prompt, RewardBatch, ScoreMatrix, Terms
+from morlaif_core.types import Explanation, Floats, Prompt, RewardBatch, ScoreMatrix, Terms
 
 
 def make_scores(values: ArrayLike, principles: Sequence[str] | None = None, *, group: int = 1) -> ScoreMatrix:
@@ -84,6 +84,11 @@ class MemoryReward:
         scores = FakePreferenceModel({"reward": self.measure}).score(prompts, responses)
         rewards: Floats = scores.values[:, 0].copy()
         return RewardBatch(rewards, scores, clipped=0.0)
+
+    def explain(self, batch: RewardBatch, *, step: int = 0) -> Explanation:
+        """Its one principle decides every row."""
+        influence = np.ones_like(batch.scores.values)
+        return Explanation(batch.scores.principles, influence, batch.scores.principles * len(influence))
 
     def end_step(self, means: ScoreMatrix) -> None:
         """Nothing changes from step to step."""

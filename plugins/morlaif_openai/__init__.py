@@ -10,6 +10,14 @@ from .options import OpenAIOptions, build
 @hookimpl
 def morlaif_feedback_providers() -> list[Component[FeedbackProvider]]:
     """Offer `openai`."""
+    summary = "a model behind an OpenAI-compatible API, by log-probabilities where it gives them"
     return [
-        component("openai", build, OpenAIOptions, "one token and its log-probabilities from an OpenAI-compatible API")
+        component(
+            "openai",
+            build,
+            OpenAIOptions,
+            summary,
+            bills=OpenAIOptions.billed_as,
+            capabilities=OpenAIOptions.capabilities,
+        )
     ]

@@ -1,58 +1,72 @@
-"""The options of `openai`, and what they may not say."""
+"""The options of `openai`."""
 
 from __future__ import annotations
 
-import ipaddress
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
-from morlaif_core import FeedbackProvider, Options, Secret, Tuning
+from morlaif_core import Capabilities, FeedbackProvider, RemoteOptions, Secret
 
-OPENAI_URL = "https://api.openai.com/v1"
+HINTS = {
+    "logprob": "set top_logprobs: 0 for a model without log-probabilities, or to the most that the server allows",
+    "max_completion_tokens": "set max_tokens_key, see docs/judges.md",
+    "max_tokens": "set max_tokens_key, see docs/judges.md",
+    "temperature": "set temperature: false",
+    "response_format": "set structured: false",
+    "json_schema": "set structured: false",
+    "reasoning": "see `extra`",
+}
+"""Part of a refusal -> which option to change."""
 
 
-class OpenAIOptions(Options):
-    """Which model judges, where it is served, and which variable holds the key."""
+class OpenAIOptions(RemoteOptions):
+    """Which model judges, where it is served, which variable holds the key, and what this server can do."""
 
-    model: str = Field(min_length=1, description="the model's name at the server")
-    base_url: str | None = Field(None, description=f"null: {OPENAI_URL}; https, but for a server on this machine")
+    official: ClassVar[str] = "https://api.openai.com/v1"
+    taken: ClassVar[frozenset[str]] = frozenset(
+        "model messages max_tokens max_completion_tokens temperature logprobs top_logprobs response_format n stream".split()
+    )
+
     api_key: Secret | None = Field(
         Secret("OPENAI_API_KEY"), description="NAME of the variable with the key; null: the server wants none"
     )
-    timeout: float = Tuning(60.0, gt=0, le=600, description="seconds until a request counts as lost")
+    top_logprobs: int = Field(
+        20, ge=0, le=20, description="log-probabilities asked for per token; 0: the model gives none"
+    )
+    temperature: bool = Field(True, description="the model takes a temperature")
+    max_tokens_key: Literal["auto", "max_completion_tokens", "max_tokens"] = Field(
+        "auto", description="what the server calls its limit; auto: the first at openai.com, else the second"
+    )
 
-    @field_validator("base_url")
-    @classmethod
-    def _secure(cls, value: str | None) -> str | None:
-        if value is not None:
-            check_url(value)
-        return value
+    @model_validator(mode="after")
+    def _thinks_or_tells(self) -> OpenAIOptions:
+        if self.thinking_tokens and self.top_logprobs:
+            raise ValueError("a model that thinks first gives no log-probabilities of its answer: set top_logprobs: 0")
+        return self
 
     @property
-    def url(self) -> str:
-        """The server's address."""
-        return self.base_url or OPENAI_URL
+    def limit(self) -> str:
+        """The key of a request's limit of tokens.
 
+        Reasoning models of OpenAI refuse `max_tokens`, which is answered by a clear error. Older servers (Ollama,
+        llama.cpp) do not know `max_completion_tokens` and drop it in silence: answers would have no limit. So the
+        guess for a server that we do not know is the one whose failure is loud.
+        """
+        if self.max_tokens_key != "auto":
+            return self.max_tokens_key
+        host = urlsplit(self.base_url or self.official).hostname or ""
+        return "max_completion_tokens" if f".{host}".endswith(".api.openai.com") else "max_tokens"
 
-def check_url(url: str) -> None:
-    """Raise ValueError for an address without a host, with a key inside, or in clear text beyond this machine."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is no address; write it like {OPENAI_URL}")
-    if parts.username or parts.password or parts.query:
-        raise ValueError("it carries credentials or a query; name the key's variable in api_key instead")
-    if parts.scheme == "http" and not _loopback(parts.hostname):
-        raise ValueError(f"{url!r} would send texts and key in clear; use https (http is for this machine only)")
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    def capabilities(self) -> Capabilities:
+        """Return what the model can do, as the options say: a server cannot be asked."""
+        return Capabilities(
+            max_top_logprobs=self.top_logprobs,
+            structured=self.structured,
+            temperature=self.temperature,
+            thinking_tokens=self.thinking_tokens,
+        )
 
 
 def build(options: OpenAIOptions) -> FeedbackProvider:

@@ -32,5 +32,6 @@ def morlaif_feedback_providers() -> list[Component[FeedbackProvider]]:
             "offline: words, manners, tone, overlap with the question; no network, no key",
             missing=_missing,
             refuses=refuses,
+            capabilities=RulesOptions.capabilities,
         )
     ]

@@ -34,7 +34,7 @@ class Rules:
     @property
     def capabilities(self) -> Capabilities:
         """Reads pairs, many at once."""
-        return Capabilities(reads="pair", max_batch=512, temperature=False)
+        return self._options.capabilities()
 
     async def ask(self, request: Request) -> Answer:
         """Answer one request; see `ask_many`."""

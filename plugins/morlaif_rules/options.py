@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from morlaif_core import Options, Principle
+from morlaif_core import Capabilities, Options, Principle
 
 from .catalogue import DEFAULTS, MEASURES, WHY_NOT
 
@@ -35,6 +35,10 @@ class RulesOptions(Options):
                 hint = f" Did you mean '{close[0]}'?" if close else ""
                 raise ValueError(f"'{term}' (of '{principle}') is no measure; there are {', '.join(MEASURES)}.{hint}")
         return value
+
+    def capabilities(self) -> Capabilities:
+        """Reads pairs, many at once."""
+        return Capabilities(reads="pair", max_batch=512, temperature=False)
 
 
 def term_of(options: RulesOptions, principle: str) -> str | None:

@@ -1,8 +1,10 @@
-"""Local models through transformers: the sampler ``transformers``."""
+"""Local models through transformers: the sampler ``transformers`` and the judge of the same name."""
 
 from __future__ import annotations
 
-from morlaif_core import Component, Options, Sampler, Tuning, component, hookimpl
+from morlaif_core import Component, FeedbackProvider, Options, Sampler, Tuning, component, hookimpl
+
+from .options import TransformersJudgeOptions, build_judge, missing
 
 
 class TransformersSamplerOptions(Options):
@@ -24,5 +26,21 @@ def morlaif_samplers() -> list[Component[Sampler]]:
     return [
         component(
             "transformers", build_sampler, TransformersSamplerOptions, "samples from a local model, batched by length"
+        )
+    ]
+
+
+@hookimpl
+def morlaif_feedback_providers() -> list[Component[FeedbackProvider]]:
+    """Offer the judge."""
+    summary = "next-token probabilities of a local model; principles of a pair share its key-value cache"
+    return [
+        component(
+            "transformers",
+            build_judge,
+            TransformersJudgeOptions,
+            summary,
+            missing=missing,
+            capabilities=TransformersJudgeOptions.capabilities,
         )
     ]

@@ -10,8 +10,10 @@ from typing import cast
 
 from morlaif_core.feedback.judging import NamedJudge, Task, Verdict, judge_tasks
 from morlaif_core.feedback.sending import Pace
+from morlaif_core.feedback.tasks import FREE
+from morlaif_core.progress import Done
 from morlaif_core.protocols import FeedbackProvider
-from morlaif_core.settings import Judging
+from morlaif_core.settings import Budget, Judging, Price
 from morlaif_core.types import (
     Answer,
     Capabilities,
@@ -129,12 +131,24 @@ def run(
     principles: Sequence[Principle] = (BETTER,),
     slept: list[float] | None = None,
     seed: int = 0,
+    price: Price | None = FREE,
+    budget: Budget | None = None,
+    name: str = "",
     **judging: object,
 ) -> list[Verdict]:
+    """Judge by one judge. name: of the run, to which what is spent is booked."""
     tasks = [Task(pair, principle, "j") for principle in principles for pair in pairs]
-    judge = NamedJudge("j", provides(provider), Judging.model_validate(judging))
-    path = folder / "judgements.sqlite"
-    return judge_tasks(tasks, {"j": judge}, ledger=path, seed=seed, progress=_ignore, pace=lambda: fast_pace(slept))
+    judge = NamedJudge("j", provides(provider), Judging.model_validate(judging), price)
+    return judge_tasks(
+        tasks,
+        {"j": judge},
+        ledger=folder / "judgements.sqlite",
+        seed=seed,
+        progress=_ignore,
+        pace=lambda: fast_pace(slept),
+        budget=budget,
+        run=name,
+    )
 
 
 def provides(provider: object) -> Callable[[], FeedbackProvider]:
@@ -142,8 +156,8 @@ def provides(provider: object) -> Callable[[], FeedbackProvider]:
     return lambda: cast(FeedbackProvider, provider)
 
 
-def _ignore(done: int, total: int) -> None:
-    assert 0 <= done <= total
+def _ignore(done: Done) -> None:
+    assert 0 <= done.answered <= done.total
 
 
 def transient(billed: bool = False) -> ProviderError:

@@ -185,7 +185,7 @@ BAD = [
     ("judges: {gpt-3.5: {use: openai, model: m}}", ["judges.gpt-3.5: ", "not a name", "[mine.yaml]"]),
     ("judges: {human: {use: rules}}", ["judges.human: ", "reserved"]),
     ("judges: {x: {use: opanai, model: m}}", ["judges.x.use: ", "Did you mean 'openai'?", "[mine.yaml]"]),
-    ("judges: {x: {model: m}}", ["judges.x.use: must be given"]),
+    ("judges: {x: {model: m}}", ["judges.x: say `use` (a provider), `panel` or `cascade`", "[mine.yaml]"]),
     ("judges: {rules: {judging: {concurency: 3}}}", ["judges.rules.judging.concurency: unknown key", "[mine.yaml]"]),
     ("judges: {rules: {judging: 3}}", ["judges.rules.judging: "]),
     ("judges: {gpt-35: {api_key: sk-abcdefgh}}", ["judges.gpt-35.api_key: ", "[mine.yaml]"]),
@@ -284,7 +284,7 @@ NULLABLE = [
     for name, field in offer.component.options.model_fields.items()
     if accepts(field.annotation, type(None)) and not field.is_required() and field.get_default() is not None
 ]
-REQUIRED = {"openai": "model: m, "}
+REQUIRED = {"openai": "model: m, ", "anthropic": "model: m, "}
 
 
 def test_options_that_null_is_a_value_of_are_found() -> None:
@@ -325,7 +325,8 @@ def test_null_is_the_default_where_it_is_no_value(load: Any, tmp_path: Path, plu
     assert settings.target.model == {"use": "demo-base"}
     assert settings.target.lora is None
     assert (settings.principles["relevance"].weight, settings.principles["relevance"].threshold) == (1, 0)
-    assert list(settings.judges) == ["rules"]
+    assert "rules" in settings.judges
+    assert "gpt-35" not in settings.judges
     judging = settings.judging_of("rules")
     assert (judging.concurrency, judging.ledger) == (16, None), "null is a ledger's value: the run's own"
     assert config.layers.origin(("seed",)) == "default"
@@ -387,3 +388,17 @@ def test_what_run_yaml_holds_gives_the_same_settings(load: Any, tmp_path: Path, 
     )
     (tmp_path / "registry.yaml").write_text("scalarizer: {use: weighted, surprise: 1}\njudges: {x: {use: nobody}}\n")
     assert reloaded(config, tmp_path, plugins) == config.settings
+
+
+def test_a_scalarizer_may_only_name_principles_of_the_reward(tmp_path: Path) -> None:
+    good = load_config(["demo"], ["scalarizer.use=single", "scalarizer.principle=politeness"], folder=tmp_path)
+    assert good.settings.scalarizer.component_options == {"principle": "politeness"}
+    with pytest.raises(UserError, match=r"'politenes', which is not active .* Did you mean 'politeness'"):
+        load_config(["demo"], ["scalarizer.use=single", "scalarizer.principle=politenes"], folder=tmp_path)
+
+
+def test_needs_that_options_bring(tmp_path: Path) -> None:
+    sets = ["scalarizer.use=uncertainty_weighted"]
+    assert load_config(["demo"], sets, folder=tmp_path).settings.scalarizer.use == "uncertainty_weighted"
+    with pytest.raises(UserError, match="needs spread"):
+        load_config(["demo"], [*sets, "scalarizer.ensemble=true"], folder=tmp_path)

@@ -17,6 +17,7 @@ from morlaif_core.hookspecs import Hooks
 from morlaif_core.testing import (
     ContractError,
     FakePreferenceModel,
+    FaultServer,
     check_component,
     check_dataset,
     check_feedback_provider,
@@ -24,7 +25,6 @@ from morlaif_core.testing import (
     check_policy_trainer,
     check_scalarizer,
     fakes,
-    judge_server,
     memory_reward,
 )
 from morlaif_core.types import Message, Preference
@@ -74,7 +74,7 @@ def test_names_are_offered_once() -> None:
 
 @pytest.mark.parametrize("offered", of_kind("scalarizer"))
 def test_scalarizer(offered: Component[Any]) -> None:
-    check_scalarizer(offered)
+    check_scalarizer(offered, {"principle": "p0"} if offered.name == "single" else None)
 
 
 DATA = '{"chosen": "\\n\\nHuman: Hi %d\\n\\nAssistant: Hello.", "rejected": "\\n\\nHuman: Hi %d\\n\\nAssistant: No."}\n'
@@ -93,13 +93,17 @@ def test_dataset(offered: Component[Any], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("offered", of_kind("feedback_provider"))
-def test_feedback_provider(offered: Component[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    if offered.name != "openai":
-        check_feedback_provider(offered)
-        return
-    monkeypatch.setenv("OPENAI_API_KEY", "test")
-    with judge_server(lambda first, second, question: 0.9 if len(first) < len(second) else 0.1) as server:
-        check_feedback_provider(offered, {"model": "any", "base_url": server.url}, ask=False)
+def test_feedback_provider(offered: Component[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer() as server:
+        options = {
+            "openai": {"model": "any", "base_url": server.url},
+            "anthropic": {"model": "any", "base_url": server.anthropic_url},
+        }.get(offered.name, {})
+        for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+            monkeypatch.setenv(name, "test-test")
+        if offered.name == "transformers":
+            options = {"model": str(save_tiny(tmp_path / "judge", "gpt2", positions=1024))}
+        check_feedback_provider(offered, options, ask=True, batches="base_url" in options)
 
 
 @pytest.mark.parametrize("offered", of_kind("pm_backend"))

@@ -113,7 +113,11 @@ def test_principles_may_have_different_judges_and_ledgers(tmp_path: Path) -> Non
     tasks = [Task(pair, p, j) for pair in pairs for p, j in ((BETTER, "one"), (WORSE, "two"))]
     seen: list[tuple[int, int]] = []
     verdicts = judge_tasks(
-        tasks, judges, ledger=tmp_path / "l.sqlite", seed=0, progress=lambda d, t: seen.append((d, t))
+        tasks,
+        judges,
+        ledger=tmp_path / "l.sqlite",
+        seed=0,
+        progress=lambda done: seen.append((done.answered, done.total)),
     )
     assert [v.judge for v in verdicts] == ["one", "two"] * 6
     assert {v.status for v in verdicts[1::2]} == {"tie"}
@@ -200,7 +204,7 @@ def test_a_server_that_is_down_ends_its_judge_and_the_others_finish(tmp_path: Pa
     tasks = [Task(pair, principle, j) for pair in pairs for principle, j in ((BETTER, "down"), (WORSE, "up"))]
     with pytest.raises(RunFailed, match=r"'down'.*in a row"):
         judge_tasks(
-            tasks, judges, ledger=tmp_path / "judgements.sqlite", seed=0, progress=lambda d, t: None, pace=fast_pace
+            tasks, judges, ledger=tmp_path / "judgements.sqlite", seed=0, progress=lambda done: None, pace=fast_pace
         )
     assert sum(up.sizes) == 200
     assert len(down.asked) < 200
@@ -213,13 +217,6 @@ def test_a_bug_in_a_provider_is_shown_as_it_is(tmp_path: Path) -> None:
         run(provider, some_pairs(10), tmp_path, concurrency=2)
     assert provider.closed
     assert len(statuses(tmp_path)) >= 5
-
-
-def test_all_principles_of_a_block_of_pairs_follow_each_other(tmp_path: Path) -> None:
-    provider = Pairwise(longer)
-    run(provider, some_pairs(4), tmp_path, principles=(BETTER, WORSE), concurrency=2)
-    names = [request.principle.name for request in provider.asked]
-    assert names == (["candour"] * 4 + ["toxicity"] * 4) * 2
 
 
 def test_judging_works_where_a_loop_runs(tmp_path: Path) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
+import ctypes
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from morlaif_core.errors import Busy, RunFailed, UserError
-from morlaif_core.feedback.commits import GroupCommit
-from morlaif_core.feedback.ledger import Ledger, Row
-from morlaif_core.feedback.verdict import Reading
+from morlaif_core.feedback.budget import Amount
+from morlaif_core.feedback.ledger import Batch, Ledger, Row, Spent, commonest_error, read_rows
+from morlaif_core.feedback.spending import spent_by
+from morlaif_core.feedback.verdict import Counts, Reading
 
 ROW = Row(
     key="k0", pair="p", principle="toxicity", question_hash="h", order="ab", judge="j", model="m", model_returned="m1",
@@ -33,13 +33,54 @@ def rows(n: int, start: int = 0) -> list[Row]:
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "deep" / "judgements.sqlite")
-    ledger.write([ROW, replace(ROW, key="k1", status="refused", logit=None, censored=True)])
-    assert next(iter(ledger.rows())) == ROW
-    assert ledger.readings(["k0", "k1", "k2"]) == {
-        "k0": Reading("ok", 1.1, 0.9, False),
-        "k1": Reading("refused", None, 0.9, True),
+    off = replace(ROW, key="k1", status="off_label", logit=None, off_logit=-0.3, label_mass=0.2, censored=True)
+    said = replace(
+        ROW, key="k2", mode="structured", verdict="tie", logit=0.0, sample=3, run="r", batch=True, wording="w"
+    )
+    ledger.write([ROW, off, said])
+    assert list(ledger.rows()) == [ROW, off, said]
+    assert ledger.readings(["k2", "k0", "k1", "k3"]) == {
+        "k0": Reading("ok", 1.1, 0.9),
+        "k1": Reading("off_label", None, 0.2, True, off=-0.3),
+        "k2": Reading("ok", 0.0, 0.9, counts=Counts(0, 0, 1)),
     }
     ledger.close()
+
+
+def test_rows_are_read_while_another_connection_writes(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    ledger.write(rows(3))
+    reader = read_rows(tmp_path / "l.sqlite")
+    assert next(reader).key == "k00000"
+    ledger.write([replace(ROW, key="z", status="failed", error="HTTP 503")])
+    assert [row.key for row in reader] == ["k00001", "k00002"]
+    assert commonest_error(tmp_path / "l.sqlite") == "HTTP 503"
+
+
+def test_what_a_run_spent_adds_up_and_is_committed_with_the_rows(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    ledger.write([ROW], [Spent("r", "j", 0.25, 1, 100), Spent("r", "other", 0.5, 2, 10), Spent("else", "j", 9.0, 9, 9)])
+    ledger.write([], [Spent("r", "j", 0.125, 1, 5)])
+    assert spent_by("r", [ledger.path]) == Amount(0.875, 4, 115)
+    fill(ledger)
+    with pytest.raises(RunFailed, match="full"):
+        ledger.write([replace(row, answer="x" * 4000) for row in rows(50)], [Spent("r", "j", 1.0, 1, 1)])
+    ledger.close()
+    again = Ledger(tmp_path / "l.sqlite")
+    assert (spent_by("r", [again.path]), list(again.rows())) == (Amount(0.875, 4, 115), [ROW])
+
+
+def test_batches_are_open_until_they_are_done(tmp_path: Path) -> None:
+    first = Batch("b1", "j", "me", None, "planned", ("k1", "k0"), 10.0)
+    second = Batch("b0", "j", "me", "id-7", "sent", ("k2",), 20.0)
+    ledger = Ledger(tmp_path / "l.sqlite")
+    ledger.write([], batches=[second])
+    ledger.write([], batches=[first, Batch("b2", "j", "another", None, "planned", (), 5.0)])
+    assert ledger.open_batches("me") == [first, second]
+    sent = replace(first, id="id-9", state="sent")
+    ledger.write([ROW], [Spent("r", "j", 1.0, 1, 1)], [sent, replace(second, state="done")])
+    ledger.close()
+    assert Ledger(tmp_path / "l.sqlite").open_batches("me") == [sent]
 
 
 def test_a_failed_row_is_replaced(tmp_path: Path) -> None:
@@ -119,13 +160,37 @@ def test_a_strangers_database_and_a_newer_format_are_refused(tmp_path: Path) -> 
         Ledger(tmp_path / "new.sqlite")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_explained(tmp_path: Path) -> None:
-    folder = tmp_path / "ro"
-    folder.mkdir()
-    folder.chmod(0o500)
-    with pytest.raises(UserError, match="cannot use"):
-        Ledger(folder / "l.sqlite")
+OPENER = """
+import sys
+from pathlib import Path
+from morlaif_core.feedback.ledger import Ledger
+Ledger(Path(sys.argv[1])).write([])
+"""
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_read_only_folder_is_explained(tmp_path: Path, there: bool) -> None:
+    path = tmp_path / "ro" / "l.sqlite"
+    path.parent.mkdir()
+    if there:
+        Ledger(path).close()
+        path.with_name("l.sqlite.lock").chmod(0o400)
+    path.parent.chmod(0o500)
+    done = subprocess.run(
+        [sys.executable, "-c", OPENER, str(path)], capture_output=True, text=True, check=False, preexec_fn=as_anybody
+    )
+    path.parent.chmod(0o700)
+    assert "UserError: cannot use the ledger" in done.stderr, done.stderr
+    assert "ermission" in done.stderr
+
+
+def as_anybody() -> None:
+    """In a child: permissions count for root too (the capabilities to pass over them are given up)."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            if libc.prctl(24, capability, 0, 0, 0) != 0:  # PR_CAPBSET_DROP
+                raise OSError(ctypes.get_errno(), "prctl")
 
 
 def test_a_ledger_path_that_cannot_be_is_explained(tmp_path: Path) -> None:
@@ -134,16 +199,59 @@ def test_a_ledger_path_that_cannot_be_is_explained(tmp_path: Path) -> None:
         Ledger(tmp_path / "file" / "l.sqlite")
 
 
+def fill(ledger: Ledger) -> None:
+    """Leave room for two pages: SQLite's own "disk is full"."""
+    pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+    ledger._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+
+
 def test_a_full_disk_loses_nothing_committed(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     ledger = Ledger(path)
     ledger.write(rows(50))
-    pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
-    ledger._db.execute(f"PRAGMA max_page_count = {pages + 2}")  # SQLite's own "disk is full"
+    fill(ledger)
     with pytest.raises(RunFailed, match="full"):
         ledger.write([replace(row, answer="x" * 4000) for row in rows(50, start=100)])
     ledger.close()
     assert [row.key for row in Ledger(path).rows()] == [row.key for row in rows(50)]
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from tests.core.test_ledger import rows
+from morlaif_core.feedback.ledger import Ledger
+ledger = Ledger(Path(sys.argv[1]))
+limit = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+for start in range(0, 100_000, 20):
+    ledger.write(rows(20, start))
+    print(start + 20, flush=True)
+"""
+
+
+def test_files_that_cannot_grow_lose_nothing_committed(tmp_path: Path) -> None:
+    """What the kernel says where a disk is full or a quota reached, unlike SQLite's own limit."""
+    path = tmp_path / "l.sqlite"
+    arguments = [sys.executable, "-c", LIMITED, str(path), "200000"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert "RunFailed: cannot write" in done.stderr, done.stderr
+    assert "make room and run again" in done.stderr
+    committed = int(done.stdout.split()[-1])
+    assert committed > 100
+    ledger = Ledger(path)
+    assert [row.key for row in ledger.rows()] == [row.key for row in rows(committed)]
+    ledger.write(rows(20, committed))
+
+
+@pytest.mark.parametrize("limit", [0, 100, 9000])
+def test_no_room_for_a_new_ledger_is_explained(tmp_path: Path, limit: int) -> None:
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n" + OPENER
+    arguments = [sys.executable, "-c", code, str(tmp_path / "l.sqlite")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert "RunFailed: cannot write" in done.stderr, done.stderr
+    ledger = Ledger(tmp_path / "l.sqlite")
+    ledger.write([ROW])
 
 
 WRITER = """
@@ -172,43 +280,3 @@ def test_kill_nine_loses_no_committed_row(tmp_path: Path) -> None:
     kept = [row.key for row in Ledger(path).rows()]
     assert len(kept) % 20 == 0
     assert len(kept) >= 20 * (int(last) + 1)
-
-
-class Counting:
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-
-    def write(self, rows: list[Row]) -> None:
-        self.sizes.append(len(rows))
-
-
-def test_commits_are_grouped() -> None:
-    async def bring(slots: int, n: int) -> tuple[list[int], float]:
-        ledger = Counting()
-        group = GroupCommit(ledger)  # type: ignore[arg-type]
-        group.slots = slots
-        started = time.perf_counter()
-        await asyncio.gather(*(group.put([ROW]) for _ in range(n)))
-        return ledger.sizes, time.perf_counter() - started
-
-    assert asyncio.run(bring(64, 45))[0] == [20, 20, 5]
-    sizes, seconds = asyncio.run(bring(8, 8))
-    assert sizes == [8]
-    assert seconds < 0.04  # all slots waited: no timer
-    sizes, seconds = asyncio.run(bring(8, 3))
-    assert sizes == [3]
-    assert seconds >= 0.04
-
-
-def test_a_failed_commit_reaches_who_waits() -> None:
-    class Full:
-        def write(self, rows: list[Row]) -> None:
-            raise RunFailed("full")
-
-    async def bring() -> None:
-        group = GroupCommit(Full())  # type: ignore[arg-type]
-        group.slots = 1
-        await group.put([ROW])
-
-    with pytest.raises(RunFailed):
-        asyncio.run(bring())

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from scipy import stats
 
+from morlaif_core.feedback.intervals import wilson
 from morlaif_core.feedback.judging import Verdict
-from morlaif_core.feedback.statistics import judge_statistics, position_bias, wilson
-from morlaif_core.feedback.verdict import Mode, Reading, Status, decide, hard_logit
+from morlaif_core.feedback.statistics import judge_statistics
+from morlaif_core.feedback.verdict import Status
 from morlaif_core.types import Principle, Request, ResponsePair
 from tests.core.judging_tools import BETTER, WORSE, Letters, Pairwise, longer, run, some_pairs
 
@@ -41,6 +41,7 @@ def test_a_judge_that_always_says_first_or_second(tmp_path: Path, p: float, bias
     assert block["agreement_with_human"]["mean"] == 0.5
     assert block["prefer_longer"] == 0.5
     assert block["prefer_longer_human"] == 0.75
+    assert block["prefer_longer_excess"]["mean"] == -0.25
 
 
 @pytest.mark.parametrize(("principle", "share", "agreement"), [(BETTER, 1.0, 0.75), (WORSE, 0.0, 0.25)])
@@ -51,6 +52,7 @@ def test_a_judge_that_always_says_the_longer_one(
     assert block["position_bias"]["mean"] == pytest.approx(0, abs=1e-12)
     assert block["order_consistency"] == 1
     assert block["prefer_longer"] == share
+    assert block["prefer_longer_excess"]["mean"] == share - 0.75
     assert block["agreement_with_human"]["mean"] == agreement
     assert block["agreement_with_human"]["n"] == 200
     low, high = block["agreement_with_human"]["ci95"]
@@ -84,7 +86,14 @@ def test_what_cannot_be_had_is_null_with_its_reason(tmp_path: Path) -> None:
     pairs = some_pairs(3)
     verdicts = run(Pairwise(longer), pairs, tmp_path, orders="one_random")
     block: dict[str, Any] = judge_statistics(verdicts, pairs)["candour"]
-    for name in ("position_bias", "order_consistency", "agreement_with_human", "prefer_longer_human", "cost_usd"):
+    nothing = (
+        "position_bias",
+        "order_consistency",
+        "agreement_with_human",
+        "prefer_longer_human",
+        "prefer_longer_excess",
+    )
+    for name in nothing:
         assert block[name] is None
         assert block["notes"][name]
     assert block["prefer_longer"] == 1.0
@@ -98,7 +107,7 @@ def test_every_verdict_is_counted_once() -> None:
     pairs = some_pairs(8)
     kinds: list[Status] = ["ok", "tie", "not_applicable", "refused", "filtered", "off_label", "parse_error", "failed"]
     verdicts = [
-        Verdict(pair.id, "p", "j", kind, 0.5 if kind in ("ok", "tie") else None, None, None, (None, None))
+        Verdict(pair.id, "p", "j", kind, 0.5 if kind in ("ok", "tie") else None)
         for pair, kind in zip(pairs, kinds, strict=True)
     ]
     block: dict[str, Any] = judge_statistics(verdicts, pairs)["p"]
@@ -113,35 +122,69 @@ def test_wilson_is_scipys() -> None:
         assert wilson(k / n, n) == pytest.approx((expected.low, expected.high))
 
 
-def verdict(first: tuple[float, float], mode: Mode) -> Verdict:
-    status, p_a, q, bias = decide(Reading("ok", first[0]), Reading("ok", first[1]), "better")
-    return Verdict("x", "p", "j", status, p_a, q, bias, first, mode)
+def test_costs_are_added_up_and_unknown_where_one_is() -> None:
+    pairs = some_pairs(3)
+    verdicts = [
+        Verdict(pair.id, "p", "j", "ok", 0.7, cost=cost) for pair, cost in zip(pairs, (0.5, 0.25, 0.0), strict=True)
+    ]
+    assert judge_statistics(verdicts, pairs)["p"]["cost_usd"] == 0.75
+    block: dict[str, Any] = judge_statistics([*verdicts[:2], replace(verdicts[2], cost=None)], pairs)["p"]
+    assert block["cost_usd"] is None
+    assert "price" in block["notes"]["cost_usd"]
 
 
-@pytest.mark.parametrize("b", [-2.0, 0.0, 1.0, 2.0])
-def test_the_bias_of_letters_is_covered(b: float) -> None:
-    """400 seeded simulations of 600 pairs of one letter each order: the interval holds b in about 95 of 100."""
-    draw = np.random.default_rng(3)
-    covered, means = 0, list[float]()
-    cached = {(x, y): verdict((hard_logit(x, 1 - x), hard_logit(y, 1 - y)), "text") for x in (0, 1) for y in (0, 1)}
-    for _ in range(400):
-        q = draw.normal(0, 1.5, 600)
-        ab, ba = (draw.random(600) < 1 / (1 + np.exp(-(side * q + b))) for side in (1, -1))
-        found = position_bias([cached[int(x), int(y)] for x, y in zip(ab, ba, strict=True)], {})
-        assert found is not None
-        low, high = found["ci95"]
-        covered += low <= b <= high
-        means.append(found["mean"])
-    assert 0.92 <= covered / 400 <= 0.98
-    assert np.mean(means) == pytest.approx(b, abs=0.1)
+def panel(n: int, *members: Callable[[int], float]) -> list[Verdict]:
+    """Verdicts of a panel whose k-th member gives p_a by the pair's number."""
+    found = []
+    for i, pair in enumerate(some_pairs(n)):
+        rows = tuple(Verdict(pair.id, "p", f"m{k}", "ok", p(i), bias=1.0 + k, cost=0.1) for k, p in enumerate(members))
+        found.append(Verdict(pair.id, "p", "panel", "ok", 0.7, mode="panel", members=rows, cost=0.1 * len(members)))
+    return found
 
 
-def test_a_strong_bias_of_letters_is_bounded_from_one_side() -> None:
-    notes: dict[str, str] = {}
-    found = position_bias([verdict((hard_logit(1, 0), hard_logit(1, 0)), "text")] * 50, notes)
-    assert found is not None
-    assert found["mean"] is None
-    low, high = found["ci95"]
-    assert low > 1
-    assert high is None
-    assert "one side" in notes["position_bias"]
+def test_a_panel_has_its_members_blocks_and_their_agreement() -> None:
+    verdicts = panel(
+        60, lambda i: 0.9 if i % 2 else 0.2, lambda i: 0.8 if i % 2 else 0.3, lambda i: 0.9 if i % 4 else 0.1
+    )
+    block: dict[str, Any] = judge_statistics(verdicts, some_pairs(60))["p"]
+    assert block["position_bias"] is None
+    assert block["order_consistency"] is None
+    assert "members" in block["notes"]["position_bias"]
+    assert block["cost_usd"] == pytest.approx(18.0)
+    assert [block["members"][name]["position_bias"]["mean"] for name in ("m0", "m1", "m2")] == [1.0, 2.0, 3.0]
+    assert block["panel"]["kappa"]["m0, m1"]["mean"] == 1.0
+    assert block["panel"]["kappa"]["m0, m2"]["mean"] == pytest.approx(0.5)
+    assert 1 < block["panel"]["effective_judges"]["mean"] < 2
+    assert 0.5 < block["panel"]["alpha"]["mean"] < 1
+
+
+def test_a_cascade_has_its_members_blocks_alone() -> None:
+    verdicts = [replace(verdict, mode="cascade") for verdict in panel(10, lambda i: 0.9)]
+    block: dict[str, Any] = judge_statistics(verdicts, some_pairs(10))["p"]
+    assert block["members"]["m0"]["n"] == 10
+    assert "panel" not in block
+
+
+def test_members_without_a_label_are_missing_not_wrong() -> None:
+    verdicts = panel(40, lambda i: 0.9 if i % 2 else 0.2, lambda i: 0.8 if i % 2 else 0.3)
+    silent = [
+        replace(v, members=(v.members[0], replace(v.members[1], status="refused", p_a=None))) if i < 20 else v
+        for i, v in enumerate(verdicts)
+    ]
+    block: dict[str, Any] = judge_statistics(silent, some_pairs(40))["p"]
+    assert block["panel"]["kappa"]["m0, m1"]["mean"] == 1.0
+    assert block["members"]["m1"]["refused"] == 20
+
+
+@pytest.mark.parametrize("letter", ["A", "B"])
+def test_letters_of_one_place_bound_the_bias_from_one_side(tmp_path: Path, letter: str) -> None:
+    pairs = some_pairs(60)
+    block: dict[str, Any] = judge_statistics(run(Letters(lambda request: letter), pairs, tmp_path), pairs)["candour"]
+    low, high = block["position_bias"]["ci95"]
+    near, far = (low, high) if letter == "A" else (high, low)
+    assert block["position_bias"]["mean"] is None
+    assert far is None
+    assert abs(near) > 1
+    assert (near > 0) == (letter == "A")
+    assert "how much more is not known" in block["notes"]["position_bias"]
+    assert block["order_consistency"] == 0

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from morlaif_core import UserError, run
-from morlaif_core.judge_server import Fault, judge_server
 from morlaif_core.stages.judge import distinct
+from morlaif_core.testing import Fault, judge_server
 from morlaif_core.types import Message, make_pair, make_prompt
 from tests.small_run import SETS
 
-REFUSED = Fault(status=400, body='{"error": {"message": "logprobs are not supported here"}}')
+REFUSED = Fault(status=400, body='{"error": {"message": "this text is not taken here"}}')
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_a_kill_after_asking_again_leaves_nothing_made_of_the_old_labels(
 
 def test_a_principle_without_any_label_stops_with_the_servers_reason(tmp_path: Path) -> None:
     with judge_server(longer_wins, faults=lambda number, body: REFUSED) as server:
-        with pytest.raises(UserError, match="logprobs are not supported"):
+        with pytest.raises(UserError, match="this text is not taken"):
             road(tmp_path / "run", server.url, "train-pms")
         stages = json.loads((tmp_path / "run/manifest.json").read_text())["stages"]
     assert stages["judge"]["state"] == "started"

@@ -18,10 +18,19 @@ from morlaif_core.testing import ContractError, check_scalarizer, make_scores, m
 from morlaif_scalarizers import morlaif_scalarizers
 
 OFFERED = {component.name: component for component in morlaif_scalarizers()}
+BY_ROW = [name for name, component in OFFERED.items() if "groups" not in component.needs]
+MONOTONE = [name for name in BY_ROW if OFFERED[name].monotone]
+MUST: dict[str, dict[str, object]] = {"single": {"principle": "p0"}}
+"""What has no default."""
 
 
 def build(name: str, **options: object) -> Scalarizer:
-    return OFFERED[name].build(OFFERED[name].options(**options))
+    return OFFERED[name].build(OFFERED[name].options(**{**MUST.get(name, {}), **options}))
+
+
+def with_features(scores: ScoreMatrix) -> ScoreMatrix:
+    """Scores with features of the prompts, for those who need them."""
+    return replace(scores, features=np.ones((len(scores.values), 4), dtype=np.float32))
 
 
 def reference_lexicographic(row: list[float], terms: Terms, temperature: float) -> float:
@@ -46,21 +55,45 @@ def cases(draw: st.DrawFn) -> tuple[ScoreMatrix, Terms]:
         threshold=draw(st.lists(st.floats(-2.5, 2.5), min_size=k, max_size=k)),
         priority=draw(st.permutations(range(1, k + 1))),
     )
-    return make_scores(values), terms
+    return with_features(make_scores(values)), terms
 
 
 @pytest.mark.parametrize("component", OFFERED.values(), ids=lambda component: component.name)
 def test_contract(component: Component[Scalarizer]) -> None:
-    check_scalarizer(component)
+    check_scalarizer(component, MUST.get(component.name))
 
 
 def test_what_they_declare() -> None:
+    weight, threshold, both, order = {"weight"}, {"threshold"}, {"weight", "threshold"}, {"threshold", "priority"}
     assert {name: set(component.uses) for name, component in OFFERED.items()} == {
-        "weighted": {"weight"},
-        "max_min": {"threshold"},
-        "lexicographic": {"threshold", "priority"},
+        "weighted": weight,
+        "max_min": threshold,
+        "soft_max_min": weight,
+        "uncertainty_weighted": weight,
+        "lower_quantile": set(),
+        "max_median": set(),
+        "bernoulli_nash": both,
+        "owa": set(),
+        "power_mean": both,
+        "chebyshev": weight,
+        "lexicographic": order,
+        "lexicographic_rank": {"priority"},
+        "leximin": set(),
+        "lagrangian": order,
+        "gated": weight,
+        "normalize_then_sum": weight,
+        "single": set(),
     }
-    assert all(component.monotone and not component.needs for component in OFFERED.values())
+    needs = {name: set(component.needs) for name, component in OFFERED.items() if component.needs}
+    groups = {"groups"}
+    assert needs == {
+        "lexicographic_rank": groups,
+        "leximin": groups,
+        "normalize_then_sum": groups,
+        "gated": {"features"},
+    }
+    not_monotone = {name for name, component in OFFERED.items() if not component.monotone}
+    assert not_monotone == {"uncertainty_weighted", "normalize_then_sum"}
 
 
 @given(cases())
@@ -91,7 +124,7 @@ def test_monotone(case: tuple[ScoreMatrix, Terms], data: st.DataObject) -> None:
     scores, terms = case
     n, k = scores.values.shape
     raised = np.minimum(scores.values + data.draw(arrays(np.float32, (n, k), elements=st.floats(0, 2, width=32))), 3)
-    for name in OFFERED:
+    for name in MONOTONE:
         before, after = build(name)(scores, terms), build(name)(replace(scores, values=raised), terms)
         assert (after >= before - 1e-5).all(), name
 
@@ -99,18 +132,19 @@ def test_monotone(case: tuple[ScoreMatrix, Terms], data: st.DataObject) -> None:
 @given(cases())
 def test_a_row_stands_alone_bit_for_bit(case: tuple[ScoreMatrix, Terms]) -> None:
     scores, terms = case
-    for name in OFFERED:
+    for name in BY_ROW:
         whole = build(name)(scores, terms)
         assert whole.dtype == np.float32
         for row in range(len(whole)):
-            assert build(name)(make_scores(scores.values[row : row + 1]), terms)[0] == whole[row], name
+            alone = with_features(make_scores(scores.values[row : row + 1]))
+            assert build(name)(alone, terms)[0] == whole[row], name
 
 
 @pytest.mark.parametrize("name", OFFERED)
 @pytest.mark.parametrize("n", [0, 1, 4])
 def test_one_number_for_each_response(name: str, n: int) -> None:
     values = np.random.default_rng(0).uniform(-3, 3, (n, 3)).astype(np.float32)
-    scores, terms = make_scores(values), make_terms(k=3)
+    scores, terms = with_features(make_scores(values)), make_terms(k=3)
     for array in (scores.values, terms.weight, terms.threshold, terms.priority, terms.lower, terms.upper):
         array.setflags(write=False)  # an attempt to change an argument raises
     assert build(name)(scores, terms).shape == (n,)
@@ -119,10 +153,10 @@ def test_one_number_for_each_response(name: str, n: int) -> None:
 @pytest.mark.parametrize("name", OFFERED)
 def test_layout_in_memory_means_nothing(name: str) -> None:
     values = np.random.default_rng(1).uniform(-3, 3, (50, 7)).astype(np.float32)
-    column_major = replace(make_scores(values), values=np.asfortranarray(values))
-    np.testing.assert_allclose(
-        build(name)(column_major, make_terms(k=7)), build(name)(make_scores(values), make_terms(k=7)), rtol=1e-6
-    )
+    rows = with_features(make_scores(values, group=5))
+    columns = replace(rows, values=np.asfortranarray(values))
+    terms = make_terms(k=7)
+    np.testing.assert_allclose(build(name)(columns, terms), build(name)(rows, terms), rtol=1e-6)
 
 
 def test_max_min_looks_along_principles_not_along_responses() -> None:

@@ -1,0 +1,111 @@
+"""The utility of the expectation: a step's scores weighed by the gradient of the scalarizer at the running means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
+
+from .explanation import gradient
+from .protocols import Scalarizer
+from .types import Floats, ScoreMatrix, Terms
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Doubles: TypeAlias = NDArray[np.float64]
+
+MOMENTUM = 0.9
+"""Share of the running means that a step keeps: they look back over about ten steps."""
+FLAT = 1e-6
+"""A gradient whose sum is below this says nothing; the terms' weights are taken."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A scalarizer that learns between steps."""
+
+    def end_step(self, means: ScoreMatrix, terms: Terms) -> None: ...
+
+    def state(self) -> Mapping[str, object]: ...
+
+    def restore(self, state: Mapping[str, object]) -> None: ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A scalarizer that knows its gradient: du / dr (k,) at one row of mean scores (1, k)."""
+
+    def gradient(self, mean: ScoreMatrix, terms: Terms) -> Floats: ...
+
+
+class Expected:
+    """A scalarizer made one of mean scores (SER in place of ESR).
+
+    Formula, with m the running mean scores and u the scalarizer::
+
+        reward_i = sum_k g_k r_ik,  g = du/dr (m), scaled to sum 1
+
+    To follow it is to climb ``u(E r)``: under `max_min` the worst MEAN gets all the weight, as in MaxMin-RLHF
+    (Chakraborty et al., arXiv 2402.08925), where the minimum of each response weighs every response by its own worst.
+    Scaled to sum 1, so that the trade with KL stays as it is. The means are state: a checkpoint keeps them.
+
+    Args:
+        scalarizer: row-wise.
+        start: mean scores (t,) of the reference responses, in the scalarizer's columns: where the means begin.
+    """
+
+    def __init__(self, scalarizer: Scalarizer, start: Iterable[float]) -> None:
+        self.scalarizer = scalarizer
+        self._means = [float(value) for value in start]
+
+    def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats:
+        """Return (n,) float32 for calibrated scores (n, t) float32."""
+        import numpy as np
+
+        weights = self.weights(scores, terms)
+        u: Floats = np.sum(scores.values.astype(np.float64) * weights, axis=1).astype(np.float32)
+        return u
+
+    def weights(self, scores: ScoreMatrix, terms: Terms) -> Doubles:
+        """Return g (t,), the weights of this step; scores say which columns there are, and spread and features."""
+        import numpy as np
+
+        means = replace(
+            scores,
+            values=np.array([self._means], dtype=np.float32),
+            prompt_ids=("means",),
+            spread=_mean_row(scores.spread),
+            features=_mean_row(scores.features),
+        )
+        if isinstance(self.scalarizer, Differentiable):
+            slopes = self.scalarizer.gradient(means, terms).astype(np.float64)
+        else:
+            slopes = gradient(self.scalarizer, means, terms)[0].astype(np.float64)
+        total = float(slopes.sum())
+        return slopes / total if total > FLAT else terms.weight.astype(np.float64)
+
+    def end_step(self, means: ScoreMatrix, terms: Terms) -> None:
+        """Move the running means towards the step's (1, t)."""
+        step = means.values[0].tolist()
+        self._means = [MOMENTUM * old + (1 - MOMENTUM) * new for old, new in zip(self._means, step, strict=True)]
+        if isinstance(self.scalarizer, Stateful):
+            self.scalarizer.end_step(means, terms)
+
+    def state(self) -> Mapping[str, object]:
+        """Return the running means, and the scalarizer's own state, as JSON."""
+        inner = dict(self.scalarizer.state()) if isinstance(self.scalarizer, Stateful) else {}
+        return {"means": list(self._means), "inner": inner}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on from what `state` returned."""
+        self._means = list(cast("list[float]", state["means"]))
+        if isinstance(self.scalarizer, Stateful):
+            self.scalarizer.restore(cast("Mapping[str, object]", state["inner"]))
+
+
+def _mean_row(values: Floats | None) -> Floats | None:
+    import numpy as np
+
+    return None if values is None else values.mean(axis=0, keepdims=True).astype(np.float32)

@@ -1,0 +1,67 @@
+"""Rows of one prompt as a group: indices and ranks, all groups at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from morlaif_core import Floats
+
+from .logistic import Doubles
+
+
+def group_index(prompt_ids: Sequence[str]) -> NDArray[np.int64]:
+    """Number the groups in the order of their first row: (n,) int64, equal ids alike."""
+    seen: dict[str, int] = {}
+    return np.fromiter((seen.setdefault(name, len(seen)) for name in prompt_ids), dtype=np.int64, count=len(prompt_ids))
+
+
+def rank_in_group(keys: Doubles, prompt_ids: Sequence[str]) -> Floats:
+    """Rank rows within their group by keys compared in order, the first column first.
+
+    Args:
+        keys: (n, m); greater is better.
+        prompt_ids: n ids, equal ones form a group.
+
+    Returns:
+        (n,) float32 in [0, 1]: 0 the worst of its group, 1 the best, ties at their mean; a group of one gets 1/2.
+    """
+    n = len(prompt_ids)
+    if n == 0:
+        return np.zeros(0, dtype=np.float32)
+    groups = group_index(prompt_ids)
+    order = np.lexsort((*keys.T[::-1], groups))
+    sorted_groups, sorted_keys = groups[order], keys[order]
+    new_group = np.concatenate([[True], sorted_groups[1:] != sorted_groups[:-1]])
+    new_run = new_group | np.concatenate([[True], np.any(sorted_keys[1:] != sorted_keys[:-1], axis=1)])
+    first = np.flatnonzero(new_group)
+    place = np.arange(n) - np.repeat(first, np.diff(np.append(first, n)))
+    run = np.cumsum(new_run) - 1
+    mean_place = np.bincount(run, weights=place) / np.bincount(run)
+    size = np.bincount(groups)[groups]
+    ranks = np.empty(n)
+    ranks[order] = mean_place[run]
+    return np.where(size > 1, ranks / np.maximum(size - 1, 1), 0.5).astype(np.float32)
+
+
+def best_in_group(values: Doubles, groups: NDArray[np.int64]) -> Doubles:
+    """Return each row's group maximum of every column: (n, k) for values (n, k) and group numbers (n,)."""
+    best = np.full((int(groups.max(initial=-1)) + 1, values.shape[1]), -np.inf)
+    np.maximum.at(best, groups, values)
+    return best[groups]
+
+
+def standardised_in_group(values: Doubles, groups: NDArray[np.int64], eps: float) -> Doubles:
+    """Return (values - mean) / (deviation + eps) within each group and column; the deviation is the population's."""
+    count = np.bincount(groups)[:, None]
+
+    def means(columns: Doubles) -> Doubles:
+        sums = np.stack([np.bincount(groups, weights=column) for column in columns.T], axis=1)
+        mean: Doubles = (sums / count)[groups]
+        return mean
+
+    centred = values - means(values)
+    scaled: Doubles = centred / (np.sqrt(means(centred**2)) + eps)
+    return scaled

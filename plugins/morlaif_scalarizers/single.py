@@ -1,0 +1,44 @@
+"""One principle alone: `Single`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from morlaif_core import Floats, ScoreMatrix, Terms, UserError
+
+
+@dataclass(frozen=True)
+class Single:
+    """The score of one principle; the others are trained and logged only.
+
+    Formula: ``u = r`` of the principle.
+
+    Source: the single-objective baseline of Williams, arXiv 2406.07295.
+
+    Range: the clip range.
+
+    Trap: what is not rewarded is what a policy gives away first; look at the other principles' judge scores.
+
+    Attributes:
+        principle: its name, an active principle of a weight above 0.
+
+    >>> from morlaif_core.testing import make_scores, make_terms
+    >>> scores = make_scores([[1.0, -1.0], [0.0, 2.0]])  # its principles are p0 and p1
+    >>> Single("p1")(scores, make_terms(k=2)).tolist()
+    [-1.0, 2.0]
+    """
+
+    principle: str
+
+    def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats:
+        """Return (n,) float32 for calibrated scores (n, k) float32; no term is used."""
+        names = [name.replace("-", "_") for name in scores.principles]
+        wanted = self.principle.replace("-", "_")
+        if wanted not in names:
+            raise UserError(
+                f"scalarizer.principle: there is no principle '{self.principle}' of a weight above 0 among: "
+                f"{', '.join(scores.principles)}"
+            )
+        return scores.values[:, names.index(wanted)].astype(np.float32, copy=True)

@@ -1,0 +1,82 @@
+"""Which principle decided a reward: against derivatives known by hand, and for a scalarizer nobody here wrote."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from morlaif_core import Floats, ScoreMatrix, Terms, build
+from morlaif_core.calibration import Calibration
+from morlaif_core.explanation import explain, gradient
+from morlaif_core.reward import PrincipledReward, RewardScale, RunReward
+from morlaif_core.scores import ScoreError
+from morlaif_core.terms import ResolvedTerms, Tier
+from morlaif_core.testing import FakePreferenceModel, make_scores, make_terms
+from morlaif_core.types import Message, make_prompt
+
+VALUES = np.random.default_rng(0).uniform(-2, 2, (50, 3)).astype(np.float32)
+
+
+def test_the_worst_principle_decides_max_min() -> None:
+    lowest = np.sort(VALUES, axis=1)
+    clear = VALUES[lowest[:, 1] - lowest[:, 0] > 0.05]  # else the step reaches the next principle
+    explained = explain(build("scalarizer", "max_min"), make_scores(clear), make_terms(k=3))
+    worst = clear.argmin(axis=1)
+    assert explained.decided == tuple(f"p{place}" for place in worst)
+    np.testing.assert_allclose(explained.influence, np.eye(3)[worst], atol=1e-3)
+
+
+def test_derivatives_are_those_of_the_formula() -> None:
+    terms = make_terms(weight=[3, 2, 1])
+    np.testing.assert_allclose(
+        gradient(build("scalarizer", "weighted"), make_scores(VALUES), terms),
+        np.broadcast_to(terms.weight, VALUES.shape),
+        atol=1e-4,
+    )
+    # d(-log sum w exp(-r)) / dr_k = w_k exp(-r_k) / sum
+    parts = terms.weight * np.exp(-VALUES.astype(np.float64))
+    soft = gradient(build("scalarizer", "soft_max_min"), make_scores(VALUES), terms)
+    np.testing.assert_allclose(soft, parts / parts.sum(axis=1, keepdims=True), atol=1e-4)
+
+
+def test_a_strangers_scalarizer_is_explained_too() -> None:
+    def strange(scores: ScoreMatrix, terms: Terms) -> Floats:
+        return (scores.values[:, 0] * 0.1 - 2 * scores.values[:, 2]).astype(np.float32)
+
+    explained = explain(strange, make_scores(VALUES), make_terms(k=3))
+    assert set(explained.decided) == {"p2"}  # in size, whatever the sign
+    np.testing.assert_allclose(explained.influence[0], [0.1, 0.0, -2.0], atol=1e-3)
+
+
+def test_no_rows() -> None:
+    assert explain(build("scalarizer", "max_min"), make_scores(VALUES[:0]), make_terms(k=3)).decided == ()
+
+
+def reward(row_wise: bool) -> PrincipledReward:
+    tiers = tuple(Tier({name: 1.0}, 0.5, 0.0, place, -3.0, 3.0) for place, name in enumerate(("brief", "loud")))
+    return PrincipledReward(
+        FakePreferenceModel({"brief": lambda p, r: -len(r) / 10, "loud": lambda p, r: float(r.count("!"))}),
+        Calibration("none", 3.0, ("brief", "loud"), (0.0, 0.0), (1.0, 1.0)),
+        build("scalarizer", "max_min"),
+        name="max_min",
+        resolved=ResolvedTerms(tiers),
+        scale=RewardScale(0.0, 2.0),
+        row_wise=row_wise,
+    )
+
+
+def test_a_reward_says_who_decided_in_its_own_unit() -> None:
+    prompt = make_prompt([Message("user", "Hi")])
+    for ours in (reward(True), RunReward("nowhere", reward(True))):
+        batch = ours([prompt, prompt], ["a long and quiet answer", "!!!"])
+        explained = ours.explain(batch)
+        assert explained.principles == ("brief", "loud")
+        assert explained.decided == ("brief", "brief")
+        np.testing.assert_allclose(explained.influence, [[0.5, 0.0], [0.5, 0.0]], atol=1e-3)
+
+
+def test_ranks_in_a_group_have_no_principle_that_decides() -> None:
+    prompt = make_prompt([Message("user", "Hi")])
+    ours = reward(False)
+    with pytest.raises(ScoreError, match="of a group"):
+        ours.explain(ours([prompt], ["!"]))
