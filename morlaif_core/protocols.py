@@ -61,7 +61,10 @@ class Batches(Protocol):
         ...
 
     async def find(self, name: str) -> str | None:
-        """Return the id of the batch handed in under a name; None where there is none, or none can be told."""
+        """Return the id of the batch handed in under a name, None where there is none.
+
+        Raises `ProviderError`, of kind item where the provider keeps no names.
+        """
         ...
 
     async def fetch(self, batch: str) -> Mapping[str, Answer | ProviderError] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -115,8 +115,7 @@ class BatchDesk:
         self._booked[batch.name] = worst
         try:
             if batch.id is None:
-                number = await self._patiently(lambda: self._api.find(batch.name))
-                batch = replace(batch, id=number, state="sent")
+                batch = replace(batch, id=await self._find(batch, "the command was killed"), state="sent")
             if batch.id is None or batch.created < time.time() - MAX_AGE:
                 await self._write((), NOTHING, replace(batch, state="done"))
             else:
@@ -128,14 +127,14 @@ class BatchDesk:
     async def _hand_in(self, batch: Batch, requests: Mapping[str, Request], worst: Amount) -> Batch:
         """Hand a planned batch in. Raises where it cannot be, `RunFailed` where nobody can tell whether it was."""
         try:
-            number = await self._patiently(lambda: self._submit(batch.name, requests))
+            sent = await self._lane.sender.send(Parcel(lambda: self._submit(batch.name, requests)))
+            if sent.error is not None:
+                raise _troubled(sent)
+            number = sent.answer
         except _Doubtful as doubt:
-            number = await self._patiently(lambda: self._api.find(batch.name))
-            if number is None:
-                raise RunFailed(
-                    f"the server did not say whether it took a batch ({doubt}); look at its list of batches and "
-                    "cancel it there, or it is paid for twice: the same command hands the requests in anew"
-                ) from None
+            number = await self._find(batch, str(doubt))
+            if number is None:  # it may be listed a little later: the next command looks again
+                raise _unsure(batch, str(doubt)) from None
         except (UserError, ProviderError, Stopped):
             await self._write((), NOTHING - worst, replace(batch, state="done"))
             raise
@@ -212,16 +211,30 @@ class BatchDesk:
     def _request(self, work: Work) -> Request:
         return build_request(work.pair, work.principles, work.order, self._lane.asking, work.sample)
 
-    async def _patiently(self, call: Callable[[], Awaitable[str | None]]) -> str | None:
-        """Call the API as any request is sent. Raises `RunFailed` where patience ends."""
-        sent = await self._lane.sender.send(Parcel(call))
-        if sent.error is not None:
-            raise RunFailed(f"its batch API says: {sent.error}; the same command goes on from there")
-        return sent.answer
+    async def _find(self, batch: Batch, why: str) -> str | None:
+        """Look for a planned batch. Raises `RunFailed` where the provider cannot tell: then it is given up."""
+        sent = await self._lane.sender.send(Parcel(lambda: self._api.find(batch.name)))
+        if sent.error is None:
+            return sent.answer
+        if sent.lost:
+            raise _troubled(sent)
+        await self._write((), NOTHING, replace(batch, state="done"))
+        raise _unsure(batch, why)
 
     async def _write(self, rows: Sequence[Row], spent: Amount, batch: Batch) -> None:
         await self._lane.commits.put(rows, spent.booked(_run_of(batch), batch.judge), [batch])
         self._booked[batch.name] = self._booked.get(batch.name, NOTHING) + spent
+
+
+def _troubled(sent: Sent[str | None]) -> RunFailed:
+    return RunFailed(f"its batch API says: {sent.error}; the same command goes on from there")
+
+
+def _unsure(batch: Batch, why: str) -> RunFailed:
+    return RunFailed(
+        f"the server did not say whether it took a batch of {len(batch.keys):,} requests ({why}); look at its list of "
+        "batches and cancel it there, or it is paid for twice: the same command hands the requests in anew"
+    )
 
 
 def _run_of(batch: Batch) -> str:

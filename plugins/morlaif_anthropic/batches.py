@@ -30,8 +30,8 @@ class MessageBatches:
         return await self._endpoint.call(self._submit(requests), seconds=FILE_SECONDS)
 
     async def find(self, name: str) -> str | None:
-        """Return None: batches carry no name."""
-        return None
+        """Raise `ProviderError`: batches carry no name."""
+        raise ProviderError("its batches carry no name", "item")
 
     async def fetch(self, batch: str) -> Mapping[str, Answer | ProviderError] | None:
         """Return what came of each request; None while the batch is at work."""

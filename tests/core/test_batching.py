@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ class Shop:
     """A provider's side: what it took in and what that cost. It outlives the commands that ask it."""
 
     def __init__(self, entry: Entry = lambda number: LETTER, *, named: bool = True, polls: int = 2) -> None:
-        self.entry, self.named, self.polls = entry, named, polls
+        self.entry, self.named, self.polls, self.listed = entry, named, polls, True
         self.batches: dict[str, list[str]] = {}
         self.names: dict[str, str] = {}
         self.looks: dict[str, int] = {}
@@ -70,7 +71,9 @@ class Batching:
         return number
 
     async def find(self, name: str) -> str | None:
-        return self.shop.names.get(name) if self.shop.named else None
+        if not self.shop.named:
+            raise ProviderError("no names are kept", "item")
+        return self.shop.names.get(name) if self.shop.listed else None
 
     async def fetch(self, batch: str) -> Mapping[str, Answer | ProviderError] | None:
         await self._break("fetch")
@@ -197,14 +200,41 @@ def test_a_batch_that_was_taken_without_our_knowing_is_found(tmp_path: Path) -> 
 
 def test_where_nobody_can_tell_a_user_decides(tmp_path: Path) -> None:
     shop = Shop(named=False)
-    with pytest.raises(RunFailed, match="did not say whether it took a batch"):
+    with pytest.raises(RunFailed, match=r"whether it took a batch of 20 requests \(no answer within 600 s\)"):
         judged(Batching(shop, {"submit": doubtful()}), tmp_path, 10)
-    assert statuses(tmp_path) == []
-    assert [batch.state for batch in open_batches(tmp_path)] == ["planned"]
+    assert (statuses(tmp_path), open_batches(tmp_path)) == ([], [])
     assert judged(Batching(shop), tmp_path, 10) == ["ok"] * 20
     assert len(shop.batches) == 2
     assert spent(tmp_path).usd > shop.usd  # the lost one counts as its worst case
-    assert open_batches(tmp_path) == []
+
+
+def test_a_batch_that_is_listed_late_is_found_by_the_next_command(tmp_path: Path) -> None:
+    shop = Shop()
+    shop.listed = False
+    with pytest.raises(RunFailed, match="whether it took a batch"):
+        judged(Batching(shop, {"submit": doubtful()}), tmp_path, 10)
+    shop.listed = True
+    assert judged(Batching(shop), tmp_path, 10) == ["ok"] * 20
+    assert (len(shop.batches), open_batches(tmp_path)) == (1, [])
+    assert spent(tmp_path).usd == pytest.approx(shop.usd)
+
+
+@pytest.mark.parametrize(("named", "taken"), [(True, True), (True, False), (False, True)])
+def test_a_kill_while_a_batch_is_handed_in(tmp_path: Path, named: bool, taken: bool) -> None:
+    shop = Shop(named=named)
+    with pytest.raises(RunFailed):
+        judged(Batching(shop, {"fetch": ProviderError("401", "run")}), tmp_path, 10)
+    ledger = Ledger(tmp_path / "judgements.sqlite")
+    (batch,) = ledger.open_batches(Batching.identity)
+    ledger.write((), batches=[replace(batch, id=None, state="planned")])  # what a kill right after its creation leaves
+    ledger.close()
+    if not taken:
+        shop.names.clear()
+    if not named:  # asks once, then goes on
+        with pytest.raises(RunFailed, match=r"took a batch of 20 requests \(the command was killed\)"):
+            judged(Batching(shop), tmp_path, 10)
+    assert judged(Batching(shop), tmp_path, 10) == ["ok"] * 20
+    assert (len(shop.batches), open_batches(tmp_path)) == (1 if named and taken else 2, [])
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("run", "no such API"), ("item", "no such API"), ("transient", "busy")])

@@ -229,4 +229,6 @@ def test_results_come_from_our_server_wherever_it_says_they_are() -> None:
 
 def test_no_name_is_stored() -> None:
     provider: Any = build(options())
-    assert asyncio.run(provider.find("run-1")) is None
+    with pytest.raises(ProviderError, match="no name") as told:
+        asyncio.run(provider.find("run-1"))
+    assert told.value.kind == "item"
