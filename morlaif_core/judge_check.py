@@ -18,6 +18,7 @@ from .settings import CascadeSettings, PanelSettings
 from .stages.context import LEDGER, Context
 from .stages.judge import distinct, judged_principles, named_judges
 from .stages.pairs import FILE, read_pairs
+from .stages.pipeline import cost
 from .store import MANIFEST, RunFolder
 from .types import Principle, ResponsePair, content_hash
 
@@ -73,6 +74,8 @@ def check_judges(context: Context, only: Sequence[str] = (), own: int = 0) -> li
             "the principles have no examples (`examples:` in their files); ask about the run's own: --pairs N"
         )
     heard, alone = _ask(context, items)
+    if context.folder.section("results"):
+        context.write_results(**cost(context))  # the check is part of what the run has spent
     return [_checked(context, name, heard, alone) for name in items]
 
 

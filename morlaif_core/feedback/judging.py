@@ -17,7 +17,7 @@ from morlaif_core.settings import Budget
 
 from .budget import Purse
 from .commits import GroupCommit
-from .compound import Judge, leaves, verdict_on, wanted
+from .compound import Judge, incomplete, leaves, verdict_on, wanted
 from .lanes import Lane, Surroundings
 from .ledger import Ledger
 from .looping import run_draining
@@ -26,7 +26,7 @@ from .planning import Planned, plan_blocks, scheduled
 from .rows import Work
 from .spending import spent_by
 from .tasks import NamedJudge, Task, Verdict
-from .verdict import Reading, decide, merge_samples
+from .verdict import Reading, decide, merge_samples, with_mass
 
 T = TypeVar("T")
 _NEITHER = (None, None)
@@ -122,31 +122,51 @@ class _Judging:
                 group.flush()
             for lane in self._lanes.values():
                 await lane.close()
-        return [verdict_on(task, self._judges, self._find) for task in self._tasks]
+        return [verdict_on(task, self._judges, self._found_or_failed) for task in self._tasks]
 
     def _missing(self) -> list[Task]:
         """What the single judges still have to be asked; those that stopped are asked nothing more."""
+        held = self._held()
         leaf_tasks = (leaf for task in self._tasks for leaf in wanted(task, self._judges, self._find))
         askable = (leaf for leaf in leaf_tasks if self._lanes[leaf.judge].error is None)
-        return list({leaf.id: leaf for leaf in askable}.values())
+        return list({leaf.id: leaf for leaf in askable if (leaf.judge, leaf.pair.id) not in held}.values())
+
+    def _held(self) -> set[tuple[str, str]]:
+        """(judge, pair) of joint requests that wait: which principles they ask is not settled before every cascade above
+        them has decided, and a request with one more principle is another request, paid anew."""
+        joint = {name for name, lane in self._lanes.items() if lane.asking.mode == "joint"}
+        held = set()
+        for task in self._tasks if joint else ():
+            later = joint.intersection(leaves(task.judge, self._judges)) - {task.judge}
+            if not later:
+                continue
+            next_ones = {leaf.judge for leaf in wanted(task, self._judges, self._find)}
+            undecided = next_ones or incomplete(verdict_on(task, self._judges, self._found_or_failed))
+            held |= {(name, task.pair.id) for name in later - next_ones if undecided}
+        return held
 
     def _queue(self, tasks: Sequence[Task]) -> None:
         """Give every lane what its ledger does not know."""
+        taken: set[tuple[Ledger, str]] = set()  # two judges that ask the same share one request
         with _uncollected():
             for name, lane in self._lanes.items():
                 mine = [task for task in tasks if task.judge == name]
                 unknown: dict[str, Work] = {}
                 for planned, works in plan_blocks(mine, lane, self._seed):
                     self._found |= planned
-                    unknown |= self._unknown(works, lane.commits.ledger)
+                    unknown |= self._unknown(works, lane)
+                unknown = {key: work for key, work in unknown.items() if (lane.commits.ledger, key) not in taken}
+                taken |= {(lane.commits.ledger, key) for key in unknown}
                 lane.queue.extend(scheduled(unknown.values(), lane))
         self._show()
 
-    def _unknown(self, works: Mapping[str, Work], ledger: Ledger) -> dict[str, Work]:
-        """Take what the ledger knows; return the requests that are to be sent."""
+    def _unknown(self, works: Mapping[str, Work], lane: Lane) -> dict[str, Work]:
+        """Take what the ledger knows, read by the label mass that this run asks for; return what is to be sent."""
         rows = [row for work in works.values() for row in work.rows]
-        known = ledger.readings(row for row in rows if row not in self._readings)
-        self._readings |= {key: reading for key, reading in known.items() if reading.status != "failed"}
+        known = lane.commits.ledger.readings(row for row in rows if row not in self._readings)
+        for key, reading in known.items():
+            if reading.status != "failed":
+                self._readings[key] = with_mass(reading, lane.asking.min_label_mass)
         unread = {row for row in rows if row not in self._readings}
         self._open |= unread
         return {key: work for key, work in works.items() if not unread.isdisjoint(work.rows)}
@@ -170,6 +190,10 @@ class _Judging:
             return None
         verdict = self._found[name] = self._verdict(task, found)
         return verdict
+
+    def _found_or_failed(self, task: Task) -> Verdict:
+        """The same, failed where it is open: the next run asks it."""
+        return self._find(task) or Verdict(task.pair.id, task.principle.name, task.judge, "failed")
 
     def _verdict(self, task: Task, planned: Planned) -> Verdict:
         ab, ba = (merge_samples([self._readings[row] for row in rows]) if rows else None for rows in planned)

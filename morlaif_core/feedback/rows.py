@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from morlaif_core.http_errors import one_line
 from morlaif_core.options import redact
-from morlaif_core.settings import Price
+from morlaif_core.settings import FREE, Price
 from morlaif_core.types import Answer, Principle, Request, ResponsePair, Usage, content_hash
 
 from .ledger import Row
@@ -62,9 +62,11 @@ def rows_of(
     readings = _readings(answer, len(questions), asked.asking)
     usages = _shares(answer.usage if answer is not None else Usage(), len(questions))
     raw = _raw(answer, asked.asking)
+    # A server that does not tell the tokens of an answer charges for them all the same.
+    untold = answer is not None and answer.usage == Usage() and asked.price != FREE
     rows = []
     for place, usage in enumerate(usages):
-        reading = replace(readings[place], cost=usd(usage, asked.price, batch=asked.batch))
+        reading = replace(readings[place], cost=None if untold else usd(usage, asked.price, batch=asked.batch))
         logit = reading.logit
         row = Row(
             key=work.rows[place],

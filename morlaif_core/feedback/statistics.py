@@ -161,7 +161,8 @@ def cost_usd(verdicts: Sequence[Verdict], notes: dict[str, str]) -> float | None
     """Return what the requests behind the verdicts cost in USD; None where the price of one is not known."""
     costs = [verdict.cost for verdict in verdicts if verdict.cost is not None]
     if len(costs) < len(verdicts):
-        notes["cost_usd"] = "no price is known for this judge; name it under `prices`, or as `judging.price`"
+        priced = "name it under `prices`, or as `judging.price`"
+        notes["cost_usd"] = f"no price is known for this judge ({priced}), or not the tokens of an answer"
         return None
     return math.fsum(costs)
 

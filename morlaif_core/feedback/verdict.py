@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 Status = Literal["ok", "tie", "not_applicable", "refused", "filtered", "off_label", "parse_error", "failed"]
@@ -73,6 +73,20 @@ def sigmoid(x: float) -> float:
 def clip(logit: float) -> float:
     """Bound a log-odds to [-20, 20]."""
     return max(-CLIP, min(CLIP, logit))
+
+
+def with_mass(reading: Reading, least: float) -> Reading:
+    """Return a kept reading as a run reads it that asks for this label mass; the answer does not depend on it.
+
+    An off_label answer of enough mass becomes a label where its log-odds are known.
+    """
+    if reading.mass is None or (reading.status == "ok") == (reading.mass >= least):
+        return reading
+    if reading.status == "ok":
+        return replace(reading, status="off_label", logit=None, off=reading.logit)
+    if reading.status == "off_label" and reading.off is not None:
+        return replace(reading, status="ok", logit=reading.off, off=None)
+    return reading
 
 
 def worst_status(statuses: Collection[Status]) -> Status:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,18 @@ from morlaif_core.feedback.compound import Cascade, Judge, Panel, cost_of, incom
 from morlaif_core.feedback.judging import NamedJudge, Task, Verdict, judge_tasks
 from morlaif_core.feedback.verdict import Status, sigmoid
 from morlaif_core.settings import Judging, Price
-from morlaif_core.types import Answer, Capabilities, Message, Request, ResponsePair, Usage, make_pair, make_prompt
+from morlaif_core.types import (
+    Answer,
+    Capabilities,
+    Message,
+    Principle,
+    ProviderError,
+    Request,
+    ResponsePair,
+    Usage,
+    make_pair,
+    make_prompt,
+)
 from tests.core.judging_tools import BETTER, WORSE, fast_pace, provides, some_pairs
 
 CENT = Price(input=1e4, output=0.0)
@@ -218,3 +230,54 @@ def test_a_replay_leaves_out_what_failed_and_what_one_judge_has_not_seen() -> No
     (row,) = replay(cheap, strong, [0.2])
     assert (row.asked, row.agreement, row.cost) == (1.0, 1.0, 2.0)
     assert replay([], strong) == []
+
+
+class Down:
+    """A cheap judge that never knows, and gives no answer under one principle while it is down."""
+
+    identity = "down-1"
+    capabilities = Capabilities(reads="pair")
+
+    def __init__(self, down: list[bool]) -> None:
+        self.down = down
+
+    async def ask(self, request: Request) -> Answer:
+        if self.down[0] and request.principle.name == "p0":
+            raise ProviderError("HTTP 503", "transient")
+        return Answer(p_first=0.5)
+
+
+class Joint:
+    """A strong judge that answers all principles of a request; keeps which they were."""
+
+    identity = "joint-1"
+    capabilities = Capabilities(structured=True)
+
+    def __init__(self, asked: list[set[str]]) -> None:
+        self.asked = asked
+
+    async def ask(self, request: Request) -> Answer:
+        self.asked.append({principle.name for principle in request.principles})
+        return Answer(text=json.dumps({str(place + 1): "A" for place in range(len(request.principles))}))
+
+
+def test_a_joint_judge_of_a_cascade_waits_until_it_is_settled_what_it_is_asked(tmp_path: Path) -> None:
+    """Asked about two principles, and of three by the next run, it would be paid twice for the two."""
+    asked, down = list[set[str]](), [True]
+    judges: dict[str, Judge] = {
+        "cheap": NamedJudge("cheap", lambda: Down(down), Judging()),
+        "strong": NamedJudge("strong", lambda: Joint(asked), Judging(joint=True)),
+        "both": Cascade("both", ("cheap", "strong"), 1.0),
+    }
+    principles = [Principle(f"p{i}", f"Which response is more p{i}?") for i in range(3)]
+    tasks = [Task(pair, principle, "both") for pair in some_pairs(3) for principle in principles]
+
+    def judge() -> list[Verdict]:
+        path = tmp_path / "l.sqlite"
+        return judge_tasks(tasks, judges, ledger=path, seed=0, progress=lambda done: None, pace=fast_pace)
+
+    assert {verdict.status for verdict in judge()} == {"failed"}
+    assert asked == []
+    down[0] = False
+    assert {verdict.status for verdict in judge()} == {"tie"}  # what stands first is A in both orders
+    assert asked == [{"p0", "p1", "p2"}] * 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import pytest
 from morlaif_core.errors import RunFailed
 from morlaif_core.feedback.judging import NamedJudge, Task, judge_tasks
 from morlaif_core.feedback.ledger import Ledger
-from morlaif_core.settings import Judging
-from morlaif_core.types import Answer, Principle, ProviderError, Request
+from morlaif_core.settings import Judging, Price
+from morlaif_core.types import Answer, Capabilities, Principle, ProviderError, Request
 from tests.core.judging_tools import (
     BETTER,
     WORSE,
@@ -302,3 +303,48 @@ def test_thousands_of_requests_a_second(tmp_path: Path) -> None:
     started = time.perf_counter()
     run(Pairwise(longer), some_pairs(1000), tmp_path)
     assert 2000 / (time.perf_counter() - started) > 200
+
+
+def test_two_judges_that_ask_the_same_share_one_request(tmp_path: Path) -> None:
+    pairs, provider = some_pairs(5), Pairwise(longer)
+    tasks = [Task(pair, BETTER, name) for name in ("one", "two") for pair in pairs]
+    judges = {name: NamedJudge(name, provides(provider), Judging()) for name in ("one", "two")}
+    verdicts = judge_tasks(tasks, judges, ledger=tmp_path / "l.sqlite", seed=0, progress=lambda done: None)
+    assert len(provider.asked) == 10
+    assert [verdict.q for verdict in verdicts[:5]] == [verdict.q for verdict in verdicts[5:]]
+
+
+class Weighing:
+    """Gives its labels 0.6 of the probability."""
+
+    identity = "weighing-1"
+    capabilities = Capabilities(max_top_logprobs=5)
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def ask(self, request: Request) -> Answer:
+        self.asked += 1
+        return Answer(text="A", top_logprobs=({"A": math.log(0.4), "B": math.log(0.2), "The": math.log(0.3)},))
+
+
+def test_the_label_mass_that_a_run_asks_for_holds_for_what_the_ledger_knows(tmp_path: Path) -> None:
+    provider, statuses = Weighing(), []
+    for least in (0.5, 0.9, 0.5):
+        verdicts = run(provider, some_pairs(2), tmp_path, min_label_mass=least)
+        statuses.append({status for verdict in verdicts for status in verdict.statuses})
+    assert statuses == [{"ok"}, {"off_label"}, {"ok"}]
+    assert provider.asked == 4
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    assert {verdict.status for verdict in run(provider, some_pairs(2), fresh, min_label_mass=0.9)} == {"off_label"}
+    back = run(provider, some_pairs(2), fresh, min_label_mass=0.5)
+    assert {verdict.statuses for verdict in back} == {("ok", "ok")}
+    assert provider.asked == 8
+
+
+def test_the_cost_of_an_answer_without_tokens_is_not_known(tmp_path: Path) -> None:
+    judge = NamedJudge("j", provides(Weighing()), Judging(), Price(input=1.0, output=2.0))
+    tasks = [Task(pair, BETTER, "j") for pair in some_pairs(1)]
+    (verdict,) = judge_tasks(tasks, {"j": judge}, ledger=tmp_path / "l", seed=0, progress=lambda done: None)
+    assert verdict.cost is None
