@@ -68,7 +68,8 @@ def provider_error(status: int, body: str, headers: Mapping[str, str]) -> Provid
     if kind == "item" and _FILTERED.search(said.text.lower()):
         return FilteredError(message, "item")
     wait = retry_after(headers) if kind in ("rate", "transient") else None
-    return ProviderError(message, kind, retry_after=wait, billed=status in _GAVE_UP)
+    reason: Literal["gone"] | None = "gone" if status in (404, 410) else None
+    return ProviderError(message, kind, retry_after=wait, billed=status in _GAVE_UP, reason=reason)
 
 
 def error_in_body(body: Mapping[str, Any], *, billed: bool) -> ProviderError:

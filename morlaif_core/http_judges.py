@@ -178,7 +178,7 @@ class Endpoint:
             known = {"HTTP 401": self._key_advice, "HTTP 403": self._key_advice, "HTTP 404": _NOT_FOUND}
             advice = _REDIRECTS if status and status[1] == "3" else known.get(message[:8], "")
             message = f"model {self.model!r} at {self.host}{advice}: {message}" + (f" ({hint})" if hint else "")
-        return type(error)(message, error.kind, retry_after=error.retry_after, billed=error.billed)
+        return type(error)(message, error.kind, retry_after=error.retry_after, billed=error.billed, reason=error.reason)
 
     @property
     def _key_advice(self) -> str:
@@ -195,7 +195,8 @@ def _sorted(error: Exception, host: str, limit: float) -> ProviderError:
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     cause, said = type(causes[-1]).__name__, one_line(str(causes[-1]))
     if names & _NOT_SENT:
-        return ProviderError(f"connection failed: {host} cannot be reached ({cause}: {said})", "transient")
+        unreached = f"connection failed: {host} cannot be reached ({cause}: {said})"
+        return ProviderError(unreached, "transient", reason="unsent")
     if any("Timeout" in name for name in names):
         return ProviderError(f"no answer within {limit:g} s", "transient", billed=True)
     if names & _BROKEN_OFF:

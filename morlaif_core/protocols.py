@@ -54,8 +54,9 @@ class Batches(Protocol):
         ...
 
     async def submit(self, requests: Mapping[str, Request], *, name: str) -> str:
-        """Hand in requests by ledger key and return the provider's batch id. Raises `ProviderError`.
+        """Hand in requests by ledger key and return the provider's batch id.
 
+        Raises `ProviderError`: where it is transient the batch may have been taken, unless its reason is ``unsent``.
         name: unique; stored with the batch where the provider can, so that `find` knows it again.
         """
         ...
@@ -70,7 +71,8 @@ class Batches(Protocol):
     async def fetch(self, batch: str) -> Mapping[str, Answer | ProviderError] | None:
         """Return answers or errors by ledger key (a key may be absent: not answered), None while not ready.
 
-        Raises `ProviderError`, of kind item where the batch was refused as a whole: none of it was answered or paid for.
+        Raises `ProviderError`, of kind item where the batch was refused as a whole: none of it was answered or paid for;
+        of reason ``full`` where a smaller or later one may be taken, ``gone`` where the batch is not there any more.
         """
         ...
 

@@ -204,7 +204,8 @@ class ProviderError(Exception):
     """A request that got no answer.
 
     kind: ``rate`` (429: all workers wait), ``transient`` (try again), ``item`` (this request will never do), ``run``
-    (stop: key, quota, model). billed: it may have been paid for. retry_after: seconds.
+    (stop: key, quota, model). billed: it may have been paid for. retry_after: seconds. reason: where more is to be told:
+    ``unsent`` (the server knows nothing of it), ``gone`` (not there: 404, 410), ``full`` (no room for a whole batch).
     """
 
     def __init__(
@@ -214,13 +215,15 @@ class ProviderError(Exception):
         *,
         retry_after: float | None = None,
         billed: bool = False,
+        reason: Literal["unsent", "gone", "full"] | None = None,
     ) -> None:
         super().__init__(message)
-        self.kind, self.retry_after, self.billed = kind, retry_after, billed
+        self.kind, self.retry_after, self.billed, self.reason = kind, retry_after, billed, reason
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with the kind: exceptions are made again from their message alone."""
-        return type(self), (str(self), self.kind), {"retry_after": self.retry_after, "billed": self.billed}
+        more = {"retry_after": self.retry_after, "billed": self.billed, "reason": self.reason}
+        return type(self), (str(self), self.kind), more
 
 
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)

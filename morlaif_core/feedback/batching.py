@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from morlaif_core.errors import RunFailed, UserError
 from morlaif_core.options import redact
@@ -34,10 +34,20 @@ MAX_AGE = 28 * 86_400.0
 """Seconds after which a batch is given up: providers keep results for 29 or 30 days."""
 COMMITTED = 500
 """Requests whose rows are committed together."""
+Results: TypeAlias = Mapping[str, Answer | ProviderError]
+"""What came of a batch, by request."""
 
 
 class _Doubtful(Exception):
     """Whether the provider took a batch is not known."""
+
+
+class _Gone(Exception):
+    """The provider no longer has a batch."""
+
+
+class _NoRoom(Exception):
+    """The provider's queue had no room for a batch: none of it was answered, or paid for."""
 
 
 class _Entry(NamedTuple):
@@ -51,7 +61,9 @@ class BatchDesk:
     """Where a judge's requests are handed in as batches. What is in a batch under way is never asked otherwise.
 
     The worst case of a batch is booked as spent when it is planned, and put right when its answers are committed: an
-    interrupted run may leave it open for days. A batch's name is RUN-RANDOM, so that the run that made it is charged.
+    interrupted run may leave it open for days. The ledger keeps a batch with the requests that are not settled yet, so
+    that each is fetched and put right once, whoever wants which part of it. A batch's name is RUN-RANDOM, so that the
+    run that made it is charged.
     """
 
     def __init__(self, lane: Lane) -> None:
@@ -64,6 +76,7 @@ class BatchDesk:
             raise UserError(
                 f"judging.batch: the provider of judge '{lane.name}' has no batch API; set it to false for this judge"
             )
+        self._most, self._crowded = found.max_batch_requests if found is not None else 0, False
 
     def batches(self, queue: deque[Work]) -> Iterator[Coroutine[Any, Any, None]]:
         """Take out of a queue what is in a batch already, or goes into a new one, and yield who sees to each."""
@@ -80,10 +93,19 @@ class BatchDesk:
             batched = self._lane.judging.batch and self._tries[work.key] < MAX_BATCHES
             (fresh if batched else queue).append(work)
         self._tries.update(work.key for work in fresh)
-        for start in range(0, len(fresh), self._api.max_batch_requests):
-            yield self._buy(fresh[start : start + self._api.max_batch_requests])
+        if len(fresh) > self._most and not self._crowded:
+            for start in range(0, len(fresh), self._most):
+                yield self._buy(fresh[start : start + self._most], alone=False)
+        elif fresh:
+            yield self._buy_in_turn(fresh)
 
-    async def _buy(self, works: Sequence[Work]) -> None:
+    async def _buy_in_turn(self, works: Sequence[Work]) -> None:
+        """Buy one batch after the other, each as large as the provider's queue may have room for."""
+        while works:
+            part, works = works[: self._most], works[self._most :]
+            await self._buy(part, alone=not self._booked)
+
+    async def _buy(self, works: Sequence[Work], *, alone: bool) -> None:
         """Put requests into a batch of their own, in halves one after the other where the budget wants that."""
         purse, run = self._lane.around.purse, self._lane.around.run
         requests = {work.key: self._request(work) for work in works}
@@ -93,8 +115,8 @@ class BatchDesk:
         except BudgetReached:
             if len(works) == 1:
                 raise
-            await self._buy(works[: len(works) // 2])
-            await self._buy(works[len(works) // 2 :])
+            await self._buy(works[: len(works) // 2], alone=alone)
+            await self._buy(works[len(works) // 2 :], alone=alone)
             return
         name = f"{run}-{secrets.token_hex(8)}"
         batch = Batch(name, self._lane.name, self._lane.identity, None, "planned", tuple(requests), time.time())
@@ -103,8 +125,25 @@ class BatchDesk:
             batch = await self._hand_in(batch, requests, worst)
             del requests  # answers take hours
             await self._fetch(batch, works)
+        except _NoRoom as refusal:
+            self._put_back(works, str(refusal), alone=alone)
         finally:
             purse.settle(worst, self._booked.pop(name, NOTHING))
+
+    def _put_back(self, works: Sequence[Work], why: str, *, alone: bool) -> None:
+        """Let requests be handed in again, not counted as a try, when all batches have ended; then one after the other.
+
+        alone: no other batch of this judge was in the way; then in halves.
+        """
+        self._tries.subtract(work.key for work in works)
+        self._crowded = True
+        if alone:
+            self._most = min(self._most, len(works) // 2)
+        if not self._most:
+            raise RunFailed(
+                f"the server's queue has no room for a batch of one request ({why}); wait until other batches have "
+                "ended, or set judging.batch: false"
+            ) from None
 
     async def _resume(self, batch: Batch, works: Sequence[Work]) -> None:
         """Go on with a batch that an earlier command has begun, perhaps in another run that shares the ledger."""
@@ -120,6 +159,8 @@ class BatchDesk:
                 await self._write((), NOTHING, replace(batch, state="done"))
             else:
                 await self._fetch(batch, works)
+        except _NoRoom:
+            pass  # its requests are still missing: the next round hands them in anew
         finally:
             booked = self._booked.pop(batch.name)
             purse.settle(worst, booked if ours else NOTHING)
@@ -146,7 +187,7 @@ class BatchDesk:
         try:
             return await self._api.submit(requests, name=name)
         except ProviderError as error:
-            if not error.billed:
+            if error.reason == "unsent" or not (error.billed or error.kind == "transient"):
                 raise
             doubt = _Doubtful(redact(str(error)))
         raise doubt
@@ -160,44 +201,60 @@ class BatchDesk:
             wait = min(LAST_POLL, wait * SLOWER)
         self._fetched.add(batch.name)
         for start in range(0, len(works), COMMITTED):
-            last = start + COMMITTED >= len(works) and self._is_all_of(batch, works)
-            await self._keep(batch, works[start : start + COMMITTED], results, last)
+            batch = await self._keep(batch, works[start : start + COMMITTED], results)
         stops = [str(it) for it in results.values() if isinstance(it, ProviderError) and it.kind == "run"]
         if stops:
             raise RunFailed(redact(stops[0]))
 
-    async def _results(self, batch: Batch, works: Sequence[Work]) -> Mapping[str, Answer | ProviderError] | None:
-        number = batch.id
-        assert number is not None
-        sent = await self._lane.sender.send(Parcel(lambda: self._api.fetch(number)))
+    async def _results(self, batch: Batch, works: Sequence[Work]) -> Results | None:
+        try:
+            sent = await self._lane.sender.send(Parcel(lambda: self._look(batch)))
+        except _Gone as gone:
+            await self._write((), NOTHING, replace(batch, state="done"))
+            raise RunFailed(
+                f"the server no longer has a batch of {len(batch.keys):,} requests ({gone}); it counts as spent at its "
+                "worst case, and the next command hands it in anew"
+            ) from None
+        except _NoRoom:
+            await self._settle(batch, works)
+            raise
         if sent.error is None:
             return sent.answer
         if not sent.lost:  # refused as a whole: nothing of it was answered, or paid for
-            worst = self._meter.worst([self._request(work) for work in works])
-            await self._write((), NOTHING - worst, replace(batch, state="done"))
+            await self._settle(batch, works)
         raise RunFailed(f"a batch cannot be fetched: {sent.error}; the same command goes on from there")
 
-    def _is_all_of(self, batch: Batch, works: Sequence[Work]) -> bool:
-        """Say whether nobody will want the batch again: its other requests have their rows."""
-        others = set(batch.keys) - {work.key for work in works}
-        return len(self._lane.commits.ledger.readings(others)) == len(others)
+    async def _look(self, batch: Batch) -> Results | None:
+        assert batch.id is not None
+        try:
+            return await self._api.fetch(batch.id)
+        except ProviderError as error:
+            if error.reason not in ("gone", "full"):
+                raise
+            kind, said = _Gone if error.reason == "gone" else _NoRoom, redact(str(error))
+        raise kind(said)
 
-    async def _keep(
-        self, batch: Batch, works: Sequence[Work], results: Mapping[str, Answer | ProviderError], last: bool
-    ) -> None:
-        """Commit some of a batch's answers with what they cost in place of what was booked."""
-        requests = [self._request(work) for work in works]
-        entries = [self._entry(batch, *pair, results) for pair in zip(works, requests, strict=True)]
+    async def _keep(self, batch: Batch, works: Sequence[Work], results: Results) -> Batch:
+        """Commit some of a batch's answers. Returns the batch without them."""
+        entries = [self._entry(batch, work, self._request(work), results) for work in works]
         spent = sum((entry.spent for entry in entries), NOTHING)
         rows = [row for entry in entries for row in entry.rows]
-        done = replace(batch, state="done") if last else batch
-        await self._write([row for row, _ in rows], spent - self._meter.worst(requests), done)
+        batch = await self._settle(batch, works, [row for row, _ in rows], spent)
         for row, reading in rows:
             self._lane.around.note(row.key, reading)
+        return batch
 
-    def _entry(
-        self, batch: Batch, work: Work, request: Request, results: Mapping[str, Answer | ProviderError]
-    ) -> _Entry:
+    async def _settle(
+        self, batch: Batch, works: Sequence[Work], rows: Sequence[Row] = (), spent: Amount = NOTHING
+    ) -> Batch:
+        """Write what came of some requests, and what they cost in place of what was booked. Returns what is left."""
+        settled = {work.key for work in works}
+        left = tuple(key for key in batch.keys if key not in settled)
+        batch = replace(batch, keys=left, state=batch.state if left else "done")
+        await self._write(rows, spent - self._meter.worst([self._request(work) for work in works]), batch)
+        return batch
+
+    def _entry(self, batch: Batch, work: Work, request: Request, results: Results) -> _Entry:
         asked = self._lane.asked._replace(batch=True, run=_run_of(batch))
         found, worst = results.get(work.key), self._meter.worst([request])
         if isinstance(found, Answer):

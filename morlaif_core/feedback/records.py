@@ -67,7 +67,10 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch under way. id: the provider's, None until it is known. keys: of its requests. created: Unix time, s."""
+    """A batch under way. id: the provider's, None until it is known. created: Unix time, s.
+
+    keys: of its requests that are not settled yet.
+    """
 
     name: str
     judge: str

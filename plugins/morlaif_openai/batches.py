@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Never
 
 import openai
 
@@ -31,7 +31,12 @@ class ChatBatches:
 
     async def submit(self, requests: Mapping[str, Request], *, name: str) -> str:
         """Upload the requests and start a batch that carries the name. Returns its id."""
-        return await self._endpoint.call(self._submit(requests, name), seconds=FILE_SECONDS)
+        try:
+            file = await self._endpoint.call(self._upload(requests), seconds=FILE_SECONDS)
+        except ProviderError as error:  # a file alone costs nothing
+            error.reason = "unsent"
+            raise
+        return await self._endpoint.call(self._start(file, name), seconds=FILE_SECONDS)
 
     async def find(self, name: str) -> str | None:
         """Look for the name among the latest batches."""
@@ -41,16 +46,16 @@ class ChatBatches:
         """Return what came of each request; None while the batch is at work."""
         return await self._endpoint.call(self._fetch(batch), seconds=FILE_SECONDS)
 
-    async def _submit(self, requests: Mapping[str, Request], name: str) -> str:
+    async def _upload(self, requests: Mapping[str, Request]) -> str:
         data = "".join(self._line(key, request) for key, request in requests.items()).encode()
         if len(data) > MAX_BYTES:
             raise ProviderError(f"a batch of {len(data)} bytes is more than the server takes: set batch: false", "run")
         uploaded = await self._client.files.with_raw_response.create(file=("morlaif.jsonl", data), purpose="batch")
+        return read_body(uploaded.content, _id)
+
+    async def _start(self, file: str, name: str) -> str:
         created = await self._client.batches.with_raw_response.create(
-            input_file_id=read_body(uploaded.content, _id),
-            endpoint=URL,
-            completion_window="24h",
-            metadata={"morlaif": name},
+            input_file_id=file, endpoint=URL, completion_window="24h", metadata={"morlaif": name}
         )
         return read_body(created.content, _id)
 
@@ -75,7 +80,7 @@ class ChatBatches:
         raw = await self._client.batches.with_raw_response.retrieve(batch)
         state, status = read_body(raw.content, lambda body: (body, str(body["status"])))
         if status == "failed":
-            return _failed(state)
+            _failed(state)
         if status not in ("completed", "expired", "cancelled"):
             return None
         results: dict[str, Answer | ProviderError] = {}
@@ -102,12 +107,12 @@ def _read_line(line: dict[str, Any]) -> Answer:
     return read_body(response["body"], read_completion)
 
 
-def _failed(state: dict[str, Any]) -> Mapping[str, Answer | ProviderError]:
-    """Read a batch that was refused as a whole, before any of it ran; the first reason stands for all.
+def _failed(state: dict[str, Any]) -> Never:
+    """Raise what a batch was refused for as a whole, before any of it ran; the first reason stands for all.
 
-    Where too many tokens are queued nothing was answered, and it may be handed in again when others have finished.
+    Where too many tokens are queued it may be handed in again when others have finished, or in parts.
     """
     reasons = (state.get("errors") or {}).get("data") or [{}]
-    if "limit" in str(reasons[0].get("code")):
-        return {}
-    raise ProviderError(f"the batch failed: {provider_error(400, json.dumps({'error': reasons[0]}), {})}", "item")
+    said = provider_error(400, json.dumps({"error": reasons[0]}), {})
+    full = "limit" in str(reasons[0].get("code"))
+    raise ProviderError(f"the batch failed: {said}", "item", reason="full" if full else None)

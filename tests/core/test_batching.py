@@ -7,20 +7,22 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from morlaif_core.errors import RunFailed, UserError
 from morlaif_core.feedback import batching
 from morlaif_core.feedback.budget import Amount
-from morlaif_core.feedback.ledger import Batch, Ledger
+from morlaif_core.feedback.ledger import Batch, Ledger, Row
 from morlaif_core.feedback.spending import spent_by
+from morlaif_core.http_errors import provider_error
 from morlaif_core.settings import Budget, Price
 from morlaif_core.types import Answer, Capabilities, ProviderError, Request, Usage
-from tests.core.judging_tools import Letters, run, some_pairs
+from tests.core.judging_tools import BETTER, WORSE, Letters, run, some_pairs
 
 PRICE = Price(input=100.0, output=1000.0)
 Entry = Callable[[int], "Answer | ProviderError | None"]
@@ -173,9 +175,63 @@ def test_a_batch_of_which_only_a_part_is_wanted_stays_open_for_the_rest(tmp_path
     with pytest.raises(RunFailed):
         judged(Batching(shop, {"fetch": ProviderError("401", "run")}), tmp_path, 10)
     judged(Batching(shop), tmp_path, 4)
-    assert (len(statuses(tmp_path)), len(open_batches(tmp_path))) == (8, 1)
+    assert (len(statuses(tmp_path)), [len(batch.keys) for batch in open_batches(tmp_path)]) == (8, [12])
     judged(Batching(shop), tmp_path, 10)
     assert (len(statuses(tmp_path)), len(open_batches(tmp_path)), len(shop.batches)) == (20, 0, 1)
+    assert spent(tmp_path).usd == pytest.approx(shop.usd)
+
+
+def test_what_failed_in_a_batch_of_which_a_part_is_wanted_is_asked_again_and_settled_once(tmp_path: Path) -> None:
+    shop = Shop(lambda number: ProviderError("too long", "item") if number < 4 else LETTER, polls=0)
+    with pytest.raises(RunFailed):
+        judged(Batching(shop, {"fetch": ProviderError("401", "run")}), tmp_path, 15)
+    judged(Batching(shop), tmp_path, 10)
+    booked, paid = spent(tmp_path).usd, shop.usd
+    for _ in range(3):
+        judged(Batching(shop), tmp_path, 10)
+        assert spent(tmp_path).usd - booked == pytest.approx(shop.usd - paid)
+    assert len(shop.batches) == 2
+    assert judged(Batching(shop), tmp_path, 15) == ["ok"] * 30
+    assert (len(shop.batches), open_batches(tmp_path)) == (2, [])
+    assert spent(tmp_path).usd == pytest.approx(shop.usd)
+
+
+class Jointly(Batching):
+    capabilities = Capabilities(structured=True)
+
+
+def test_a_joint_batch_is_settled_by_its_requests_not_by_their_rows(tmp_path: Path) -> None:
+    shop = Shop(lambda number: Answer(text='{"1": "A", "2": "A"}', usage=LETTER.usage), polls=0)
+    joint = {"principles": (BETTER, WORSE), "joint": True}
+    with pytest.raises(RunFailed):
+        judged(Jointly(shop, {"fetch": ProviderError("401", "run")}), tmp_path, 10, **joint)
+    for pairs, left in ((4, [12]), (4, [12]), (10, [])):
+        assert judged(Jointly(shop), tmp_path, pairs, **joint) == ["ok"] * 4 * pairs
+        assert [len(batch.keys) for batch in open_batches(tmp_path)] == left
+    assert len(shop.batches) == 1
+    assert spent(tmp_path).usd == pytest.approx(shop.usd)
+
+
+def test_a_batch_cut_off_while_its_answers_are_committed_goes_on_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, written = Shop(polls=0), list[int]()
+    write = Ledger.write
+
+    def full_disk(ledger: Ledger, rows: Sequence[Row], *more: Any, **named: Any) -> None:
+        written.append(len(rows))
+        if sum(written) > 6:
+            raise RunFailed("disk full")
+        write(ledger, rows, *more, **named)
+
+    monkeypatch.setattr(batching, "COMMITTED", 6)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "write", full_disk)
+        with pytest.raises(RunFailed, match="disk full"):
+            judged(Batching(shop), tmp_path, 10)
+    assert (len(statuses(tmp_path)), [len(batch.keys) for batch in open_batches(tmp_path)]) == (6, [14])
+    assert judged(Batching(shop), tmp_path, 10) == ["ok"] * 20
+    assert (len(shop.batches), open_batches(tmp_path)) == (1, [])
     assert spent(tmp_path).usd == pytest.approx(shop.usd)
 
 
@@ -191,10 +247,26 @@ def doubtful() -> ProviderError:
     return ProviderError("no answer within 600 s", "transient", billed=True)
 
 
-def test_a_batch_that_was_taken_without_our_knowing_is_found(tmp_path: Path) -> None:
+BROKEN_OFF = [doubtful(), *(provider_error(status, "", {}) for status in (409, 500, 502, 503, 520, 529))]
+
+
+@pytest.mark.parametrize("error", BROKEN_OFF, ids=str)
+def test_a_batch_that_was_taken_without_our_knowing_is_found(tmp_path: Path, error: ProviderError) -> None:
     shop = Shop()
-    assert judged(Batching(shop, {"submit": doubtful()}), tmp_path, 10) == ["ok"] * 20
+    assert judged(Batching(shop, {"submit": error}), tmp_path, 10) == ["ok"] * 20
     assert len(shop.batches) == 1
+    assert spent(tmp_path).usd == pytest.approx(shop.usd)
+
+
+def test_a_batch_that_never_left_is_handed_in_again(tmp_path: Path) -> None:
+    class Unreached(Batching):
+        async def submit(self, requests: Mapping[str, Request], *, name: str) -> str:
+            await self._break("submit")
+            return await super().submit(requests, name=name)
+
+    shop = Shop(named=False)  # to be asked about it would end this
+    refused = ProviderError("cannot be reached", "transient", reason="unsent")
+    assert judged(Unreached(shop, {"submit": refused}), tmp_path, 10) == ["ok"] * 20
     assert spent(tmp_path).usd == pytest.approx(shop.usd)
 
 
@@ -237,10 +309,16 @@ def test_a_kill_while_a_batch_is_handed_in(tmp_path: Path, named: bool, taken: b
     assert (len(shop.batches), open_batches(tmp_path)) == (1 if named and taken else 2, [])
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("run", "no such API"), ("item", "no such API"), ("transient", "busy")])
-def test_a_batch_that_is_refused_costs_nothing(tmp_path: Path, kind: str, reason: str) -> None:
-    refused = ProviderError(reason, kind)  # type: ignore[arg-type]
-    with pytest.raises(RunFailed, match=rf"judge 'j'.*{reason}.*same command"):
+REFUSED = [
+    ProviderError("no such API", "run"),
+    ProviderError("no such API", "item"),
+    ProviderError("cannot be reached", "transient", reason="unsent"),
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED, ids=lambda error: error.kind)
+def test_a_batch_that_is_refused_costs_nothing(tmp_path: Path, refused: ProviderError) -> None:
+    with pytest.raises(RunFailed, match=rf"judge 'j'.*{refused}.*same command"):
         judged(Batching(Shop(), {"submit": refused}, refuses=True), tmp_path)
     assert (spent(tmp_path), open_batches(tmp_path)) == (Amount(), [])
 
@@ -251,6 +329,78 @@ def test_a_batch_that_fails_as_a_whole_is_not_looked_at_for_ever(tmp_path: Path)
         judged(Batching(shop, {"fetch": ProviderError("invalid file", "item")}), tmp_path, 10)
     assert (spent(tmp_path), open_batches(tmp_path)) == (Amount(), [])
     assert judged(Batching(shop), tmp_path, 10) == ["ok"] * 20
+
+
+def test_a_batch_that_the_server_no_longer_has_is_given_up_at_its_worst_case(tmp_path: Path) -> None:
+    shop = Shop(polls=0)
+    with pytest.raises(RunFailed):
+        judged(Batching(shop, {"fetch": ProviderError("401", "run")}), tmp_path, 10)
+    worst = spent(tmp_path)
+    gone = provider_error(404, '{"error": {"message": "No such batch"}}', {})
+    with pytest.raises(RunFailed, match=r"no longer has.*No such batch.*next command hands it in anew"):
+        judged(Batching(shop, {"fetch": gone}), tmp_path, 4)
+    assert (spent(tmp_path), open_batches(tmp_path)) == (worst, [])
+    assert judged(Batching(shop), tmp_path, 10) == ["ok"] * 20
+    assert (len(shop.batches), spent(tmp_path).usd) == (2, pytest.approx(worst.usd + shop.usd / 2))
+
+
+class Crowded(Batching):
+    """Its queue holds so many requests at a time; `tried` keeps the sizes of the batches, and whether they fitted."""
+
+    def __init__(self, shop: Shop, room: int) -> None:
+        super().__init__(shop)
+        self.room, self.tried = room, list[tuple[int, bool]]()
+
+    async def submit(self, requests: Mapping[str, Request], *, name: str) -> str:
+        fits = len(requests) <= self.room
+        self.tried.append((len(requests), fits))
+        if not fits:
+            return "refused"
+        self.room -= len(requests)
+        return await super().submit(requests, name=name)
+
+    async def fetch(self, batch: str) -> Mapping[str, Answer | ProviderError] | None:
+        if batch == "refused":
+            raise ProviderError("token_limit_exceeded", "item", reason="full")
+        results = await super().fetch(batch)
+        if results is not None:
+            self.room += len(results)
+        return results
+
+
+def test_a_batch_too_large_for_the_servers_queue_goes_in_halves_and_never_alone(tmp_path: Path) -> None:
+    shop = Shop()
+    provider = Crowded(shop, 4)
+    assert judged(provider, tmp_path, 10) == ["ok"] * 20
+    assert provider.tried[:3] == [(20, False), (10, False), (5, False)]
+    assert (shop.alone, max(len(keys) for keys in shop.batches.values())) == (0, 2)
+    assert spent(tmp_path).usd == pytest.approx(shop.usd)
+    assert open_batches(tmp_path) == []
+
+
+def test_a_batch_that_others_leave_no_room_for_waits_for_them_whole(tmp_path: Path) -> None:
+    shop = Shop(polls=5)
+    provider = Crowded(shop, 30)
+    assert judged(provider, tmp_path, 60) == ["ok"] * 120
+    assert sorted(provider.tried) == [(30, False)] * 3 + [(30, True)] * 4
+    assert spent(tmp_path).usd == pytest.approx(shop.usd)
+
+
+def test_where_not_even_one_request_fits_a_user_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match=r"no room.*token_limit_exceeded.*judging\.batch: false"):
+        judged(Crowded(Shop(), 0), tmp_path, 3)
+    assert (spent(tmp_path), open_batches(tmp_path), statuses(tmp_path)) == (Amount(), [], [])
+
+
+def test_a_batch_refused_for_want_of_room_after_its_command_ended_is_handed_in_anew(tmp_path: Path) -> None:
+    shop = Shop(polls=0)
+    with pytest.raises(RunFailed):
+        judged(Batching(shop, {"fetch": ProviderError("401", "run")}), tmp_path, 10)
+    shop.usd = 0.0  # none of it was answered
+    full = ProviderError("token_limit_exceeded", "item", reason="full")
+    assert judged(Batching(shop, {"fetch": full}), tmp_path, 10) == ["ok"] * 20
+    assert (shop.alone, open_batches(tmp_path)) == (0, [])
+    assert spent(tmp_path).usd == pytest.approx(shop.usd)
 
 
 def test_a_batch_too_old_to_be_kept_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

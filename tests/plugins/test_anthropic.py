@@ -227,6 +227,28 @@ def test_results_come_from_our_server_wherever_it_says_they_are() -> None:
     assert kinds == {"k1": "A", **dict.fromkeys(("k2", "k3", "k4", "k5", "k6"), "transient")}
 
 
+@pytest.mark.parametrize(
+    ("call", "status", "seen"),
+    [("submit", 529, ("transient", None)), ("fetch", 404, ("run", "gone")), (None, 0, ("transient", "unsent"))],
+)
+def test_whether_a_batch_was_sent_and_is_still_there(
+    call: str | None, status: int, seen: tuple[str, str | None]
+) -> None:
+    async def fails() -> ProviderError:
+        chosen = options(base_url=server.anthropic_url)
+        provider: Any = build(chosen)
+        keyed = {"a" * 64: request(chosen)}
+        with pytest.raises(ProviderError) as failed:
+            await (provider.fetch("x") if call == "fetch" else provider.submit(keyed, name="x"))
+        await provider.aclose()
+        return failed.value
+
+    with FaultServer(batch_faults=lambda number, told: Fault(status)) as server:
+        error = asyncio.run(fails()) if call else None
+    error = error or asyncio.run(fails())  # the server has gone
+    assert ((error.kind, error.reason), error.billed) == (seen, False)
+
+
 def test_no_name_is_stored() -> None:
     provider: Any = build(options())
     with pytest.raises(ProviderError, match="no name") as told:

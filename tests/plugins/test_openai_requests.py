@@ -239,10 +239,10 @@ STATES: list[tuple[dict[str, Any], object]] = [
     ({"status": "validating"}, None),
     ({"status": "finalizing"}, None),
     ({"status": "cancelling"}, None),
-    ({"status": "failed", "errors": FULL}, {}),
-    ({"status": "failed", "errors": {"data": [{"code": "invalid_json_line", "message": "bad"}]}}, "item.*bad"),
-    ({"status": "failed", "errors": None}, "item.*failed"),
-    ({"id": "x"}, "transient.*KeyError"),
+    ({"status": "failed", "errors": FULL}, "item full.*token_limit_exceeded"),
+    ({"status": "failed", "errors": {"data": [{"code": "invalid_json_line", "message": "bad"}]}}, "item None.*bad"),
+    ({"status": "failed", "errors": None}, "item None.*failed"),
+    ({"id": "x"}, "transient None.*KeyError"),
 ]
 
 
@@ -254,7 +254,7 @@ def test_states_of_a_batch(state: dict[str, Any], seen: object) -> None:
             made = await provider.submit({"a" * 64: request(options())}, name="x")
             return await provider.fetch(made)
         except ProviderError as error:
-            return f"{error.kind}: {error}"
+            return f"{error.kind} {error.reason}: {error}"
         finally:
             await provider.aclose()
 
@@ -264,6 +264,39 @@ def test_states_of_a_batch(state: dict[str, Any], seen: object) -> None:
     with FaultServer(batch_faults=faults) as server:
         found = asyncio.run(fetch())
     assert found == seen or (isinstance(found, str) and isinstance(seen, str) and re.match(seen, found)), found
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "seen"),
+    [
+        ("/files", 503, ("transient", "unsent")),
+        ("/batches", 503, ("transient", None)),
+        ("/batches/x", 404, ("run", "gone")),
+    ],
+)
+def test_whether_a_batch_was_sent_and_is_still_there(path: str, status: int, seen: tuple[str, str | None]) -> None:
+    def faults(number: int, call: dict[str, Any]) -> Fault | None:
+        return Fault(status) if call["path"].endswith(path) else None
+
+    async def fails() -> ProviderError:
+        provider: Any = build(options(base_url=server.url))
+        with pytest.raises(ProviderError) as failed:
+            await (provider.fetch("x") if status == 404 else provider.submit({"a" * 64: request(options())}, name="x"))
+        await provider.aclose()
+        return failed.value
+
+    with FaultServer(batch_faults=faults) as server:
+        error = asyncio.run(fails())
+    assert ((error.kind, error.reason), error.billed) == (seen, False)
+
+
+def test_a_batch_for_a_server_that_is_not_there_was_not_sent() -> None:
+    with FaultServer() as server:
+        url = server.url
+    provider: Any = build(options(base_url=url))
+    with pytest.raises(ProviderError, match="cannot be reached") as failed:
+        asyncio.run(provider.submit({"a" * 64: request(options())}, name="x"))
+    assert (failed.value.kind, failed.value.reason) == ("transient", "unsent")
 
 
 @pytest.mark.parametrize("status", ["expired", "cancelled"])
