@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ from .scores import ScoreError, read_json
 from .store import write_json
 from .terms import ResolvedTerms
 from .types import Explanation, Floats, Prompt, RewardBatch, ScoreMatrix
-from .utility import Stateful
+from .utility import Stateful, numbers_in
 
 FORMAT = 1
 CONSTANT = 1e-6
@@ -198,7 +198,7 @@ class PrincipledReward:
         numbers of the scalarizer's state."""
         moved = {f"term/{name}": value for name, value in self.resolved.moved(self._step).items()}
         state = self.scalarizer.state() if isinstance(self.scalarizer, Stateful) else {}
-        return moved | dict(_numbers(state, "scalarizer"))
+        return moved | dict(numbers_in(state, "scalarizer"))
 
     def state(self) -> Mapping[str, object]:
         """Return what a checkpoint keeps (JSON): calibration, terms and scale, and the scalarizer's state, if any."""
@@ -232,18 +232,6 @@ class PrincipledReward:
             )
         if isinstance(self.scalarizer, Stateful):
             self.scalarizer.restore(cast("Mapping[str, object]", inner))
-
-
-def _numbers(state: object, path: str) -> Iterator[tuple[str, float]]:
-    """The numbers in a JSON value, each under its path."""
-    if isinstance(state, Mapping):
-        for key, value in state.items():
-            yield from _numbers(value, f"{path}/{key}")
-    elif isinstance(state, (list, tuple)):
-        for place, value in enumerate(state):
-            yield from _numbers(value, f"{path}/{place}")
-    elif isinstance(state, (int, float)) and not isinstance(state, bool):
-        yield path, float(state)
 
 
 class RunReward:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .calibration import Calibration
 from .errors import UserError
+from .moving import check_schedules, moves_of
 from .schedules import Schedule
 from .scores import ScoreError, select
 from .settings import PrincipleSettings, Quantile, RewardSettings, WinRate
@@ -166,7 +167,7 @@ def check_terms(
                 f"principles.{name}.threshold: {threshold} is not within the clip range, {-reward.clip} to "
                 f"{reward.clip}, so no score could pass or fail it; change it or reward.clip"
             )
-    _check_schedules(principles, scalarizer, reward)
+    check_schedules(principles, scalarizer, reward)
     if reward.utility == "expected" and "groups" in scalarizer.needs:
         raise UserError(
             f"reward.utility: expected needs the scalarizer's gradient, and {scalarizer.name} ranks the responses of a "
@@ -218,41 +219,7 @@ def resolve_terms(
         own = {name: thresholds[name] for name in names} if len(names) > 1 else {}
         clip = calibration.clip
         tiers.append(Tier(shares, weight / total, threshold, priorities[names[0]], -clip, clip, own))
-    return ResolvedTerms(tuple(tiers), notes, _moves(reward, active), total)
-
-
-def _moves(reward: RewardSettings, active: Mapping[str, PrincipleSettings]) -> dict[str, Schedule]:
-    """The schedules of weights and thresholds, by the principles' names as they are spelled in the run."""
-    spelled = {name.replace("-", "_"): name for name in active}
-    moves = {}
-    for path, schedule in reward.schedules.items():
-        name, _, term = path.rpartition(".")
-        if name:
-            moves[f"{spelled[name.replace('-', '_')]}.{term}"] = schedule
-    return moves
-
-
-def _check_schedules(
-    principles: Mapping[str, PrincipleSettings], scalarizer: Component[Scalarizer], reward: RewardSettings
-) -> None:
-    """A schedule moves something that is there, and keeps it where it may be."""
-    rewarded = {name.replace("-", "_") for name, settings in principles.items() if settings.weight > 0}
-    for path, schedule in reward.schedules.items():
-        at, values = f"reward.schedules.{path}", [value for _, value in schedule.points]
-        name, _, term = path.rpartition(".")
-        if path == "temperature":
-            if "temperature" not in scalarizer.options.model_fields:
-                raise UserError(f"{at}: scalarizer {scalarizer.name} has no temperature")
-            if min(values) <= 0:
-                raise UserError(f"{at}: a temperature is above 0")
-        elif term not in ("weight", "threshold") or name.replace("-", "_") not in rewarded:
-            raise UserError(
-                f"{at}: say PRINCIPLE.weight or PRINCIPLE.threshold of a principle with a weight above 0, or temperature"
-            )
-        elif term == "weight" and min(values) <= 0:
-            raise UserError(f"{at}: a scheduled weight stays above 0, or its column would come and go")
-        elif term == "threshold" and not max(map(abs, values)) < reward.clip:
-            raise UserError(f"{at}: thresholds lie within the clip range, {-reward.clip} to {reward.clip}")
+    return ResolvedTerms(tuple(tiers), notes, moves_of(reward, active), total)
 
 
 def resolve_threshold(

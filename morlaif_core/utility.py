@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -109,3 +109,15 @@ def _mean_row(values: Floats | None) -> Floats | None:
     import numpy as np
 
     return None if values is None else values.mean(axis=0, keepdims=True).astype(np.float32)
+
+
+def numbers_in(state: object, path: str) -> Iterator[tuple[str, float]]:
+    """Yield the numbers in a JSON value, such as a scalarizer's state, each under its path."""
+    if isinstance(state, Mapping):
+        for key, value in state.items():
+            yield from numbers_in(value, f"{path}/{key}")
+    elif isinstance(state, (list, tuple)):
+        for place, value in enumerate(state):
+            yield from numbers_in(value, f"{path}/{place}")
+    elif isinstance(state, (int, float)) and not isinstance(state, bool):
+        yield path, float(state)

@@ -19,6 +19,10 @@ THRESHOLD_AND_PRIORITY: Uses = frozenset({"threshold", "priority"})
 @hookimpl
 def morlaif_scalarizers() -> Iterable[Component[Scalarizer]]:
     """Offer the scalarizers."""
+    return [*_sums_and_minima(), *_welfare(), *_orders(), *_conditions()]
+
+
+def _sums_and_minima() -> list[Component[Scalarizer]]:
     return [
         component("weighted", o.build_weighted, NoOptions, "the weighted sum", uses=WEIGHT, monotone=True),
         component("max_min", o.build_max_min, NoOptions, "the worst principle's margin", uses=THRESHOLD, monotone=True),
@@ -46,6 +50,11 @@ def morlaif_scalarizers() -> Iterable[Component[Scalarizer]]:
             monotone=True,
         ),
         component("max_median", o.build_max_median, NoOptions, "the median principle", monotone=True),
+    ]
+
+
+def _welfare() -> list[Component[Scalarizer]]:
+    return [
         component(
             "bernoulli_nash",
             o.build_bernoulli_nash,
@@ -72,6 +81,11 @@ def morlaif_scalarizers() -> Iterable[Component[Scalarizer]]:
             monotone=True,
             names=lambda options: options.target if isinstance(options.target, dict) else (),
         ),
+    ]
+
+
+def _orders() -> list[Component[Scalarizer]]:
+    return [
         component(
             "lexicographic",
             o.build_lexicographic,
@@ -98,6 +112,11 @@ def morlaif_scalarizers() -> Iterable[Component[Scalarizer]]:
             needs=frozenset({"groups"}),
             monotone=True,
         ),
+    ]
+
+
+def _conditions() -> list[Component[Scalarizer]]:
+    return [
         component(
             "lagrangian",
             o.build_lagrangian,
