@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -98,7 +99,7 @@ class Desk:
         return results
 
 
-class BatchRoutes:
+class BatchRoutes(ABC):
     """What both APIs' routes have in common. root: what their paths start with; after: the name of a page's cursor."""
 
     root: str
@@ -115,17 +116,17 @@ class BatchRoutes:
             message = f"invalid request: {type(error).__name__} {error}"
             return as_json(self._dialect.error(400, "invalid_request", message), 400)
 
+    @abstractmethod
     def create(self, body: dict[str, Any]) -> Batch:
         """Take a batch in. Raises ValueError, KeyError or TypeError for one that the API refuses."""
-        raise NotImplementedError
 
+    @abstractmethod
     def described(self, batch: Batch) -> dict[str, Any]:
         """Return a batch as the API describes it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def other(self, call: Call, parts: list[str]) -> Reply | None:
         """Answer a call that the other API does not have."""
-        raise NotImplementedError
 
     def _routed(self, call: Call, parts: list[str], query: Mapping[str, str]) -> Reply | None:
         match call.method, parts:
