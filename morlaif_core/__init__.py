@@ -94,6 +94,7 @@ if TYPE_CHECKING:
         make_pair as make_pair,
         make_prompt as make_prompt,
     )
+    from .workbench import Workbench as Workbench
 
 __version__ = "0.1.0"
 
@@ -116,6 +117,7 @@ _HOME = {
     "text": "Encoded encode_pair hh_text prompt_ids render",
     "types": "Answer Capabilities Example Explanation Floats Ints Message Need Preference Principle Prompt "
     "ProviderError Request ResponsePair RewardBatch ScoreMatrix Split Terms Usage content_hash make_pair make_prompt",
+    "workbench": "Workbench",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 __all__ = sorted([*_MODULE_OF, "__version__"])  # noqa: PLE0605 - kept in step with the imports above by a test

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,6 +24,7 @@ from .stages.pipeline import cost, is_finished, last_stage, run_road
 from .stages.train_policy import load_policy, rebuild_reward
 from .store import MANIFEST, RunFolder, check_folder, read_manifest
 from .types import Example, Preference, Principle, Prompt
+from .workbench import Workbench
 
 Responses: TypeAlias = Sequence[tuple[str, ...]]
 """n responses for each prompt."""
@@ -90,14 +92,28 @@ class Run:
 
     def context(self, screen: Screen | None = None) -> Context:
         """The run's configuration and models, for programs that go on with it."""
+        return self._context(RunFolder(self.folder, self.manifest, writable=False), screen or Screen(quiet=True))
+
+    @contextmanager
+    def workbench(self, screen: Screen | None = None) -> Iterator[Workbench]:
+        """Hold the run folder while a command goes on from its preference models. Raises `Busy` where another does."""
+        folder = RunFolder.open(self.folder)
+        try:
+            context = self._context(folder, screen or Screen(err=True))
+            yield Workbench(context)
+            context.release()
+        finally:
+            folder.close()
+
+    def _context(self, folder: RunFolder, screen: Screen) -> Context:
         # The run's own configuration and principles are complete: those of the working directory do not count.
-        if not (self.folder / "run.yaml").is_file() or "principles" not in self.manifest:
+        if not (self.folder / "run.yaml").is_file() or "principles" not in folder.manifest:
             raise RunFailed(f"{self.folder} holds no configuration yet; run `morlaif run` first")
         known = {
-            name: Known(_principle(name, row), str(self.folder)) for name, row in self.manifest["principles"].items()
+            name: Known(_principle(name, row), str(self.folder)) for name, row in folder.manifest["principles"].items()
         }
         config = load_config([str((self.folder / "run.yaml").absolute())], known=known, alone=True)
-        return Context(config, RunFolder(self.folder, self.manifest, writable=False), screen or Screen(quiet=True))
+        return Context(config, folder, screen)
 
     def policy(self) -> Policy:
         """The trained policy."""

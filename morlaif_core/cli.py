@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from . import __version__
+from .commands import Commands
 from .errors import UserError, disk_trouble
 
 INTERRUPTED = 130
@@ -27,8 +28,8 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 RUN = click.argument("run", type=click.Path(path_type=Path))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="morlaif")
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="morlaif")
 def cli() -> None:
     """From a YAML list of principles to a trained policy: multi-objective RL from AI feedback."""
 

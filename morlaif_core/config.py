@@ -33,6 +33,11 @@ BLOCKS = {
     "trainer": "policy_trainer",
 }
 """Blocks with ``use``, and the kind of component that each names."""
+ADVICE: dict[str, str] = {
+    "groups": "ppo supplies them with trainer.responses_per_prompt of 2 or more",
+    "linear": "a step's reward is linear in its scores with reward.utility: expected, or with the scalarizer weighted",
+}
+"""What to do about a need that nobody supplies; where nothing is said: choose another."""
 
 
 @dataclass(frozen=True)
@@ -218,24 +223,28 @@ def _options(config: Config, kind: str, block: dict[str, Any], path: tuple[str, 
 
 
 def _check_needs(config: Config) -> None:
-    """A scalarizer gets what it needs from trainer or preference models, or the run does not start."""
-    find = config.plugins.find
-    scalarizer = find("scalarizer", config.settings.scalarizer.use)
-    trainer = find("policy_trainer", config.settings.trainer.use)
-    backend = find("pm_backend", config.settings.preference_model.use)
-    options = config.plugins.options("scalarizer", config.block("scalarizer"))
-    needs = scalarizer.needs | (scalarizer.needs_for(options) if scalarizer.needs_for else frozenset())
-    lacking = needs - trainer.supplies - backend.supplies
-    if lacking:
-        raise UserError(
-            f"scalarizer.use: '{scalarizer.name}' needs {', '.join(sorted(lacking))}, which neither trainer "
-            f"'{trainer.name}' nor preference model '{backend.name}' supplies; choose another"
-        )
-    _check_named(config, scalarizer.names(options) if scalarizer.names else ())
+    """Scalarizer, trainer and preference models get what they need of each other, or the run does not start."""
+    blocks = {key: BLOCKS[key] for key in ("scalarizer", "trainer", "preference_model")}
+    parts = {key: config.plugins.find(kind, config.block(key)["use"]) for key, kind in blocks.items()}
+    options = {key: config.plugins.options(kind, config.block(key)) for key, kind in blocks.items()}
+    supplied = {need for key, part in parts.items() for need in part.all_supplies(options[key])}
+    if config.settings.reward.utility == "expected":
+        supplied.add("linear")
+    for key, part in parts.items():
+        lacking = sorted(part.all_needs(options[key]) - supplied)
+        if lacking:
+            others = " nor ".join(f"{other} '{parts[other].name}'" for other in parts if other != key)
+            advice = "; ".join(ADVICE[need] for need in lacking if need in ADVICE)
+            raise UserError(
+                f"{key}.use: '{part.name}' needs {', '.join(lacking)}, which neither {others} supplies as they are set; "
+                f"{advice or 'choose another'} [{config.layers.nearest((key, 'use'))}]"
+            )
+    scalarizer = parts["scalarizer"]
+    check_named(config, scalarizer.names(options["scalarizer"]) if scalarizer.names else ())
 
 
-def _check_named(config: Config, names: Iterable[str]) -> None:
-    """The principles that a scalarizer's options name are in the reward."""
+def check_named(config: Config, names: Iterable[str]) -> None:
+    """The principles that a scalarizer's options name are in the reward. Raises `UserError`."""
     rewarded = [name for name, terms in config.settings.principles.items() if terms.weight > 0]
     known = {name.replace("-", "_") for name in rewarded}
     for name in names:

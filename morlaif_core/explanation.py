@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from .protocols import Scalarizer
 from .types import Explanation, Floats, ScoreMatrix, Terms
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 STEP = 0.01
 """In calibrated units: far above float32's rounding of a score, far below any threshold's width."""
 
 
-def explain(scalarizer: Scalarizer, scores: ScoreMatrix, terms: Terms) -> Explanation:
+def explain(
+    scalarizer: Scalarizer, scores: ScoreMatrix, terms: Terms, weights: NDArray[np.float64] | None = None
+) -> Explanation:
     """Say which principle decided each row.
 
     Args:
         scalarizer: a row-wise one; where rows of a group are compared, no principle alone decides a row.
         scores: its columns, calibrated, values (n, k) float32.
         terms: theirs.
+        weights: (k,) of a scalarizer that is linear in the scores and knows them; None: differences are taken.
     """
     import numpy as np
 
-    influence = gradient(scalarizer, scores, terms)
+    if weights is None:
+        influence = gradient(scalarizer, scores, terms)
+    else:
+        influence = np.broadcast_to(weights.astype(np.float32), scores.values.shape).copy()
     # Level to within the rounding of the differences: the first one, whatever the last bit says.
     size = np.round(np.abs(influence), 4)
     best = np.argmax(size, axis=1) if size.shape[1] else []
-    return Explanation(scores.principles, influence, tuple(scores.principles[int(place)] for place in best))
+    decided = tuple(scores.principles[int(place)] for place in best)
+    return Explanation(scores.principles, influence, decided, scores.values)
 
 
 def gradient(scalarizer: Scalarizer, scores: ScoreMatrix, terms: Terms) -> Floats:

@@ -15,6 +15,8 @@ from .options import Component
 from .types import Principle
 
 if TYPE_CHECKING:
+    import click
+
     from .protocols import Dataset, FeedbackProvider, ModelMaker, PMBackend, PolicyTrainer, Sampler, Scalarizer
 
 GROUP = "morlaif"
@@ -133,6 +135,33 @@ class Hooks:
             @hookimpl
             def morlaif_policy_trainers():
                 return [component("reinforce", Reinforce, ReinforceOptions, "plain policy gradient")]
+        """
+        return []
+
+    @hookspec
+    def morlaif_commands(self) -> Iterable[Component[click.Command]]:
+        """Offer commands of the command line, each under the component's name: ``morlaif hello RUN``.
+
+        The core lists them in ``morlaif --help`` by their summaries, builds one only when it is called, and treats its
+        errors as its own: exit codes, advice in place of tracebacks, Ctrl-C. A command reads its own arguments, so its
+        options are `NoOptions`. Import the module of a command in ``build``, what the command needs in the command::
+
+            from morlaif_core import NoOptions, component, hookimpl
+
+            def build_hello(options):
+                import click
+                from morlaif_core import load_run
+
+                @click.command("hello", help="Say which stages of RUN are done.")
+                @click.argument("run")
+                def hello(run: str) -> None:
+                    click.echo(", ".join(load_run(run).manifest["stages"]))
+
+                return hello
+
+            @hookimpl
+            def morlaif_commands():
+                return [component("hello", build_hello, NoOptions, "say which stages of a run are done")]
         """
         return []
 

@@ -109,10 +109,20 @@ class Component(Generic[T_co]):
     """Feedback providers: given the options, the model's name in the price table (`prices`); None: costs nothing."""
     needs_for: Callable[[Any], frozenset[Need]] | None = None
     """Given the options: what it needs besides `needs`."""
+    supplies_for: Callable[[Any], frozenset[Need]] | None = None
+    """Given the options: what it supplies besides `supplies`."""
     names: Callable[[Any], Iterable[str]] | None = None
     """Scalarizers: given the options, the principles that they name; each must be active, with a weight above 0."""
     capabilities: Callable[[Any], Capabilities] | None = None
     """Feedback providers: given the options, the provider's `capabilities` before it is built; None: not known then."""
+
+    def all_needs(self, options: Options) -> frozenset[Need]:
+        """Return what it needs with these options."""
+        return self.needs | (self.needs_for(options) if self.needs_for else frozenset())
+
+    def all_supplies(self, options: Options) -> frozenset[Need]:
+        """Return what it supplies with these options."""
+        return self.supplies | (self.supplies_for(options) if self.supplies_for else frozenset())
 
 
 def component(
@@ -129,6 +139,7 @@ def component(
     refuses: Callable[[O, Principle], str | None] | None = None,
     bills: Callable[[O], str] | None = None,
     needs_for: Callable[[O], frozenset[Need]] | None = None,
+    supplies_for: Callable[[O], frozenset[Need]] | None = None,
     names: Callable[[O], Iterable[str]] | None = None,
     capabilities: Callable[[O], Capabilities] | None = None,
 ) -> Component[T_co]:
@@ -149,6 +160,7 @@ def component(
         refuses,
         bills,
         needs_for,
+        supplies_for,
         names,
         capabilities,
     )

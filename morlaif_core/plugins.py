@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from .errors import UserError, did_you_mean
 from .explain import explain
 from .hookspecs import GROUP, Hooks
-from .options import Component, Options
+from .options import Component, NoOptions, Options
 from .types import Example, Principle
 
 KINDS = {
@@ -28,8 +28,11 @@ KINDS = {
     "model": "morlaif_models",
     "sampler": "morlaif_samplers",
     "policy_trainer": "morlaif_policy_trainers",
+    "command": "morlaif_commands",
 }
 PRINCIPLES_HOOK = "morlaif_principles"
+CORE_COMMANDS = frozenset("run check check_judges estimate init status plugins principles score generate".split())
+"""The command line's own commands, whose names no plugin can take."""
 BUILT_IN = "morlaif"
 """The distribution whose plugins come first and whose names cannot be taken."""
 Aside: TypeAlias = Callable[[str], None]
@@ -166,6 +169,8 @@ class Plugins:
         for field in ("missing", "refuses"):
             if not (getattr(component, field) is None or callable(getattr(component, field))):
                 return f"the {field} of {what} cannot be called"
+        if offer.kind == "command" and (problem := _command_problem(component)):
+            return problem
         taken = [o for o in self.offers_by_kind[offer.kind] if _canonical(o.component.name) == name]
         if any(other.distribution == BUILT_IN and offer.distribution != BUILT_IN for other in taken):
             return f"{offer.kind} '{component.name}' is a built-in name and cannot be taken"
@@ -231,6 +236,18 @@ def _told(hook: str, problem: Callable[[], str | None]) -> str | None:
         return f"{hook}: {error}"
     except Exception as error:  # a stranger's value may raise anything, whatever one asks of it
         return f"{hook} returned what cannot be checked: {type(error).__name__}: {error}"
+
+
+def _command_problem(component: Component[Any]) -> str | None:
+    """Why an offer that fits as a component is no command, or None."""
+    what = f"command '{component.name}'"
+    if _canonical(component.name) in CORE_COMMANDS:
+        return f"{what} is one of the core's and its name cannot be taken"
+    if component.options is not NoOptions:
+        return f"the options of {what} are not NoOptions: no configuration sets them, a command reads its own arguments"
+    if len(component.summary.strip().splitlines()) > 1:
+        return f"the summary of {what} is more than one line"
+    return None
 
 
 def _is_text(value: object) -> bool:

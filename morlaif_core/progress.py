@@ -48,16 +48,15 @@ class Bar:
 
 
 class Screen:
-    """Prints lines and draws bars. ``quiet``: neither."""
+    """Prints lines and draws bars. ``quiet``: neither; ``err``: lines go to stderr, as bars do."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool = False, *, err: bool = False) -> None:
+        self.quiet, self._err = quiet, err
 
     def say(self, text: str) -> None:
         """Print a line."""
         if not self.quiet:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+            print(text, file=sys.stderr if self._err else sys.stdout, flush=True)
 
     @contextmanager
     def bar(self, label: str) -> Iterator[Bar]:

@@ -14,11 +14,11 @@ from .errors import RunFailed
 from .explanation import explain
 from .options import Component
 from .protocols import PreferenceModel, Reward, Scalarizer
-from .scores import ScoreError, read_json
+from .scores import ScoreError, check_finite, read_json
 from .store import write_json
 from .terms import ResolvedTerms
 from .types import Explanation, Floats, Prompt, RewardBatch, ScoreMatrix
-from .utility import Stateful, numbers_in
+from .utility import Expected, Stateful, numbers_in
 
 FORMAT = 1
 CONSTANT = 1e-6
@@ -88,10 +88,12 @@ def scalarize(name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores
     """Return u (n,) for calibrated scores (n, k), before it is standardised.
 
     Raises:
-        ScoreError: the shape is not (n,), or a reward is NaN or infinite; names scalarizer and row.
+        ScoreError: a score is NaN or infinite, which a sort or a rank would hide; the shape is not (n,), or a reward is
+            NaN or infinite. Names principle or scalarizer, and row.
     """
     import numpy as np
 
+    check_finite(scores)
     n = len(scores.prompt_ids)
     u = np.asarray(scalarizer(resolved.view(scores, step), resolved.terms(step)))
     if u.shape != (n,):
@@ -184,7 +186,9 @@ class PrincipledReward:
             raise ScoreError(
                 f"scalarizer {self.name} compares the responses of a group: no principle alone decides one"
             )
-        explained = explain(self.scalarizer, self.resolved.view(batch.scores, step), self.resolved.terms(step))
+        columns, terms = self.resolved.view(batch.scores, step), self.resolved.terms(step)
+        weights = self.scalarizer.weights(columns, terms) if isinstance(self.scalarizer, Expected) else None
+        explained = explain(self.scalarizer, columns, terms, weights)
         influence = (explained.influence / self.scale.deviation).astype(explained.influence.dtype)
         return replace(explained, influence=influence)
 

@@ -22,9 +22,8 @@ def select(scores: ScoreMatrix, principles: tuple[str, ...]) -> ScoreMatrix:
         raise ScoreError(f"scores have shape {scores.values.shape}, but there are {n} prompt ids and {k} principles")
     missing = [name for name in principles if name not in scores.principles]
     if missing or len(set(scores.principles)) != k:
-        raise ScoreError(
-            f"scores of {', '.join(missing) or 'a principle twice'}; there are: {', '.join(scores.principles)}"
-        )
+        wrong = f"no scores of {', '.join(missing)}" if missing else "scores of a principle twice"
+        raise ScoreError(f"there are {wrong}; there are those of: {', '.join(scores.principles)}")
     if principles == scores.principles:
         return scores
     columns = [scores.principles.index(name) for name in principles]

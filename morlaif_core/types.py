@@ -16,8 +16,9 @@ Floats: TypeAlias = "NDArray[np.float32]"
 Ints: TypeAlias = "NDArray[np.int64]"
 Split: TypeAlias = Literal["train", "test"]
 """The data set's own split."""
-Need: TypeAlias = Literal["groups", "spread", "features", "labels"]
-"""What one component may need of another: grouped responses, ensemble spread, prompt features, human labels."""
+Need: TypeAlias = Literal["groups", "spread", "features", "labels", "linear"]
+"""What one component may need of another: grouped responses, ensemble spread, prompt features, human labels, a reward
+that is linear in the scores."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,8 @@ class Explanation:
     """(n, k) what a small gain in that principle adds to the reward, per calibrated unit."""
     decided: tuple[str, ...]
     """n names: the principle of the greatest influence in size, the first of those that are level."""
+    scores: Floats
+    """(n, k) calibrated: the columns' values; influence belongs to them."""
 
 
 class ProviderError(Exception):

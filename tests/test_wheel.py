@@ -95,5 +95,7 @@ def test_a_third_party_wheel_is_found_beside_it(installed: Path, tmp_path: Path)
     out = run(installed / "morlaif", "plugins", "--json", folder=tmp_path, MORLAIF_STRICT="1")
     assert '"name": "median"' in out
     assert '"distribution": "morlaif-moderate"' in out
+    assert "lengths " in run(installed / "morlaif", "--help", folder=tmp_path)
+    assert "lengths [OPTIONS] RUN" in run(installed / "morlaif", "lengths", "--help", folder=tmp_path)
     sets = ("--set", "scalarizer.use=median", "--set", "judge=brief", "--set", "judges.brief={use: shorter}")
     assert "ready to run" in run(installed / "morlaif", "check", "demo", *sets, folder=tmp_path)

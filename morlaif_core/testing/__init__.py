@@ -14,7 +14,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .components import ContractError as ContractError, check_component as check_component
+from .components import (
+    ContractError as ContractError,
+    check_command as check_command,
+    check_component as check_component,
+)
 from .datasets import check_dataset as check_dataset
 from .fakes import (
     FakePreferenceModel as FakePreferenceModel,
@@ -43,6 +47,7 @@ __all__ = [
     "FaultMix",
     "FaultServer",
     "KnownPreference",
+    "check_command",
     "check_component",
     "check_dataset",
     "check_feedback_provider",

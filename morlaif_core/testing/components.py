@@ -1,17 +1,29 @@
-"""What every offered component must be: `check_component`."""
+"""What every offered component must be: `check_component`; what a command must be besides: `check_command`."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from morlaif_core.options import Component, Options, Setting
+from morlaif_core.options import Component, NoOptions, Options, Setting
 from morlaif_core.types import Need, Principle
 
 NAME = re.compile(r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$")
-KINDS = ("feedback_provider", "pm_backend", "scalarizer", "dataset", "model", "sampler", "policy_trainer", "principle")
+KINDS = (
+    "feedback_provider",
+    "pm_backend",
+    "scalarizer",
+    "dataset",
+    "model",
+    "sampler",
+    "policy_trainer",
+    "command",
+    "principle",
+)
 
 
 class ContractError(AssertionError):
@@ -64,3 +76,54 @@ def _check_options(owner: str, options: type[BaseModel]) -> None:
     for name, field in options.model_fields.items():
         require(bool(field.description), f"{owner}: option {name} has no description")
     options.model_json_schema()
+
+
+def check_command(offered: Component[Any]) -> None:
+    """Check an offered command: what it says of itself, then that it builds a `click.Command` whose help works.
+
+    It takes no options of the configuration, has its component's name (``-`` and ``_`` are the same) and a help text,
+    and each of its options says what it does; of a group, each command that it holds. The command itself is not called.
+
+    Args:
+        offered: what the plugin's hook `morlaif_commands` returned.
+
+    Raises:
+        ContractError: what is wrong, with the component's name.
+    """
+    import click
+
+    check_component("command", offered)
+    require(offered.options is NoOptions, f"{offered.name}: options are NoOptions, a command reads its own arguments")
+    command = offered.build(NoOptions())
+    require(
+        isinstance(command, click.Command), f"{offered.name}: build returned a {type(command).__name__}, no command"
+    )
+    same = str(command.name).replace("-", "_") == offered.name.replace("-", "_")
+    require(same, f"{offered.name}: the built command calls itself {command.name!r}")
+    with click.Context(click.Group("morlaif"), info_name="morlaif") as parent:
+        _check_help(command, offered.name, parent)
+
+
+def _check_help(command: Any, name: str, parent: Any) -> None:
+    """Ask for the help of a command, and of those that it holds if it is a group."""
+    import click
+
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            command.make_context(name, ["--help"], parent=parent)
+        problem = "did nothing"
+    except click.exceptions.Exit as left:
+        problem = "" if left.exit_code == 0 else f"exited with {left.exit_code}"
+    except Exception as error:
+        problem = f"raised {type(error).__name__}: {error}"
+    require(not problem, f"{name}: --help {problem}")
+    require(bool((command.help or "").strip()), f"{name}: no help text says what the command does")
+    require(name in shown.getvalue(), f"{name}: --help does not show how it is called: {shown.getvalue()!r}")
+    for option in command.params:
+        told = not isinstance(option, click.Option) or option.hidden or bool(option.help)
+        require(told, f"{name}: option {'/'.join(option.opts)} has no help text")
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name, parent=parent)
+        for inner in command.list_commands(context):
+            _check_help(command.get_command(context, inner), inner, context)

@@ -87,8 +87,8 @@ class MemoryReward:
 
     def explain(self, batch: RewardBatch, *, step: int = 0) -> Explanation:
         """Its one principle decides every row."""
-        influence = np.ones_like(batch.scores.values)
-        return Explanation(batch.scores.principles, influence, batch.scores.principles * len(influence))
+        values = batch.scores.values
+        return Explanation(batch.scores.principles, np.ones_like(values), batch.scores.principles * len(values), values)
 
     def end_step(self, means: ScoreMatrix) -> None:
         """Nothing changes from step to step."""

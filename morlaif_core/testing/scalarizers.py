@@ -2,175 +2,212 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
+from pydantic import ValidationError
 
 from morlaif_core.options import Component
 from morlaif_core.protocols import Scalarizer
-from morlaif_core.types import Floats, ScoreMatrix, Terms
+from morlaif_core.types import Floats
 
 from .components import check_component, require
-from .fakes import make_scores, make_terms
+from .scalarizer_cases import CLIP, Trial
+from .scalarizer_state import check_copies, check_state
 
-CLIP = 3.0
-GROUP = 4
-FEATURES = 6
+CASES = 50
+TEMPERATURES = (0.01, 0.1, 0.5, 2.0, 10.0)
 
 
 def check_scalarizer(component: Component[Scalarizer], options: Mapping[str, object] | None = None) -> None:
-    """Check a scalarizer against the contract, on seeded random scores.
+    """Check a scalarizer against the contract, on seeded random scores, weights, thresholds and priorities.
 
-    Shape for n = 0, 1 and many; a row's reward depends on that row alone (where it needs groups, the order of rows
-    means nothing); permuting principles with their terms changes nothing; finite at scores of 1e4; non-decreasing in
-    every score within the clip range where declared monotone; k = 1 keeps the order within the clip range; it pickles;
-    it does not change its arguments.
+    Shape for n = 0, 1 and many; a row's reward depends on that row alone; permuting principles with their terms changes
+    nothing; finite at scores of 1e4; non-decreasing in every score within the clip range where declared monotone; k = 1
+    keeps the order within the clip range; linear in the scores where it supplies that. Equal calls give equal rewards:
+    no chance, no state that moves between steps. It pickles, does not change its arguments, neither prints nor warns.
+
+    Where it needs groups: the order of rows means nothing, and what stands in another group changes a group's rewards
+    by a shift and a positive factor at most, one for the batch (a scalarizer may whiten over the batch).
+
+    Where it has state (`end_step`, `state`, `restore`): steps move it; it goes through JSON; a restored one gives
+    the same rewards and, after the same steps, the same state; a damaged state is refused or does no harm.
+
+    An option `temperature` that is not given is tried at several values besides its default. Where building it warns
+    that these options are "not monotone", that is not asked of it.
 
     Args:
         component: what the plugin's hook returned.
         options: options other than the defaults; for those that have none.
 
     Raises:
-        ContractError: what does not hold.
+        ContractError: what does not hold, with the options, the terms and the row.
     """
     check_component("scalarizer", component)
-    scalarizer = component.build(component.options.model_validate(dict(options or {})))
-    probe = _Probe(component, scalarizer)
-    probe.shapes()
-    probe.rows()
-    probe.permutation()
-    probe.finite()
-    probe.order()
-    probe.arguments()
-    if component.monotone:
-        probe.monotone()
+    for trial in _trials(component, dict(options or {})):
+        _shapes(trial)
+        _groups(trial) if trial.grouped else _rows(trial)
+        _permutation(trial)
+        _far_scores(trial)
+        _order(trial)
+        if trial.monotone:
+            _monotone(trial)
+        if trial.linear:
+            _linear(trial)
+        check_copies(trial)
+        check_state(trial)
 
 
-class _Probe:
-    """One scalarizer and the random scores that it is tried on."""
-
-    def __init__(self, component: Component[Scalarizer], scalarizer: Scalarizer) -> None:
-        self.name, self.grouped = component.name, "groups" in component.needs
-        self.needs, self.scalarizer = component.needs, scalarizer
-
-    def scores(self, n: int, k: int, seed: int, scale: float = 1.0) -> ScoreMatrix:
-        """Scores within the clip range at scale 1, with the spread and features that the scalarizer needs."""
-        rng = np.random.default_rng(seed)
-        matrix = make_scores(rng.uniform(-CLIP, CLIP, (n, k)) * scale, group=GROUP)
-        spread = rng.uniform(0.1, 1.0, (n, k)).astype(np.float32) if "spread" in self.needs else None
-        groups = np.arange(n) // GROUP
-        features = rng.normal(size=(n // GROUP + 1, FEATURES)).astype(np.float32)[groups]
-        return replace(matrix, spread=spread, features=features if "features" in self.needs else None)
-
-    def terms(self, k: int, seed: int) -> Terms:
-        """Unequal weights, thresholds in the middle of the clip range, distinct priorities."""
-        rng = np.random.default_rng(seed)
-        weight, threshold = rng.uniform(0.2, 1.0, k), rng.uniform(-1.0, 1.0, k)
-        priority = (rng.permutation(k) + 1).tolist()
-        return make_terms(
-            weight=weight.tolist(), threshold=threshold.tolist(), priority=priority, lower=-CLIP, upper=CLIP
-        )
-
-    def call(self, scores: ScoreMatrix, terms: Terms) -> Floats:
-        """Call the scalarizer and check shape and dtype."""
-        rewards = self.scalarizer(scores, terms)
-        n, k = scores.values.shape
-        require(isinstance(rewards, np.ndarray), f"{self.name}: returned {type(rewards).__name__}, not a numpy array")
-        require(rewards.shape == (n,), f"{self.name}: scores ({n}, {k}) gave shape {rewards.shape}, not ({n},)")
-        require(np.issubdtype(rewards.dtype, np.floating), f"{self.name}: rewards are {rewards.dtype}, not floats")
-        return rewards
-
-    def shapes(self) -> None:
-        """Any n, 0 and 1 among them, and any k."""
-        for n in (0, 1, 2, 4, 33):
-            for k in (1, 2, 3, 12):
-                rewards = self.call(self.scores(n, k, seed=n), self.terms(k, seed=k))
-                require(bool(np.isfinite(rewards).all()), f"{self.name}: not finite at n = {n}, k = {k}")
-
-    def rows(self) -> None:
-        """A row alone gets what it gets in a batch; where groups are needed, shuffled rows keep their rewards."""
-        scores, terms = self.scores(16, 5, seed=1), self.terms(5, seed=1)
-        whole = self.call(scores, terms)
-        if self.grouped:
-            order = np.random.default_rng(1).permutation(16)
-            _same(self.call(_take(scores, order), terms), whole[order], f"{self.name}: the order of rows matters")
-            return
-        for row in range(16):
-            alone = self.call(_take(scores, np.array([row])), terms)
-            _same(alone, whole[row : row + 1], f"{self.name}: the reward of row {row} depends on other rows")
-
-    def permutation(self) -> None:
-        """The order in which principles are listed means nothing."""
-        scores, terms = self.scores(16, 5, seed=2), self.terms(5, seed=2)
-        order = np.random.default_rng(2).permutation(5)
-        moved = replace(
-            scores,
-            values=scores.values[:, order],
-            principles=tuple(scores.principles[i] for i in order),
-            spread=None if scores.spread is None else scores.spread[:, order],
-        )
-        fields: dict[str, Any] = {
-            name: getattr(terms, name)[order] for name in ("weight", "threshold", "priority", "lower", "upper")
-        }
-        message = f"{self.name}: permuting principles together with their terms changes the reward"
-        _same(self.call(moved, replace(terms, **fields)), self.call(scores, terms), message)
-
-    def finite(self) -> None:
-        """No overflow far outside the clip range."""
-        for sign in (1.0, -1.0):
-            scores = self.scores(8, 4, seed=3, scale=sign * 1e4 / CLIP)
-            extreme = replace(scores, values=np.where(scores.values > 0, np.float32(1e4), np.float32(-1e4)))
-            for matrix in (scores, extreme):
-                rewards = self.call(matrix, self.terms(4, seed=3))
-                require(bool(np.isfinite(rewards).all()), f"{self.name}: not finite at scores of 1e4")
-
-    def order(self) -> None:
-        """With one principle, a better score is a better reward (within a group where it needs groups)."""
-        grid = np.linspace(-CLIP, CLIP, GROUP if self.grouped else 25)[:, None]
-        template = self.scores(len(grid), 1, seed=4)
-        rewards = self.call(replace(template, values=grid.astype(np.float32)), make_terms(k=1, lower=-CLIP, upper=CLIP))
-        require(bool((np.diff(rewards) > 0).all()), f"{self.name}: with one principle the order is not kept: {rewards}")
-
-    def arguments(self) -> None:
-        """Arguments stay as they were, and a copy by pickle gives the same."""
-        scores, terms = self.scores(8, 3, seed=5), self.terms(3, seed=5)
-        before = pickle.dumps((scores, terms))
-        rewards = self.call(scores, terms)
-        require(pickle.dumps((scores, terms)) == before, f"{self.name}: it changed its arguments")
-        copy = pickle.loads(pickle.dumps(self.scalarizer))
-        _same(copy(scores, terms), rewards, f"{self.name}: a pickled copy gives another reward")
-
-    def monotone(self) -> None:
-        """Raising one score never lowers the row's reward, within the clip range; of one row in each group."""
-        raised = slice(None, None, GROUP if self.grouped else 1)
-        for k in (1, 2, 3, 12):
-            scores, terms = self.scores(64, k, seed=6), self.terms(k, seed=6)
-            before = self.call(scores, terms)[raised]
-            for column in range(k):
-                values = scores.values.copy()
-                room = CLIP - values[raised, column]
-                values[raised, column] += np.random.default_rng(column).uniform(0, 1, len(room)) * room
-                change = self.call(replace(scores, values=values), terms)[raised] - before
-                worst = int(np.argmin(change))
-                require(
-                    bool(change[worst] >= -1e-5 * max(1.0, abs(float(before[worst])))),
-                    f"{self.name}: declared monotone, but raising principle {column} of {scores.values[raised][worst]} "
-                    f"to {values[raised][worst][column]} changed the reward by {change[worst]}",
-                )
+def _trials(component: Component[Scalarizer], options: dict[str, object]) -> Iterator[Trial]:
+    """The options given; and, where they say no temperature and there is one, several temperatures."""
+    yield _trial(component, options, strict="temperature" not in options)
+    if "temperature" in component.options.model_fields and "temperature" not in options:
+        for temperature in TEMPERATURES:
+            try:
+                component.options.model_validate({**options, "temperature": temperature})
+            except ValidationError:
+                continue  # beyond what this scalarizer allows
+            yield _trial(component, {**options, "temperature": temperature}, strict=False)
 
 
-def _take(scores: ScoreMatrix, rows: Any) -> ScoreMatrix:
-    return ScoreMatrix(
-        scores.values[rows],
-        scores.principles,
-        tuple(scores.prompt_ids[row] for row in rows),
-        None if scores.spread is None else scores.spread[rows],
-        None if scores.features is None else scores.features[rows],
+def _trial(component: Component[Scalarizer], options: dict[str, object], *, strict: bool) -> Trial:
+    model = component.options.model_validate(options)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        scalarizer = component.build(model)
+    monotone = component.monotone and not any("not monotone" in str(warning.message) for warning in said)
+    name, linear = (
+        f"{component.name} {options}" if options else component.name,
+        "linear" in component.all_supplies(model),
     )
+    build = partial(_build, component, model)
+    return Trial(name, build, scalarizer, component.all_needs(model), monotone, strict, linear)
 
 
-def _same(seen: Floats, expected: Floats, message: str) -> None:
-    require(bool(np.allclose(seen, expected, rtol=1e-4, atol=1e-5)), f"{message}: {seen}, not {expected}")
+def _build(component: Component[Scalarizer], model: object) -> Scalarizer:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # heard before
+        return component.build(model)
+
+
+def _shapes(trial: Trial) -> None:
+    """Any n, 0 and 1 among them, and any k; the same again from the same call, and from another build."""
+    other = trial.build()
+    for n in (0, 1, 2, 4, 33):
+        for k in (1, 2, 3, 12):
+            case = trial.case(10 * n + k, n, k)
+            rewards = trial.call(case)
+            trial.same(trial.call(case), rewards, "the same call gives another reward", case, exact=True)
+            trial.same(trial.call(case, other), rewards, "built again, it gives another reward", case, exact=True)
+
+
+def _rows(trial: Trial) -> None:
+    """A row alone gets what it gets in a batch."""
+    for seed in range(3):
+        case = trial.case(seed, 16, 5)
+        whole = trial.call(case)
+        for row in range(16):
+            alone = case.rows([row])
+            what = f"the reward of row {row} depends on other rows; alone it is another"
+            trial.same(trial.call(alone), whole[row : row + 1], what, alone)
+
+
+def _groups(trial: Trial) -> None:
+    """The order of rows means nothing; groups are ranked apart, up to one shift and factor of the batch."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        case = trial.case(seed, 16, 1 + seed)
+        whole = trial.call(case)
+        order = rng.permutation(16)
+        mixed = case.rows(order)
+        trial.same(trial.call(mixed), whole[order], "the order of rows matters", mixed)
+        ids = np.array(case.scores.prompt_ids)
+        for group in dict.fromkeys(case.scores.prompt_ids):
+            rows = np.flatnonzero(ids == group)
+            alone = case.rows(rows)
+            fits = _on_a_rising_line(trial.call(alone), whole[rows])
+            require(fits, f"{trial.name}: group {group} alone is ordered otherwise than in a batch; {alone}")
+        values = case.scores.values.copy()
+        values[ids == ids[0]] = rng.uniform(-CLIP, CLIP, values[ids == ids[0]].shape)
+        others, changed = ids != ids[0], case.with_values(values)
+        fits = _on_a_rising_line(trial.call(changed)[others], whole[others])
+        require(fits, f"{trial.name}: other scores in {ids[0]} change how the other groups are ordered; {changed}")
+
+
+def _on_a_rising_line(seen: Floats, expected: Floats) -> bool:
+    """Say whether seen = a * expected + b with a > 0, to within rounding."""
+    if not len(seen):
+        return True
+    s, e = seen.astype(np.float64) - seen.mean(), expected.astype(np.float64) - expected.mean()
+    size = 1e-5 * max(1.0, float(np.abs(seen).max()))
+    if float(np.abs(e).max()) <= 1e-5 * max(1.0, float(np.abs(expected).max())):
+        return bool(np.abs(s).max() <= 10 * size)
+    slope = float(e @ s) / float(e @ e)
+    return slope > 0 and bool(np.abs(s - slope * e).max() <= 10 * size + 1e-3 * np.abs(s).max())
+
+
+def _permutation(trial: Trial) -> None:
+    """The order in which principles are listed means nothing."""
+    for seed, k in enumerate((2, 3, 5, 12)):
+        case = trial.case(seed, 16, k)
+        moved = case.columns(np.random.default_rng(seed).permutation(k)[::-1])
+        what = "permuting principles together with their terms changes the reward"
+        trial.same(trial.call(moved), trial.call(case), what, moved)
+
+
+def _far_scores(trial: Trial) -> None:
+    """No overflow far outside the clip range."""
+    for seed in range(6):
+        case = trial.case(seed, 8, 4, size=1e4)
+        values = case.scores.values
+        trial.call(case)
+        trial.call(case.with_values(np.where(values > 0, np.float32(1e4), np.float32(-1e4))))
+        trial.call(case.with_values(np.full_like(values, 1e4 if seed % 2 else -1e4)))
+
+
+def _order(trial: Trial) -> None:
+    """With one principle, a better score is a better reward (within a group where it needs groups)."""
+    grid = np.linspace(-CLIP, CLIP, 25, dtype=np.float32)[:, None]
+    for seed in range(6):
+        case = trial.case(seed, 25, 1, group=25)
+        if case.scores.spread is not None:
+            case.scores.spread[:] = 0.5  # the same doubt of every row
+        rewards = trial.call(case.with_values(grid))
+        steps = np.diff(rewards)
+        fits = bool((steps > 0).all() if trial.strict else (steps >= 0).all())
+        require(fits, f"{trial.name}: with one principle the order is not kept: {rewards.tolist()}; {case}")
+
+
+def _monotone(trial: Trial) -> None:
+    """Raising one score never lowers the row's reward, within the clip range; of one row in each group."""
+    for seed in range(CASES):
+        rng = np.random.default_rng(seed)
+        case = trial.case(seed, 24, int(rng.integers(1, 13)))
+        before, values = trial.call(case), case.scores.values.copy()
+        rows = np.arange(24)
+        if trial.grouped:
+            rows = np.unique(np.array(case.scores.prompt_ids), return_index=True)[1]
+        columns = rng.integers(values.shape[1], size=len(rows))
+        old = values[rows, columns]
+        # Small steps too: what is not monotone may be so close to a threshold alone.
+        values[rows, columns] += (CLIP - old) * rng.uniform(0, 1, len(rows)) ** 3
+        change = (trial.call(case.with_values(values)) - before)[rows]
+        for place in np.flatnonzero(change < -1e-5 * np.maximum(1.0, np.abs(before[rows]))):
+            row, column = int(rows[place]), int(columns[place])
+            require(
+                False,
+                f"{trial.name}: declared monotone, but raising principle p{column} from {old[place]} to "
+                f"{values[row, column]} changes the reward by {change[place]}; {case.row(row)}",
+            )
+
+
+def _linear(trial: Trial) -> None:
+    """Halfway between two rows of scores lies half of each one's reward."""
+    for seed in range(10):
+        case = trial.case(seed, 12, 1 + seed, group=12)  # one prompt, so one prompt's features
+        turned = np.roll(case.scores.values, 1, axis=0)
+        half = case.with_values(((case.scores.values + turned) / 2).astype(np.float32))
+        expected = ((trial.call(case) + trial.call(case.with_values(turned))) / 2).astype(np.float32)
+        trial.same(trial.call(half), expected, "said to be linear in the scores, it is not", half)

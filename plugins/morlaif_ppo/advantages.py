@@ -1,11 +1,13 @@
 """From a reward per response to an advantage per token: KL penalty, GAE, leave-one-out, whitening.
 
 Notation: n episodes, t response tokens (padded on the right). Tensors are (n, t) float32; ``mask`` is bool, True on
-kept tokens. Results are 0 on padding, and whatever lies there in the arguments changes nothing.
+kept tokens. Results are 0 on padding, and whatever lies there in the arguments changes nothing. Rewards and values may
+have an axis more, (n, t, c): one of each of c parts of the reward.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -27,16 +29,29 @@ def token_rewards(rewards: Tensor, logprobs: Tensor, reference: Tensor, mask: Te
     return out.scatter_add(1, last[:, None], rewards[:, None].to(out.dtype))
 
 
+def wide(mask: Tensor, values: Tensor) -> Tensor:
+    """Return the mask in a shape that fits values (n, t) or (n, t, c)."""
+    return mask if values.dim() == mask.dim() else mask[..., None]
+
+
+def part_rewards(parts: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, kl: float) -> Tensor:
+    """Spread the parts (n, c) of each reward over tokens, (n, t, c): the last part bears the KL penalty."""
+    nothing = torch.zeros_like(logprobs)
+    scores = [token_rewards(part, nothing, nothing, mask, 0.0) for part in parts[:, :-1].unbind(dim=1)]
+    return torch.stack([*scores, token_rewards(parts[:, -1], logprobs, reference, mask, kl)], dim=2)
+
+
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
-    """Return advantages and returns, both (n, t).
+    """Return advantages and returns, both (n, t), or (n, t, c) for c parts, each by itself.
 
     delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t + gamma lam A_{t+1} (Schulman et al., arXiv 1506.02438, eq. 16),
     with V = 0 after the last kept token: the episode ends there, whether by eos, at a human turn or at the length
     limit. Returns, the value head's targets, are A + V.
     """
-    rewards, values = rewards.masked_fill(~mask, 0.0), values.masked_fill(~mask, 0.0)
+    padding = ~wide(mask, values)
+    rewards, values = rewards.masked_fill(padding, 0.0), values.masked_fill(padding, 0.0)
     advantages = values.new_zeros(values.shape)
-    running, following = values.new_zeros(values.shape[0]), values.new_zeros(values.shape[0])
+    running, following = torch.zeros_like(values[:, 0]), torch.zeros_like(values[:, 0])
     for t in reversed(range(values.shape[1])):
         # On padding all three are 0, so the recursion starts afresh at each row's last kept token.
         running = rewards[:, t] + gamma * following - values[:, t] + gamma * lam * running

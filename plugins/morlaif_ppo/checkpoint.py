@@ -63,7 +63,7 @@ def resume(job: PolicyJob, options: PPOOptions) -> Training:
     if not found:
         return build(job, options, None)
     facts = json.loads((found[-1] / "training.json").read_text(encoding="utf-8"))
-    if facts["options"] != _results(options):
+    if {**_results(PPOOptions()), **facts["options"]} != _results(options):
         raise UserError(f"{found[-1]} was made with other trainer options; move {job.out} away or restore the options")
     # First: a reward that cannot go on, being another one, says so before any model is loaded.
     job.reward.restore(json.loads((found[-1] / "reward.json").read_text(encoding="utf-8")))

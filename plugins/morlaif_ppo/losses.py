@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .advantages import wide
+
 
 def policy_loss(logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> tuple[Tensor, Tensor]:
     """Return the clipped surrogate's sum (scalar) and the ratios (n, t), 1 on padding.
@@ -23,14 +25,16 @@ def policy_loss(logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor,
 def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float | None) -> Tensor:
     """Return the sum of 0.5 max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2), a scalar; clip None: unclipped.
 
-    The clipped value loss of OpenAI's baselines ("The 37 implementation details of PPO", detail 9).
+    The clipped value loss of OpenAI's baselines ("The 37 implementation details of PPO", detail 9). Of values
+    (n, t, c) it is the mean over the c heads, so that `value_coefficient` means the same for any number.
     """
-    values, old = values.masked_fill(~mask, 0.0), old.masked_fill(~mask, 0.0)
-    returns = returns.masked_fill(~mask, 0.0)
+    padding = ~wide(mask, values)
+    values, old = values.masked_fill(padding, 0.0), old.masked_fill(padding, 0.0)
+    returns = returns.masked_fill(padding, 0.0)
     error = (values - returns).square()
     if clip is not None:
         error = error.maximum((old + (values - old).clamp(-clip, clip) - returns).square())
-    return 0.5 * error.sum()
+    return 0.5 * error.sum() / (error.numel() // mask.numel())
 
 
 def clip_fraction(ratio: Tensor, mask: Tensor, clip: float) -> float:

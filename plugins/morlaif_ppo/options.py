@@ -29,6 +29,12 @@ class PPOOptions(Options):
         description="value: value head, GAE; leave_one_out: mean return of the prompt's other responses, no value head; "
         "auto: leave_one_out where responses_per_prompt is above 1",
     )
+    value_heads: Literal["one", "principles"] = Field(
+        "one",
+        description="one: a value of the whole return; principles: a value of each principle's score and one of the rest "
+        "(KL penalty and constants), whose advantages are added by the step's weights; needs a value head and a reward "
+        "linear in the scores (`reward.utility: expected`, or scalarizer `weighted` or `single`)",
+    )
     epochs: int = Field(2, ge=1, description="passes over a step's episodes")
     minibatch: int = Field(
         16, ge=1, description="episodes of one optimizer step; the last one of an epoch may be smaller"
@@ -82,6 +88,15 @@ class PPOOptions(Options):
     def _baseline_has_peers(self) -> PPOOptions:
         if self.baseline == "leave_one_out" and self.responses_per_prompt < 2:
             raise ValueError("baseline leave_one_out needs responses_per_prompt of 2 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_have_a_value(self) -> PPOOptions:
+        if self.value_heads == "principles" and not self.uses_value:
+            raise ValueError(
+                "value_heads principles needs a value head; set baseline: value, or responses_per_prompt: 1 with "
+                "baseline: auto"
+            )
         return self
 
     @property

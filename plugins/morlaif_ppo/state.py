@@ -13,6 +13,7 @@ import torch
 
 from morlaif_core import Backbone, PolicyJob, Target, UserError, layer_count, lora_config
 
+from .heads import columns_of
 from .network import Network, causal_lm, check_head
 from .options import PPOOptions
 from .value import ValueHead
@@ -31,6 +32,8 @@ class Training:
     recompute_logprobs: bool
     kl: float
     """the penalty's coefficient now: the guard may have raised it"""
+    columns: tuple[str, ...] = ()
+    """what the value heads but the last one stand for, where there is one for each principle"""
     step: int = 0
     """steps done"""
     stopped: str = ""
@@ -43,12 +46,14 @@ def build(job: PolicyJob, options: PPOOptions, weights: Path | None) -> Training
     Raises `UserError` for a full policy on quantised weights and for models that ppo cannot follow.
     """
     full = job.target.lora is None
+    columns = columns_of(job.reward) if options.value_heads == "principles" else ()
     network = (_full if full else _lora)(job, options, weights)
     check_head(network.policy.model)
     _seed(job.seed)
     with network.acting(grad=True) as model:
         trained = [weight for weight in model.parameters() if weight.requires_grad]
-    head = ValueHead(causal_lm(network.policy.model).config.hidden_size) if options.uses_value else None
+    width = causal_lm(network.policy.model).config.hidden_size
+    head = ValueHead(width, len(columns) + 1 if columns else 1) if options.uses_value else None
     groups: list[dict[str, Any]] = [{"params": trained, "lr": options.learning_rate}]
     if head is not None:
         head.to(network.device)
@@ -56,7 +61,7 @@ def build(job: PolicyJob, options: PPOOptions, weights: Path | None) -> Training
     # eps as in "The 37 implementation details of PPO", detail 3: Adam's default blows up gradients near 0.
     optimizer = torch.optim.Adam(groups, eps=1e-5, fused=True)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate_factor, options=options))
-    return Training(network, head, optimizer, scheduler, _recomputes(network, options), options.kl)
+    return Training(network, head, optimizer, scheduler, _recomputes(network, options), options.kl, columns)
 
 
 def learning_rate_factor(step: int, *, options: PPOOptions) -> float:

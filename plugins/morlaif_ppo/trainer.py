@@ -18,7 +18,7 @@ from morlaif_core import Policy, PolicyJob, Prompt, RewardBatch, ScoreMatrix, Us
 
 from . import checkpoint
 from .advantages import masked_mean, sequence_kl
-from .batch import Batch
+from .heads import take_apart
 from .options import PPOOptions
 from .rollout import Rollout, prompts_of_step, sample, seed_of
 from .state import Training
@@ -72,30 +72,30 @@ class PPO:
         reference = network.reference_logprobs(batch, options.batch)
         metrics["seconds/score"] = clock.lap()
         metrics |= describe(rollout, scored, reference)
+        rewards, weights = self._rewards(training, job, scored, rollout)
         job.reward.end_step(mean_scores(scored.scores))
         if options.stop_at_kl is not None and metrics["kl"] > options.stop_at_kl:
             # The policy that sampled is the one kept: it is the first beyond the limit, and goes no further.
             training.stopped = "kl"
         else:
-            metrics |= self._update(training, rollout, scored, batch, reference, seed_of("update", job.seed, step))
+            given = targets(training, batch, rollout.logprobs, reference, rewards, options, weights)
+            metrics["learning_rate"] = training.optimizer.param_groups[0]["lr"]
+            metrics |= update(training, given, options, seed_of("update", job.seed, step))
             metrics["seconds/update"] = clock.lap()
         training.step += 1
         self._report(training, job, metrics)
 
-    def _update(
-        self,
-        training: Training,
-        rollout: Rollout,
-        scored: RewardBatch,
-        batch: Batch,
-        reference: torch.Tensor,
-        seed: int,
-    ) -> dict[str, float]:
-        rewards = torch.as_tensor(np.asarray(scored.rewards, dtype=np.float32), device=reference.device)
+    def _rewards(
+        self, training: Training, job: PolicyJob, scored: RewardBatch, rollout: Rollout
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the rewards (n,) less penalties, and None; or their parts (n, c) and weights (c,), a value head each."""
+        device = rollout.logprobs.device
+        rewards = torch.as_tensor(np.asarray(scored.rewards, dtype=np.float32), device=device)
         rewards = rewards - self.options.missing_eos_penalty * ~rollout.ended
-        given = targets(training, batch, rollout.logprobs, reference, rewards, self.options)
-        rate = training.optimizer.param_groups[0]["lr"]
-        return {**update(training, given, self.options, seed), "learning_rate": rate}
+        if not training.columns:
+            return rewards, None
+        # As the reward was when it scored: its state moves at the end of the step.
+        return take_apart(scored, job.reward.explain(scored, step=training.step), rewards)
 
     def _report(self, training: Training, job: PolicyJob, metrics: Mapping[str, float]) -> None:
         """Tell the core; ``raise_kl`` doubles the penalty's coefficient, ``stop`` ends training with what it is now."""

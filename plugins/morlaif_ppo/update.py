@@ -10,7 +10,7 @@ from torch import Tensor
 
 from morlaif_core import UserError
 
-from .advantages import gae, leave_one_out, sequence_kl, token_rewards, whiten
+from .advantages import gae, leave_one_out, part_rewards, sequence_kl, token_rewards, whiten, wide
 from .batch import Batch
 from .losses import approximate_kl, clip_fraction, explained_variance, policy_loss, value_loss
 from .options import PPOOptions
@@ -20,28 +20,33 @@ from .state import Training
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What an update needs of its episodes: (n, t) float32, 0 on padding."""
+    """What an update needs of its episodes: (n, t) float32, 0 on padding; c value heads: (n, t, c)."""
 
     batch: Batch
     logprobs: Tensor
     """of the policy that sampled"""
     advantages: Tensor
     values: Tensor
-    """of the value head before the update; 0 without one"""
+    """of the value head before the update, (n, t) or (n, t, c); 0 without one"""
     returns: Tensor
+    """what the value head is to say, in the shape of `values`"""
+    weights: Tensor | None = None
+    """(c,) of several value heads in the advantages; None: there is one head, or none"""
 
     def take(self, rows: Tensor) -> Targets:
         """Return these episodes, cut as `Batch.take` cuts them."""
         batch = self.batch.take(rows)
         width = batch.mask.shape[1]
         numbers = (self.logprobs, self.advantages, self.values, self.returns)
-        return Targets(batch, *(number[rows, :width] for number in numbers))
+        logprobs, advantages, values, returns = (number[rows, :width] for number in numbers)
+        return Targets(batch, logprobs, advantages, values, returns, self.weights)
 
 
 def before_update(training: Training, batch: Batch, recorded: Tensor, options: PPOOptions) -> tuple[Tensor, Tensor]:
-    """Return the sampling policy's log-probabilities and the old values, both (n, t); by a pass where one is needed."""
+    """Return the sampling policy's log-probabilities (n, t) and the old values; by a pass where one is needed."""
     network, head = training.network, training.head
-    logprobs, values = recorded, torch.zeros_like(recorded)
+    heads = (len(training.columns) + 1,) if training.columns else ()
+    logprobs, values = recorded, recorded.new_zeros((*recorded.shape, *heads))
     recompute = training.recompute_logprobs
     if head is None and not recompute:
         return logprobs, values
@@ -51,18 +56,33 @@ def before_update(training: Training, batch: Batch, recorded: Tensor, options: P
             part = batch.take(rows)
             states, width = network.states(model, part), part.mask.shape[1]
             if head is not None:
-                values[rows, :width] = head(states).masked_fill(~part.mask, 0.0)
+                found = head(states)
+                values[rows, :width] = found.masked_fill(~wide(part.mask, found), 0.0)
             if recompute:
                 logprobs[rows, :width] = network.logprobs(model, states, part)
     return logprobs, values
 
 
 def targets(
-    training: Training, batch: Batch, recorded: Tensor, reference: Tensor, rewards: Tensor, options: PPOOptions
+    training: Training,
+    batch: Batch,
+    recorded: Tensor,
+    reference: Tensor,
+    rewards: Tensor,
+    options: PPOOptions,
+    weights: Tensor | None = None,
 ) -> Targets:
-    """Turn rewards (n,) into advantages per token: by value head and GAE, or by the other responses to the prompt."""
+    """Turn rewards (n,) into advantages per token: by value head and GAE, or by the other responses to the prompt.
+
+    With ``weights`` (c,), rewards are the parts (n, c) of `heads.take_apart`: GAE for each by its own head, then
+    ``A = sum_c weights_c A_c``, the advantage of the whole reward under the value ``sum_c weights_c V_c``: GAE is linear.
+    """
     logprobs, values = before_update(training, batch, recorded, options)
-    if options.uses_value:
+    if weights is not None:
+        spread = part_rewards(rewards, logprobs, reference, batch.mask, training.kl)
+        by_part, returns = gae(spread, values, batch.mask, options.gamma, options.lam)
+        advantages = by_part @ weights
+    elif options.uses_value:
         spread = token_rewards(rewards, logprobs, reference, batch.mask, training.kl)
         advantages, returns = gae(spread, values, batch.mask, options.gamma, options.lam)
     else:
@@ -71,7 +91,7 @@ def targets(
         returns = torch.zeros_like(values)
     if options.whiten:
         advantages = whiten(advantages, batch.mask)
-    return Targets(batch, logprobs, advantages, values, returns)
+    return Targets(batch, logprobs, advantages, values, returns, weights)
 
 
 def update(training: Training, given: Targets, options: PPOOptions, seed: int) -> dict[str, float]:
@@ -91,8 +111,20 @@ def update(training: Training, given: Targets, options: PPOOptions, seed: int) -
     training.scheduler.step()
     sums["first_ratio_error"] = first
     if training.head is not None:
-        sums["explained_variance"] = explained_variance(given.values, given.returns, given.batch.mask)
+        sums |= explained(given, training.columns)
     return sums
+
+
+def explained(given: Targets, columns: tuple[str, ...]) -> dict[str, float]:
+    """Return the share of the returns' variance that the value head explains, of the whole and of each part."""
+    values, returns, mask = given.values, given.returns, given.batch.mask
+    if given.weights is None:
+        return {"explained_variance": explained_variance(values, returns, mask)}
+    names = [f"explained_variance/{name}" for name in columns]
+    parts = enumerate([*names, "explained_variance_rest"])
+    found = {name: explained_variance(values[..., place], returns[..., place], mask) for place, name in parts}
+    whole = explained_variance(values @ given.weights, returns @ given.weights, mask)
+    return {"explained_variance": whole, **found}
 
 
 def minibatches(episodes: int, options: PPOOptions, seed: int) -> Iterator[Tensor]:

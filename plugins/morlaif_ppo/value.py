@@ -7,12 +7,15 @@ from torch import Tensor, nn
 
 
 class ValueHead(nn.Module):  # type: ignore[misc]
-    """Hidden states (n, t, h) -> values (n, t) float32. Starts at 0 everywhere: the first targets are the returns."""
+    """Hidden states (n, t, h) -> values (n, t) float32, or (n, t, outputs) where there are several.
 
-    def __init__(self, width: int) -> None:
+    Starts at 0 everywhere: the first targets are the returns.
+    """
+
+    def __init__(self, width: int, outputs: int = 1) -> None:
         super().__init__()
         self.hidden = nn.Linear(width, width)
-        self.out = nn.Linear(width, 1)
+        self.out = nn.Linear(width, outputs)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -20,4 +23,4 @@ class ValueHead(nn.Module):  # type: ignore[misc]
         """Return the value of the state before each token is drawn."""
         with torch.autocast(states.device.type, enabled=False):
             values: Tensor = self.out(torch.tanh(self.hidden(states.float())))
-        return values.squeeze(-1)
+        return values.squeeze(-1) if self.out.out_features == 1 else values

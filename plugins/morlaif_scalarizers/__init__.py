@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from morlaif_core import Component, NoOptions, Scalarizer, component, hookimpl
+from morlaif_core import Component, Need, NoOptions, Scalarizer, component, hookimpl
 
 from . import options as o
 
@@ -14,6 +14,7 @@ WEIGHT: Uses = frozenset({"weight"})
 THRESHOLD: Uses = frozenset({"threshold"})
 WEIGHT_AND_THRESHOLD: Uses = WEIGHT | THRESHOLD
 THRESHOLD_AND_PRIORITY: Uses = frozenset({"threshold", "priority"})
+LINEAR: frozenset[Need] = frozenset({"linear"})
 
 
 @hookimpl
@@ -24,7 +25,15 @@ def morlaif_scalarizers() -> Iterable[Component[Scalarizer]]:
 
 def _sums_and_minima() -> list[Component[Scalarizer]]:
     return [
-        component("weighted", o.build_weighted, NoOptions, "the weighted sum", uses=WEIGHT, monotone=True),
+        component(
+            "weighted",
+            o.build_weighted,
+            NoOptions,
+            "the weighted sum",
+            supplies=LINEAR,
+            uses=WEIGHT,
+            monotone=True,
+        ),
         component("max_min", o.build_max_min, NoOptions, "the worst principle's margin", uses=THRESHOLD, monotone=True),
         component(
             "soft_max_min",
@@ -147,6 +156,7 @@ def _conditions() -> list[Component[Scalarizer]]:
             o.build_single,
             o.SingleOptions,
             "one principle alone",
+            supplies=LINEAR,
             monotone=True,
             names=lambda options: (options.principle,),
         ),

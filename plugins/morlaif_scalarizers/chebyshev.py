@@ -9,7 +9,7 @@ import numpy as np
 
 from morlaif_core import Floats, ScoreMatrix, Terms, UserError
 
-from .logistic import Doubles
+from .logistic import Doubles, log_sum_exp
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,10 @@ class Chebyshev:
 
     def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats:
         """Return (n,) float32 for calibrated scores (n, k) float32; weight and upper (k,) are used."""
-        from scipy.special import logsumexp
-
         distances = self._ideal(scores, terms) - scores.values.astype(np.float64)
         weighted = terms.weight.astype(np.float64) * distances
         if self.mu is not None:
-            return np.asarray(-self.mu * logsumexp(weighted / self.mu, axis=1), dtype=np.float32)
+            return np.asarray(-self.mu * log_sum_exp(weighted / self.mu), dtype=np.float32)
         u: Floats = (-np.max(weighted, axis=1) - self.rho * np.sum(weighted, axis=1)).astype(np.float32)
         return u
 

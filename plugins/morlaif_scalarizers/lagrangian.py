@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import cast
 
 import numpy as np
 
@@ -71,8 +70,18 @@ class Lagrangian:
         return {"multipliers": dict(self._multipliers)}
 
     def restore(self, state: Mapping[str, object]) -> None:
-        """Go on from what `state` returned."""
-        self._multipliers = dict(cast("Mapping[str, float]", state["multipliers"]))
+        """Go on from what `state` returned.
+
+        Raises:
+            ValueError: it is no state of this scalarizer, or a multiplier is no number above 0.
+        """
+        multipliers = state.get("multipliers")
+        if not isinstance(multipliers, Mapping):
+            raise ValueError("the state saved is not one of scalarizer lagrangian: it has no multipliers")
+        for name, value in multipliers.items():
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+                raise ValueError(f"the state saved is damaged: the multiplier of {name} is {value!r}, not above 0")
+        self._multipliers = {name: float(value) for name, value in multipliers.items()}
 
     def _weights(self, names: tuple[str, ...], objective: int) -> Doubles:
         return np.array([1.0 if place == objective else self._of(name) for place, name in enumerate(names)])

@@ -8,7 +8,10 @@ import numpy as np
 
 from morlaif_core import Floats, ScoreMatrix, Terms
 
-from .logistic import log_sigmoid
+from .logistic import log_sigmoid, log_sum_exp
+
+NEARLY_ZERO = 1e-6
+"""Exponents nearer to 0 than this are 0: the difference is below float32, and 1 / p would only blow up rounding."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class PowerMean:
     Range: (0, 1), between the smallest and the greatest ``s_k``. p = 1 is the mean, p = 0 the geometric one (Nash), p =
     -1 the harmonic one; p -> -inf the minimum.
 
-    Traps: p = 1 is the mean of s, not of r; p = 0 is a case of its own; powers of small numbers underflow outside log
-    space.
+    Traps: p = 1 is the mean of s, not of r; p = 0 is a case of its own, and so is a p of nearly 0; powers of small
+    numbers underflow outside log space.
 
     Attributes:
         p: the exponent; the smaller, the more the worst principle decides.
@@ -42,11 +45,10 @@ class PowerMean:
 
     def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats:
         """Return (n,) float32 for calibrated scores (n, k) float32; weight and threshold (k,) are used."""
-        from scipy.special import logsumexp
-
         w = terms.weight.astype(np.float64)
+        w /= np.sum(w)  # a sum of 1 + 1e-7, as float32 leaves it, would be raised to the power 1 / p
         margins = (scores.values.astype(np.float64) - terms.threshold.astype(np.float64)) / self.temperature
         logs = log_sigmoid(margins)
-        if self.p == 0:
+        if abs(self.p) < NEARLY_ZERO:
             return np.asarray(np.exp(np.sum(w * logs, axis=1)), dtype=np.float32)
-        return np.asarray(np.exp(logsumexp(np.log(w) + self.p * logs, axis=1) / self.p), dtype=np.float32)
+        return np.asarray(np.exp(log_sum_exp(self.p * logs, w) / self.p), dtype=np.float32)

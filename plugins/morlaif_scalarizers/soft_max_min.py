@@ -8,6 +8,8 @@ import numpy as np
 
 from morlaif_core import Floats, ScoreMatrix, Terms
 
+from .logistic import log_sum_exp
+
 
 @dataclass(frozen=True)
 class SoftMaxMin:
@@ -40,12 +42,13 @@ class SoftMaxMin:
 
     def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats:
         """Return (n,) float32 for calibrated scores (n, k) float32; weight (k,) is used."""
-        from scipy.special import logsumexp, softmax
-
         r = scores.values.astype(np.float64)
-        exponent = np.log(terms.weight.astype(np.float64)) - r / self.temperature
+        w = terms.weight.astype(np.float64)
+        w /= np.sum(w)  # T times the logarithm of 1 + 1e-7, as float32 leaves the sum, is no small shift at a large T
         if self.boltzmann:
-            u = np.sum(softmax(exponent, axis=1) * r, axis=1)
+            from scipy.special import softmax
+
+            u = np.sum(softmax(np.log(w) - r / self.temperature, axis=1) * r, axis=1)
         else:
-            u = -self.temperature * logsumexp(exponent, axis=1)
+            u = -self.temperature * log_sum_exp(-r / self.temperature, w)
         return np.asarray(u, dtype=np.float32)

@@ -19,8 +19,8 @@ class UncertaintyWeighted:
         u = sum_k w_k (r_k - lambda spread_k)
 
     Source: uncertainty-weighted optimisation (UWO) of Coste et al., arXiv 2310.02743, which takes the mean and the
-    spread over an ensemble of reward models of ONE objective: that is ``ensemble``. Across principles, as in Williams,
-    arXiv 2406.07295, the spread is no uncertainty but the conflict between the principles.
+    spread (there the variance) over an ensemble of reward models of ONE objective: that is ``ensemble``. Across
+    principles, as in Williams, arXiv 2406.07295, the spread is no uncertainty but the conflict between the principles.
 
     Range: at most ``m``; with one principle ``r`` itself.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
+THIRD = Path(__file__).parents[1] / "thirdparty"
 HEAD = "from morlaif_core import NoOptions, component, hookimpl\n"
 ONE = "[component('{name}', lambda options: print, NoOptions, 'x')]"
 
@@ -29,3 +31,19 @@ def hook(name: str, returned: str) -> str:
 def scalarizer(name: str) -> str:
     """The text of a module that offers one scalarizer."""
     return HEAD + hook("morlaif_scalarizers", ONE.format(name=name))
+
+
+def install_third_party(folder: Path) -> None:
+    """What an installer would make of tests/thirdparty."""
+    project = tomllib.loads((THIRD / "pyproject.toml").read_text())["project"]
+    add_distribution(
+        folder, project["name"], "", version=project["version"], entries=project["entry-points"]["morlaif"]
+    )
+    (folder / "morlaif_moderate.py").write_text((THIRD / "morlaif_moderate.py").read_text())
+
+
+def command(name: str, body: str = "click.echo('called')", *, build: str = "") -> str:
+    """The text of a module that offers one command without arguments. build: an expression, in place of the command."""
+    function = f"@click.command({name!r}, help='Do it.')\ndef called():\n    {body}\n\n"
+    offer = f"[component({name!r}, lambda options: {build or 'called'}, NoOptions, 'do what {name} does')]"
+    return "import click\n" + HEAD + function + hook("morlaif_commands", offer)

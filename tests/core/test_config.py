@@ -139,6 +139,8 @@ def test_the_pm_base_is_the_target_without_its_adapter_unless_it_is_named(load: 
     assert "lora" in refused(load, "preference_model: {base: {model: gpt2, lora: {r: 4}}}\n")
 
 
+ALONE = "trainer: {responses_per_prompt: 1}"
+"""One response to each prompt: no groups."""
 BAD = [
     ("rewrd: {clip: 1}", ["rewrd: unknown key", "Did you mean 'reward'?", "[mine.yaml]"]),
     ("prompts: {calibraton: 3}", ["prompts.calibraton: unknown key", "Did you mean 'calibration'?", "[mine.yaml]"]),
@@ -210,7 +212,11 @@ BAD = [
     ("target: {model: ., revision: main}", ["target.revision: ", "a folder", "[mine.yaml]"]),
     ("preference_model: {base: {model: demo-base, revision: v1}}", ["preference_model.base.revision: "]),
     ("dataset: {use: bare}\nprinciples: {relevance: {judge: human}}", ["principles.relevance.judge: human", "'bare'"]),
-    ("scalarizer: {use: grouped}", ["scalarizer.use: 'grouped' needs groups", "'ppo'", "'full'"]),
+    (f"scalarizer: {{use: grouped}}\n{ALONE}", ["scalarizer.use: 'grouped' needs groups", "'ppo'", "'full'"]),
+    (
+        f"scalarizer: {{use: leximin}}\n{ALONE}",
+        ["scalarizer.use: 'leximin' needs groups", "responses_per_prompt", "[mine.yaml]"],
+    ),
     ("device: gpu", ["device: "]),
     ("version: 2", ["version: "]),
     ("reward: {clip: .inf}", ["reward.clip: ", "finite"]),
@@ -402,3 +408,8 @@ def test_needs_that_options_bring(tmp_path: Path) -> None:
     assert load_config(["demo"], sets, folder=tmp_path).settings.scalarizer.use == "uncertainty_weighted"
     with pytest.raises(UserError, match="needs spread"):
         load_config(["demo"], [*sets, "scalarizer.ensemble=true"], folder=tmp_path)
+
+
+def test_a_trainer_that_answers_a_prompt_several_times_supplies_groups(load: Any) -> None:
+    config = load("scalarizer: {use: leximin}\ntrainer: {responses_per_prompt: 4}\n")
+    assert config.settings.scalarizer.use == "leximin"

@@ -13,6 +13,7 @@ from morlaif_core.scores import ScoreError
 from morlaif_core.terms import ResolvedTerms, Tier
 from morlaif_core.testing import FakePreferenceModel, make_scores, make_terms
 from morlaif_core.types import Message, make_prompt
+from morlaif_core.utility import Expected
 
 VALUES = np.random.default_rng(0).uniform(-2, 2, (50, 3)).astype(np.float32)
 
@@ -73,6 +74,34 @@ def test_a_reward_says_who_decided_in_its_own_unit() -> None:
         assert explained.principles == ("brief", "loud")
         assert explained.decided == ("brief", "brief")
         np.testing.assert_allclose(explained.influence, [[0.5, 0.0], [0.5, 0.0]], atol=1e-3)
+        np.testing.assert_array_equal(explained.scores, batch.scores.values)
+
+
+def test_of_mean_scores_the_influence_is_exact_and_belongs_to_the_columns() -> None:
+    """A tier is one column; the reward is its weighted sum but for a constant, to float32's last bits."""
+    tier, alone = (
+        Tier({"loud": 0.25, "brief": 0.75}, 0.7, 0.0, 1, -3.0, 3.0),
+        Tier({"calm": 1.0}, 0.3, 0.0, 2, -3.0, 3.0),
+    )
+    names = ("brief", "loud", "calm")
+    ours = PrincipledReward(
+        FakePreferenceModel({name: lambda p, r, i=i: float(np.sin(len(r) * (i + 1))) for i, name in enumerate(names)}),
+        Calibration("none", 3.0, names, (0.0,) * 3, (1.0,) * 3),
+        Expected(build("scalarizer", "soft_max_min"), (0.1, 0.4)),
+        name="soft_max_min",
+        resolved=ResolvedTerms((tier, alone)),
+        scale=RewardScale(0.2, 0.01),
+    )
+    batch = ours([make_prompt([Message("user", "Hi")])] * 9, ["!" * n for n in range(9)])
+    explained = ours.explain(batch)
+    assert explained.principles == ("loud+brief", "calm")
+    mixed = batch.scores.values @ np.array([0.75, 0.25, 0.0])
+    np.testing.assert_allclose(explained.scores, np.stack([mixed, batch.scores.values[:, 2]], axis=1), atol=1e-6)
+    assert (explained.influence == explained.influence[0]).all()
+    left = batch.rewards - (explained.influence.astype(np.float64) * explained.scores).sum(axis=1)
+    np.testing.assert_allclose(left, -0.2 / 0.01, atol=1e-4)
+    nothing = ours.explain(ours((), ()))
+    assert nothing.influence.shape == nothing.scores.shape == (0, 2)
 
 
 def test_ranks_in_a_group_have_no_principle_that_decides() -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tomllib
 import warnings
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -16,21 +15,9 @@ import pytest
 
 from morlaif_core import Message, Principle, Request, ScoreMatrix, UserError, build, make_prompt
 from morlaif_core.plugins import KINDS, Plugins, check_name
-from tests.core.distributions import HEAD, ONE, add_distribution, hook, scalarizer
+from tests.core.distributions import HEAD, ONE, add_distribution, hook, install_third_party, scalarizer
 
 ROOT = Path(__file__).parents[2]
-THIRD = ROOT / "tests" / "thirdparty"
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder on the path where distributions lie."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        if name.endswith("_module") or name == "morlaif_moderate":
-            del sys.modules[name]
 
 
 def load() -> tuple[Plugins, list[str]]:
@@ -46,13 +33,6 @@ def names(plugins: Plugins, kind: str) -> list[str]:
 
 
 BUILT_IN = {kind: names(Plugins.load(), kind) for kind in KINDS}
-
-
-def install_third_party(site: Path) -> None:
-    """What an installer would make of tests/thirdparty."""
-    project = tomllib.loads((THIRD / "pyproject.toml").read_text())["project"]
-    add_distribution(site, project["name"], "", version=project["version"], entries=project["entry-points"]["morlaif"])
-    (site / "morlaif_moderate.py").write_text((THIRD / "morlaif_moderate.py").read_text())
 
 
 def test_a_strangers_plugin_works_like_a_built_in(site: Path, tmp_path: Path) -> None:

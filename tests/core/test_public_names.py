@@ -59,6 +59,7 @@ HOOKS = {
     "model": "morlaif_models",
     "sampler": "morlaif_samplers",
     "policy_trainer": "morlaif_policy_trainers",
+    "command": "morlaif_commands",
 }
 DEFAULTS = {
     ("ResponsePair", "human"): None,

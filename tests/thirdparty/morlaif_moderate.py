@@ -1,4 +1,4 @@
-"""A plugin in 20 lines: a scalarizer that listens to the median principle, a judge that prefers the shorter response."""
+"""A small plugin: a scalarizer that listens to the median principle, a judge that prefers brevity, a command."""
 
 from morlaif_core import Answer, Capabilities, NoOptions, component, hookimpl
 
@@ -26,3 +26,23 @@ def morlaif_scalarizers():
 @hookimpl
 def morlaif_feedback_providers():
     return [component("shorter", lambda options: Shorter(), NoOptions, "prefers the shorter response")]
+
+
+def build_lengths(options):
+    import click
+
+    from morlaif_core import load_run
+
+    @click.command("lengths")
+    @click.argument("run")
+    def lengths(run):
+        """Say how long the two answers of a pair of RUN are, in characters on average."""
+        pairs = [stored.pair for stored in load_run(run).pairs()]
+        click.echo(f"{sum(len(pair.a) + len(pair.b) for pair in pairs) / (2 * len(pairs)):.1f}")
+
+    return lengths
+
+
+@hookimpl
+def morlaif_commands():
+    return [component("lengths", build_lengths, NoOptions, "say how long a run's answers are")]

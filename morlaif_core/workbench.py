@@ -1,0 +1,183 @@
+"""A run after its preference models and before any policy: what commands such as `preview` and `fit-weights` work with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .calibration import Calibration
+from .config import check_named
+from .errors import RunFailed, UserError, did_you_mean
+from .options import Component
+from .progress import Bar
+from .protocols import Policy, PreferenceModel, Scalarizer
+from .readiness import needed_by_judges
+from .reward import scalarize
+from .settings import Settings
+from .stages import sample, train_pms
+from .stages.context import Context
+from .stages.judge import distinct, judge_pairs, judged_principles
+from .stages.pairs import read_pairs
+from .stages.pipeline import cost
+from .terms import resolve_terms
+from .types import Floats, Preference, Principle, Prompt, ResponsePair, ScoreMatrix, content_hash
+
+
+class Workbench:
+    """A run folder held by this process: prompts, samples, scores, terms, judges. Made by `Run.workbench`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self._context.path
+
+    @property
+    def settings(self) -> Settings:
+        """The run's configuration."""
+        return self._context.settings
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.settings.seed
+
+    @property
+    def principles(self) -> tuple[Principle, ...]:
+        """The active principles in their order."""
+        return self._context.config.principles
+
+    def say(self, text: str) -> None:
+        """Print a line on stderr, so that what a command prints stays alone on stdout."""
+        print(text, file=sys.stderr, flush=True)
+
+    def bar(self, label: str) -> AbstractContextManager[Bar]:
+        """Draw a bar on stderr while the block runs: ``bar(done, total)``."""
+        return self._context.screen.bar(label)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that `sample` and `scores` depend on. Raises `RunFailed` before the preference models are there."""
+        stages = self._trained_stages()
+        calibration = (self.folder / train_pms.CALIBRATION).read_text(encoding="utf-8")
+        manifest = self._context.folder.manifest
+        return content_hash(stages["train-pms"]["inputs"], manifest.get("preference_models"), calibration)
+
+    def _trained_stages(self) -> dict[str, Any]:
+        stages = self._context.folder.section("stages")
+        if stages.get(train_pms.NAME, {}).get("state") != "done":
+            raise RunFailed(
+                f"{self.folder} has no preference models yet; run `morlaif run {self.folder}/run.yaml --out "
+                f"{self.folder} --until train-pms` first"
+            )
+        return stages
+
+    def prompts(self, name: str) -> tuple[Prompt, ...]:
+        """Return a prompt set: pm, validation, calibration, rl, evaluation. Raises `UserError` for another name."""
+        sets = self._context.prompt_sets.sets
+        if name not in sets:
+            raise UserError(f"there is no prompt set '{name}'.{did_you_mean(name, list(sets))} Sets: {', '.join(sets)}")
+        return tuple(sets[name])
+
+    def preferences(self, sets: Iterable[str]) -> list[Preference]:
+        """Return the data set's own labels of the prompts in these sets; empty where it has none."""
+        ids = {prompt.id for name in sets for prompt in self.prompts(name)}
+        labelled = self._context.dataset.preferences("train")
+        return [item for item in labelled if item.prompt.id in ids and item.a != item.b]
+
+    def sample(self, prompts: Sequence[Prompt], *, n: int, seed: int) -> list[tuple[str, ...]]:
+        """Return n responses of the target before training to each prompt, all drawn from one seed."""
+        context, seed = self._context, sample.chunk_seed(seed, prompts, "workbench")
+        return list(
+            context.sampler.sample(
+                Policy(context.target),
+                prompts,
+                n=n,
+                seed=seed,
+                generation=self.settings.generation,
+                backbones=context.backbones,
+            )
+        )
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return Calibration.load(self.folder / train_pms.CALIBRATION)
+
+    @cached_property
+    def _models(self) -> PreferenceModel:
+        self._trained_stages()
+        return train_pms.load_models(self._context)
+
+    def scores(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
+        """Return calibrated scores (n, k) of responses, one for each prompt, under all active principles.
+
+        Raises `RunFailed` before the preference models are there, `ScoreError` for a score that is no number.
+        """
+        scores, _ = self._calibration.apply(self._models.score(prompts, responses), responses)
+        return scores
+
+    def reference(self) -> ScoreMatrix:
+        """Return the calibrated scores of the calibration responses, on which thresholds rest."""
+        return self.scores(*train_pms.calibration_responses(read_pairs(self.folder)))
+
+    def scalarizers(self) -> dict[str, Component[Scalarizer]]:
+        """Return every offered scalarizer; one of a name that is offered twice goes by ``plugin/name``."""
+        offers = self._context.plugins.offers_by_kind["scalarizer"]
+        names = [offer.component.name for offer in offers]
+        return {
+            name if names.count(name) == 1 else f"{offer.plugin}/{name}": offer.component
+            for name, offer in zip(names, offers, strict=True)
+        }
+
+    def scalarize(self, scores: ScoreMatrix, block: Mapping[str, Any], reference: ScoreMatrix) -> Floats:
+        """Return u (n,) of calibrated scores under a scalarizer with the run's terms, before any standardisation.
+
+        Args:
+            scores: of all active principles; equal prompt ids form a group.
+            block: ``{"use": NAME, **options}``, as YAML would have it; each response by itself (`per_response`), schedules
+                left aside.
+            reference: what `reference` returned.
+
+        Raises:
+            UserError: the scalarizer is unknown, its options or the run's terms do not fit, or it needs what the scores
+                do not have.
+            ScoreError: it returns what is no reward.
+        """
+        plugins = self._context.plugins
+        component = plugins.find("scalarizer", str(block["use"]))
+        options = plugins.options("scalarizer", block)
+        have = {"groups": True, "spread": scores.spread is not None, "features": scores.features is not None}
+        lacking = sorted(need for need in component.all_needs(options) if not have.get(need, False))
+        if lacking:
+            raise UserError(f"it needs {', '.join(lacking)}, which the preference models do not supply")
+        check_named(self._context.config, component.names(options) if component.names else ())
+        reward = self.settings.reward.model_copy(update={"utility": "per_response", "schedules": {}})
+        resolved = resolve_terms(self.settings.principles, component, reward, self._calibration, reference)
+        return scalarize(component.name, component.build(options), resolved, scores)
+
+    def judge(self, pairs: Sequence[ResponsePair]) -> dict[tuple[str, str], float | None]:
+        """Ask the run's judges about pairs: (pair id, principle) -> P(a preferred), None where there is no label.
+
+        Pairs of equal responses, and principles that people judge, are not asked. Answers go into the run's ledger, so
+        that the same question costs nothing again, and count for its budget.
+
+        Raises:
+            UserError: a judge lacks a key, the network or a package; or what `judge_tasks` raises.
+        """
+        context = self._context
+        principles = judged_principles(context)
+        names = {self.settings.judge_of(item.name) for item in principles}
+        singles = sorted({single for name in names for single in self.settings.singles_of(name)})
+        missing = needed_by_judges(context.config, singles)
+        if missing:
+            raise UserError("needed before the judges can be asked:\n" + "\n".join(f"  {line}" for line in missing))
+        asked = [pair for pair in distinct(pairs) if pair.a != pair.b]
+        verdicts = judge_pairs(context, asked, principles, "judge")
+        context.write_results(**cost(context))
+        return {(verdict.pair, verdict.principle): verdict.p_a for verdict in verdicts}

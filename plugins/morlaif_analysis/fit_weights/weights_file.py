@@ -1,0 +1,62 @@
+"""Write fitted weights as a layer that a run can use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HEAD = """\
+# Weights fitted to {decided:,} human choices of the data set {dataset}: `morlaif run CONFIG {file}` uses them.
+# They are meant for `scalarizer: {{use: weighted}}`: {slope:.3f} logits of the human's choice for each unit of its score.
+# A layer that gives `principles` replaces those below it, so all active ones stand here.
+"""
+
+
+def weights_layer(found: Mapping[str, Any], terms: Mapping[str, Mapping[str, Any]], dataset: str, file: Path) -> str:
+    """Return the YAML text.
+
+    Args:
+        found: what `measure` returned.
+        terms: of every active principle, in their order, as the run's configuration has them; those that were not fitted
+            get weight 0.
+        dataset: its name, for the comment.
+        file: where it will lie, for the comment.
+    """
+    lines = [HEAD.format(decided=found["choices"]["decided"], dataset=dataset, file=file, slope=found["slope"]["mean"])]
+    lines.append("principles:\n")
+    for name, own in terms.items():
+        block = found["principles"].get(name)
+        given = {key: value for key, value in own.items() if value is not None}
+        values = {**given, "weight": round(block["weight"], 6) if block else 0.0}
+        lines.append(f"  # {_comment(block)}\n  {_flow({name: values})}\n")
+    return "".join(lines)
+
+
+def _comment(block: Mapping[str, Any] | None) -> str:
+    if block is None:
+        return "not fitted: it learns from the same labels; judged, trained and logged, but not in the reward"
+    low, high = block["ci95"]
+    text = f"{block['coefficient']:.3f} [{low:.3f}, {high:.3f}] logits a calibrated unit"
+    if block["coefficient"] < 0:
+        text += "; weights are not below 0"
+    return text if block["weight"] else f"{text}: judged, trained and logged, but not in the reward"
+
+
+def _flow(entry: Mapping[str, Any]) -> str:
+    """One line ``name: {key: value}``, in quotes what YAML would read as something else."""
+    import yaml
+
+    return yaml.safe_dump(dict(entry), default_flow_style=True, sort_keys=False, width=10**6).strip()[1:-1]
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file whole or not at all; its folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    half = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        half.write_text(text, encoding="utf-8")
+        half.replace(file)
+    finally:
+        half.unlink(missing_ok=True)

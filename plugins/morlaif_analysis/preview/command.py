@@ -1,0 +1,140 @@
+"""The command `preview`: best-of-n with every scalarizer, before RL is paid for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from morlaif_core import UserError, load_run
+
+if TYPE_CHECKING:
+    from .samples import Sampled
+    from .scalarizations import Choice
+
+FOLDER = "preview"
+MAX_SEED = 2**32 - 1
+
+
+@click.command("preview")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--prompts", type=click.IntRange(2), metavar="N", help="Prompts of the RL set; 200 by default.")
+@click.option(
+    "--responses", type=click.IntRange(2), default=8, show_default=True, metavar="N", help="Responses of a prompt."
+)
+@click.option(
+    "--scalarizer",
+    "scalarizers",
+    multiple=True,
+    metavar="BLOCK",
+    help="A name, or YAML with options: '{use: soft_max_min, temperature: 0.2}'. Repeatable; without, all of them.",
+)
+@click.option(
+    "--judge", "judged", type=click.IntRange(1), metavar="N", help="Let the run's judges judge the picks of N prompts."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), help="Of the sampling and the intervals; the run's by default."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def preview(
+    run: Path,
+    prompts: int | None,
+    responses: int,
+    scalarizers: tuple[str, ...],
+    judged: int | None,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Show what each scalarizer would pick, before RL is paid for: best of N responses, under the run's own scores.
+
+    RUN needs its preference models, no policy. Responses and scores are kept in RUN/preview/; only what is missing is
+    made. Numbers, tables and pictures lie there too.
+    """
+    from .pictures import draw
+    from .show_preview import show_preview
+
+    path, result = compared(run, prompts, responses, scalarizers, judged, seed)
+    drawn = draw(result, path)
+    if as_json:
+        click.echo(json.dumps(result, indent=1, ensure_ascii=False))
+    else:
+        show_preview(result)
+        click.echo(f"\n{path}/preview.json, {', '.join(file.name for file in drawn)}")
+
+
+def compared(
+    run: Path,
+    prompts: int | None = None,
+    responses: int = 8,
+    scalarizers: tuple[str, ...] = (),
+    judged: int | None = None,
+    seed: int | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Sample and score what is missing, compare the choices, write preview.json.
+
+    Args:
+        run: the run folder.
+        prompts: how many of the RL set; None: 200, or all of them where there are fewer.
+        responses: of each prompt, at least 2.
+        scalarizers: names or YAML blocks; empty: all that are offered.
+        judged: on how many of the prompts the judges judge the picks; None: they are not asked.
+        seed: None: the run's.
+
+    Returns:
+        RUN/preview and what preview.json holds.
+
+    Raises:
+        UserError: no run, no preference models, an unknown scalarizer, more prompts than there are.
+    """
+    from .best_of_n import Grid, picks
+    from .judged import judge_picks
+    from .samples import sampled
+    from .scalarizations import choices_of, rewards_of
+    from .trade_offs import trade_offs
+
+    # What the run says on the way goes to stderr: stdout is the result's.
+    with redirect_stdout(sys.stderr), load_run(run).workbench() as bench:
+        seed = bench.seed if seed is None else seed
+        choices = choices_of(bench, scalarizers)
+        folder = bench.folder / FOLDER
+        found = sampled(bench, folder, prompts, responses, seed)
+        if judged is not None and judged > len(found.prompts):
+            raise UserError(f"--judge {judged}: there are {len(found.prompts)} prompts; say --prompts {judged}")
+        rewards, left_out = rewards_of(bench, found, choices)
+        values = found.scores.values.astype("float64").reshape(len(found.prompts), responses, -1)
+        grid = Grid(values, found.scores.principles, tuple(prompt.id for prompt in found.prompts))
+        result = trade_offs(grid, rewards, seed)
+        if judged is not None:
+            picked = {name: picks(u) for name, u in rewards.items()}
+            for name, scores in judge_picks(bench, found, picked, judged, seed).items():
+                result["scalarizers"][name]["judged"] = scores
+        result |= {"left_out": left_out, "settings": _settings(found, choices, rewards, judged, seed)}
+    _write(folder / "preview.json", result)
+    return folder, result
+
+
+def _settings(
+    found: Sampled, choices: list[Choice], rewards: Mapping[str, Any], judged: int | None, seed: int
+) -> dict[str, Any]:
+    """What the numbers were made with."""
+    configured = next((choice.name for choice in choices if choice.configured and choice.name in rewards), None)
+    return {
+        "prompt_set": "rl",
+        "seed": seed,
+        "judged_prompts": judged,
+        "configured": configured,
+        "scalarizers": {choice.name: choice.block for choice in choices if choice.name in rewards},
+        "fingerprint": found.fingerprint,
+    }
+
+
+def _write(file: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON whole or not at all."""
+    temporary = file.with_name(f".{file.name}.tmp")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(file)

@@ -1,0 +1,84 @@
+"""Picks against an ordinary response, judged by the run's judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from morlaif_core import ResponsePair, UserError, make_pair
+
+if TYPE_CHECKING:
+    from morlaif_core import Ints, Workbench
+
+    from .samples import Sampled
+
+HUMAN = "human"
+"""The reserved judge that nobody can ask."""
+RESAMPLES = 1000
+
+
+def judge_picks(
+    bench: Workbench, found: Sampled, picked: Mapping[str, Ints], count: int, seed: int
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the judge score of each choice: mean P(pick preferred to the prompt's first response).
+
+    Args:
+        bench: the run; its judges and budget.
+        found: prompts and responses.
+        picked: by choice, which response of each prompt (m,).
+        count: on how many of the prompts, the first ones.
+        seed: of the intervals, which are bootstrapped over prompts.
+
+    Returns:
+        by choice and judged principle: mean, ci95, n; a pick that is the first response counts 0.5. Null where no
+        prompt has a label.
+
+    Raises:
+        UserError: nobody can be asked, or the judges lack what they need.
+    """
+    asked = [item.name for item in bench.principles if bench.settings.judge_of(item.name) != HUMAN]
+    if not asked:
+        raise UserError("--judge: people judge every principle of this run, so there is no judge to ask")
+    pairs = {
+        name: [
+            make_pair(prompt, responses[index], responses[0])
+            for prompt, responses, index in list(zip(found.prompts, found.responses, picks, strict=True))[:count]
+        ]
+        for name, picks in picked.items()
+    }
+    distinct = {pair.id: pair for row in pairs.values() for pair in row if pair.a != pair.b}
+    bench.say(
+        f"judging {len(distinct):,} pairs under {len(asked)} principles: at most "
+        f"{len(distinct) * requests_a_pair(bench, asked):,} requests; what the ledger holds is not asked again"
+    )
+    labels = bench.judge(list(distinct.values()))
+    return {
+        name: {principle: _measured([_label(pair, principle, labels) for pair in row], seed) for principle in asked}
+        for name, row in pairs.items()
+    }
+
+
+def requests_a_pair(bench: Workbench, principles: Iterable[str]) -> int:
+    """Return how many requests a pair takes at most under these principles, members of a panel among them."""
+    total = 0
+    for principle in principles:
+        for judge in bench.settings.singles_of(bench.settings.judge_of(principle)):
+            judging = bench.settings.judging_of(judge)
+            total += (2 if judging.orders == "both" else 1) * judging.samples
+    return total
+
+
+def _label(pair: ResponsePair, principle: str, labels: Mapping[tuple[str, str], float | None]) -> float | None:
+    return 0.5 if pair.a == pair.b else labels.get((pair.id, principle))
+
+
+def _measured(labels: list[float | None], seed: int) -> dict[str, Any]:
+    """Mean and interval of the labels that are there."""
+    known = np.array([label for label in labels if label is not None], dtype=np.float64)
+    if not len(known):
+        return {"mean": None, "ci95": None, "n": 0}
+    draws = np.random.default_rng(seed).integers(len(known), size=(RESAMPLES, len(known)))
+    low, high = np.quantile(known[draws].mean(axis=1), [0.025, 0.975])
+    return {"mean": float(known.mean()), "ci95": [float(low), float(high)], "n": len(known)}

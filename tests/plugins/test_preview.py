@@ -1,0 +1,280 @@
+"""`morlaif preview` on a tiny real run: its numbers, what is kept and what is made anew, errors, pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from morlaif_analysis.preview.best_of_n import Grid
+from morlaif_analysis.preview.command import compared
+from morlaif_analysis.preview.trade_offs import trade_offs
+from morlaif_core import load_run
+from tests.core.distributions import HEAD, add_distribution, hook
+from tests.plugins.preview_tools import SMALL, called, result_of, scores_of, started, texts_of
+from tests.small_run import PRINCIPLES, small
+
+PICTURES = ("scores", "conflict", "front", "differ", "regret")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with preference models and no policy; read only."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    prompts = "prompts={pm: 24, validation: 0.25, calibration: 10, rl: 70, evaluation: 8}"
+    small(out, prompts, "dataset.prompts=400", "scalarizer={use: soft_max_min, temperature: 0.3}", until="train-pms")
+    return out
+
+
+@pytest.fixture(scope="module")
+def shown(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run previewed on 40 prompts with 3 responses; read only."""
+    out = tmp_path_factory.mktemp("shown") / "run"
+    shutil.copytree(trained, out)
+    assert called(out, *SMALL) == 0
+    return out
+
+
+@pytest.fixture
+def copied(shown: Path, tmp_path: Path) -> Path:
+    """A previewed run that a test may change."""
+    return Path(shutil.copytree(shown, tmp_path / "run"))
+
+
+def test_numbers_are_those_of_the_stored_scores(shown: Path) -> None:
+    result, stored, texts = result_of(shown), scores_of(shown), texts_of(shown)
+    values = stored["values"][:40, :3].astype(np.float64)
+    assert tuple(stored["principles"]) == PRINCIPLES
+    grid = Grid(values, PRINCIPLES, tuple(texts)[:40])
+    means = values.mean(axis=2)
+    expected = trade_offs(grid, {"weighted": means, "max_min": values.min(axis=2)}, result["settings"]["seed"])
+    for name in ("weighted", "max_min"):
+        picked = values[np.arange(40), (means if name == "weighted" else values.min(axis=2)).argmax(axis=1)]
+        for column, principle in enumerate(PRINCIPLES):
+            row = result["scalarizers"][name]
+            assert row["scores"][principle]["mean"] == pytest.approx(picked[:, column].mean(), abs=1e-9)
+            again = expected["scalarizers"][name]["scores"][principle]
+            assert row["scores"][principle]["mean"] == pytest.approx(again["mean"], abs=1e-9)
+            assert row["scores"][principle]["ci95"] == pytest.approx(again["ci95"], abs=1e-9)
+            gain = (picked - values.mean(axis=1))[:, column].mean()
+            assert row["gain"][principle]["mean"] == pytest.approx(gain, abs=1e-9)
+    assert result["baseline"] == expected["baseline"]
+    assert result["conflict"] == expected["conflict"]
+
+
+def test_stored_scores_are_those_of_the_run(shown: Path) -> None:
+    stored, texts = scores_of(shown), texts_of(shown)
+    with load_run(shown).workbench() as bench:
+        prompts = bench.prompts("rl")
+        assert list(texts) == [prompt.id for prompt in prompts[:64]]
+        asked = [(prompt, text) for prompt in prompts[:5] for text in texts[prompt.id][:4]]
+        scores = bench.scores(*zip(*asked, strict=True))
+        assert np.allclose(stored["values"][:5, :4].reshape(20, 3), scores.values, atol=1e-5)
+        assert np.allclose(stored["reference"], bench.reference().values, atol=1e-5)
+
+
+def test_what_is_compared(shown: Path) -> None:
+    result = result_of(shown)
+    assert set(result) == {
+        *("format", "prompts", "responses", "principles", "in_sample", "baseline", "scalarizers"),
+        *("conflict", "differ", "regret", "front", "left_out", "settings"),
+    }
+    assert (result["prompts"], result["responses"], result["principles"]) == (40, 3, list(PRINCIPLES))
+    names = set(result["scalarizers"])
+    assert {f"single: {name}" for name in PRINCIPLES} | {"weighted", "leximin", "soft_max_min"} <= names
+    assert result["settings"]["configured"] == "soft_max_min temperature=0.3"
+    assert "features" in result["left_out"]["gated"]
+    best = result["baseline"]["best"]
+    for name in PRINCIPLES:
+        assert result["scalarizers"][f"single: {name}"]["scores"][name]["mean"] == pytest.approx(best[name])
+
+
+def test_pictures_show_something(shown: Path) -> None:
+    from PIL import Image
+
+    for name in PICTURES:
+        with Image.open(shown / "preview" / f"{name}.png") as picture:
+            colours = picture.convert("RGB").getcolors(maxcolors=10**6)
+        assert min(picture.size) > 100
+        assert colours is not None
+        assert len(colours) > 20, name
+
+
+def test_again_needs_no_model_and_says_the_same(copied: Path) -> None:
+    before = result_of(copied), (copied / "preview" / "scores.npz").read_bytes()
+    process = started(copied, *SMALL, "--json")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert err.splitlines()[-1] == "False"
+    assert "sampling" not in err
+    assert json.loads(out) == result_of(copied) == before[0]
+    assert (copied / "preview" / "scores.npz").read_bytes() == before[1]
+
+
+def test_more_keeps_what_is_there_and_equals_all_at_once(
+    copied: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, scored = texts_of(copied), scores_of(copied)["values"]
+    assert called(copied, "--prompts", "70", "--responses", "6") == 0
+    # Another round for the 64 prompts of whole chunks, and two rounds for the 6 new ones.
+    assert "sampling 304 responses" in capsys.readouterr().err
+    after = texts_of(copied)
+    assert {name: texts[:4] for name, texts in after.items() if name in before} == before
+    assert np.array_equal(scores_of(copied)["values"][:64, :4], scored)
+    assert any(texts[:4] != texts[4:] for texts in after.values())
+    fresh = Path(shutil.copytree(trained, tmp_path / "fresh"))
+    assert called(fresh, "--prompts", "70", "--responses", "6") == 0
+    assert texts_of(fresh) == after
+    assert result_of(fresh) == result_of(copied)
+
+
+def test_less_uses_the_first_ones_and_keeps_the_others(copied: Path) -> None:
+    before = texts_of(copied), scores_of(copied)["values"]
+    _, result = compared(copied, prompts=10, responses=2)
+    assert (result["prompts"], result["responses"]) == (10, 2)
+    values = before[1][:10, :2].astype(np.float64)
+    assert result["baseline"]["random"]["detail"] == pytest.approx(values[:, :, 2].mean())
+    assert texts_of(copied) == before[0]
+    assert np.array_equal(scores_of(copied)["values"], before[1])
+
+
+def test_without_a_number_all_prompts_of_a_small_set(copied: Path) -> None:
+    _, result = compared(copied, responses=2, scalarizers=("weighted",))
+    assert result["prompts"] == 70
+
+
+@pytest.mark.parametrize("torn", [10, 5_000])
+def test_a_torn_file_goes_on_with_the_same_rows(copied: Path, torn: int) -> None:
+    whole, result = texts_of(copied), result_of(copied)
+    file = copied / "preview" / "responses.jsonl"
+    os.truncate(file, file.stat().st_size - torn)
+    scores = copied / "preview" / "scores.npz"
+    os.truncate(scores, scores.stat().st_size - torn)
+    assert called(copied, *SMALL) == 0
+    assert texts_of(copied) == whole
+    assert result_of(copied) == result
+
+
+def test_killed_in_the_middle_goes_on_with_the_same_rows(shown: Path, trained: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    file = run / "preview" / "responses.jsonl"
+    process = started(run, *SMALL)
+    while process.poll() is None and not (file.exists() and file.read_bytes().count(b"\n") > 1):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert file.exists()
+    assert called(run, *SMALL) == 0
+    assert texts_of(run) == texts_of(shown)
+    assert result_of(run) == result_of(shown)
+
+
+def test_another_seed_sets_the_old_rows_aside(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = texts_of(copied)
+    assert called(copied, *SMALL, "--seed", "7") == 0
+    said = capsys.readouterr().err
+    (away,) = (copied / "replaced").glob("*/preview/responses.jsonl")
+    assert str(away.parent) in said
+    assert texts_of(copied) != before
+    assert list(texts_of(copied)) == list(before)
+
+
+def test_given_scalarizers_replace_the_list(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("max-min", "{use: soft-max-min, temperature: 0.3}", "{use: single, principle: detail}", "gated")
+    assert called(copied, *SMALL, *(part for text in given for part in ("--scalarizer", text))) == 0
+    result, text = result_of(copied), capsys.readouterr().out
+    assert list(result["scalarizers"]) == ["max_min", "soft_max_min temperature=0.3", "single: detail"]
+    assert result["settings"]["configured"] == "soft_max_min temperature=0.3"
+    for line in ("soft_max_min temperature=0.3 (configured)", "left out: gated: it needs features", "in sample"):
+        assert line in text
+
+
+def test_a_stranger_is_compared_and_a_broken_one_left_out(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offers = (
+        "[component('last', lambda o: lambda s, t: s.values[:, -1], NoOptions, 'the last one'), "
+        "component('broken', lambda o: lambda s, t: s.nothing, NoOptions, 'fails')]"
+    )
+    add_distribution(tmp_path, "stranger", HEAD + hook("morlaif_scalarizers", offers))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _, result = compared(copied, prompts=40, responses=3)
+    assert result["scalarizers"]["last"]["scores"] == result["scalarizers"]["single: detail"]["scores"]
+    assert result["left_out"]["broken"].startswith("AttributeError")
+    sys.modules.pop("stranger_module", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--scalarizer", "max_mim"), "Did you mean 'max_min'?"),
+        (("--scalarizer", "{use: soft_max_min, temprature: 1}"), "temperature"),
+        (("--scalarizer", "{use: [}"), "not YAML"),
+        (("--scalarizer", "[weighted]"), "say a name"),
+        (
+            ("--scalarizer", "{use: single, principle: detial}"),
+            "no principle of the reward: helpfulness, conciseness, detail",
+        ),
+        (("--responses", "1"), "--responses"),
+        (("--prompts", "71"), "say --prompts 70"),
+        (("--judge", "41", *SMALL), "say --prompts 41"),
+    ],
+)
+def test_wrong_use_says_what_to_do(
+    copied: Path, arguments: tuple[str, ...], part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = texts_of(copied)
+    assert called(copied, *arguments) == 2
+    err = capsys.readouterr().err
+    assert part in err
+    assert "Traceback" not in err
+    assert texts_of(copied) == before
+
+
+def test_a_run_without_preference_models_says_how_to_get_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small(tmp_path / "run", until="sample")
+    assert called(tmp_path / "run") == 1
+    assert "--until train-pms" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "preview").exists()
+    assert called(tmp_path) == 2
+    assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_judged_picks(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def rows() -> int:
+        with sqlite3.connect(copied / "judgements.sqlite") as ledger:
+            return int(ledger.execute("SELECT count(*) FROM rows").fetchone()[0])
+
+    before = rows()
+    assert called(copied, *SMALL, "--judge", "30") == 0
+    captured = capsys.readouterr()
+    most = int(captured.err.split("at most ")[1].split(" requests")[0].replace(",", ""))
+    asked = rows() - before
+    assert 0 < asked <= most
+    assert "0.5: no gain; not in sample" in captured.out
+    judged = {name: row["judged"] for name, row in result_of(copied)["scalarizers"].items()}
+    stored, texts = scores_of(copied)["values"][:, :3], list(texts_of(copied).values())
+    for column, name in enumerate(PRINCIPLES):
+        cell = judged[f"single: {name}"][name]
+        assert cell["n"] <= 30
+        assert cell["ci95"][0] <= cell["mean"] <= cell["ci95"][1]
+        same = sum(texts[i][stored[i, :, column].argmax()] == texts[i][0] for i in range(30))
+        assert 0.5 * same / 30 <= cell["mean"] <= 1 - 0.5 * same / 30
+    # The rules judge of conciseness measures length: who picks for it must win.
+    shorter = []
+    for i in range(30):
+        pick = texts[i][stored[i, :, PRINCIPLES.index("conciseness")].argmax()]
+        shorter.append(len(pick.split()) - len(texts[i][0].split()))
+    assert (np.mean(shorter) < 0) == (judged["single: conciseness"]["conciseness"]["mean"] > 0.5)
+    assert called(copied, *SMALL, "--judge", "30") == 0
+    assert rows() == before + asked
