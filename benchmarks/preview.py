@@ -63,7 +63,7 @@ def measured(name: str, m: int, repeats: int, looped: int) -> list[dict[str, Any
     picked = np.stack([of_picks(grid.values, picks(u)) for u in rewards.values()], axis=1)
     drawing_lots, _ = seconds(lambda: intervals(picked.reshape(m, -1), 0), repeats)
     loop, _ = seconds(lambda: by_loop(picked.reshape(m, -1), looped), 1)
-    points, reference = picked.mean(axis=0), grid.values.mean(axis=(0, 1))
+    points, reference = picked.mean(axis=0), grid.values.min(axis=1).mean(axis=0)
     measuring, (volume, parts) = seconds(lambda: hypervolume(points, reference), repeats)
     alone, (whole, added) = seconds(lambda: by_moocore(points, reference), 1)
     np.testing.assert_allclose([volume, *parts], [whole, *added], rtol=1e-6, atol=1e-6 * whole)

@@ -113,8 +113,9 @@ def test_front_and_hypervolume_by_loops(seed: int) -> None:
     front = {name for name in points if not any(dominates(other, points[name]) for other in points.values())}
     assert {name for name, block in found["scalarizers"].items() if block["on_front"]} == front
     assert set(found["front"]["names"]) == front
-    assert found["front"]["reference"] == found["baseline"]["random"]
-    origin = list(found["baseline"]["random"].values())
+    assert found["front"]["reference"] == found["baseline"]["worst"]
+    assert list(found["baseline"]["worst"].values()) == pytest.approx(grid.values.min(axis=1).mean(axis=0).tolist())
+    origin = list(found["baseline"]["worst"].values())
     gains = {name: [x - y for x, y in zip(points[name], origin, strict=True)] for name in front}
     volume = volume_by_inclusion(list(gains.values()))
     assert found["front"]["hypervolume"] == pytest.approx(volume, rel=1e-8)
@@ -353,7 +354,7 @@ def test_a_front_without_volume_has_no_shares() -> None:
     grid = grid_of(np.stack([first, -first], axis=2))
     found = trade_offs(grid, alone(grid), 0)
     assert found["front"]["hypervolume"] == 0
-    assert found["front"]["notes"] == ["no choice is better than a random response under every principle"]
+    assert found["front"]["notes"] == ["no choice is better than the worst response under every principle that varies"]
     assert [block["hypervolume_share"] for block in found["scalarizers"].values()] == [None, None]
 
 
@@ -375,6 +376,7 @@ def test_a_principle_that_never_varies_has_no_correlation_and_is_not_sacrificed(
     found = trade_offs(grid, alone(grid), 0)
     assert found["conflict"]["correlation"] == [[1.0, None], [None, None]]
     assert found["conflict"]["notes"] == ["no response to a prompt differs from another under b"]
+    assert found["front"]["hypervolume"] > 0, "it does not make the volume flat"
     assert all("b" not in block["sacrificed"] for block in found["scalarizers"].values())
 
 

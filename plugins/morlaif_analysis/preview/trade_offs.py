@@ -52,8 +52,11 @@ def trade_offs(grid: Grid, rewards: Mapping[str, Doubles], seed: int) -> dict[st
     grid, rewards = _in_order(grid, rewards)
     chosen = {name: picks(u) for name, u in rewards.items()}
     table = _Table.of(grid, np.stack([of_picks(grid.values, picked) for picked in chosen.values()], axis=1), seed)
-    points, reference = table.scores.mean(axis=0), table.random.mean(axis=0)
-    volume, added = hypervolume(points, reference)
+    points = table.scores.mean(axis=0)
+    # The worst response for each principle: every choice lies above it, whatever it trades.
+    reference = grid.values.min(axis=1).mean(axis=0)
+    moving = points[:, _varies(grid)], reference[_varies(grid)]
+    volume, added = hypervolume(*moving) if moving[1].size else (0.0, np.zeros(len(points)))
     share = [float(part) / volume if volume > 0 else None for part in added]
     front = on_front(points)
     blocks = {
@@ -67,7 +70,11 @@ def trade_offs(grid: Grid, rewards: Mapping[str, Doubles], seed: int) -> dict[st
         "responses": n,
         "principles": list(grid.principles),
         "in_sample": True,
-        "baseline": {"random": table.named(reference), "best": table.named(table.best.mean(axis=0))},
+        "baseline": {
+            "worst": table.named(reference),
+            "random": table.named(table.random.mean(axis=0)),
+            "best": table.named(table.best.mean(axis=0)),
+        },
         "scalarizers": blocks,
         "conflict": conflict(grid),
         "differ": {"names": list(rewards), "share": differing(chosen).tolist()},
@@ -76,7 +83,9 @@ def trade_offs(grid: Grid, rewards: Mapping[str, Doubles], seed: int) -> dict[st
             "names": [name for name, block in blocks.items() if block["on_front"]],
             "hypervolume": volume,
             "reference": table.named(reference),
-            "notes": [] if volume > 0 else ["no choice is better than a random response under every principle"],
+            "notes": []
+            if volume > 0
+            else ["no choice is better than the worst response under every principle that varies"],
         },
     }
 
@@ -93,7 +102,7 @@ def conflict(grid: Grid) -> dict[str, Any]:
     Returns:
         ``{"correlation": k lists of k numbers in [-1, 1] or null, "notes": [sentences that say why null]}``.
     """
-    varies = np.ptp(grid.values, axis=1).max(axis=0) > 0
+    varies = _varies(grid)
     centred = (grid.values - grid.values.mean(axis=1, keepdims=True)).reshape(-1, len(grid.principles))
     # To a largest deviation of 1 first, so that no square vanishes.
     centred = centred / np.where(varies, np.abs(centred).max(axis=0), 1.0)
@@ -106,6 +115,12 @@ def conflict(grid: Grid) -> dict[str, Any]:
         for row, ok in zip(matrix, known, strict=True)
     ]
     return {"correlation": correlation, "notes": _constant(grid, varies)}
+
+
+def _varies(grid: Grid) -> NDArray[np.bool_]:
+    """Say of each principle whether the responses to some prompt differ under it: (k,)."""
+    varies: NDArray[np.bool_] = np.ptp(grid.values, axis=1).max(axis=0) > 0
+    return varies
 
 
 def _constant(grid: Grid, varies: NDArray[np.bool_]) -> list[str]:
