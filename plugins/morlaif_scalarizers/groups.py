@@ -32,18 +32,36 @@ def rank_in_group(keys: Doubles, prompt_ids: Sequence[str]) -> Floats:
     if n == 0:
         return np.zeros(0, dtype=np.float32)
     groups = group_index(prompt_ids)
-    order = np.lexsort((*keys.T[::-1], groups))
-    sorted_groups, sorted_keys = groups[order], keys[order]
-    new_group = np.concatenate([[True], sorted_groups[1:] != sorted_groups[:-1]])
-    new_run = new_group | np.concatenate([[True], np.any(sorted_keys[1:] != sorted_keys[:-1], axis=1)])
-    first = np.flatnonzero(new_group)
+    order, starts_group, starts_run = _sorted(keys, groups)
+    first = np.flatnonzero(starts_group)
     place = np.arange(n) - np.repeat(first, np.diff(np.append(first, n)))
-    run = np.cumsum(new_run) - 1
+    run = np.cumsum(starts_run) - 1
     mean_place = np.bincount(run, weights=place) / np.bincount(run)
     size = np.bincount(groups)[groups]
     ranks = np.empty(n)
     ranks[order] = mean_place[run]
     return np.where(size > 1, ranks / np.maximum(size - 1, 1), 0.5).astype(np.float32)
+
+
+def _sorted(keys: Doubles, groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Sort rows by group, then by keys in order; n >= 1.
+
+    Returns the order (n,) and, by place in it, where a group begins and where rows begin that tie (n,) bool each.
+    """
+    order = np.argsort(groups, kind="stable")
+    starts = np.concatenate([[True], np.diff(groups[order]) != 0])
+    starts_group = starts.copy()
+    for column in keys.T:
+        run = np.cumsum(starts) - 1
+        # Most rows are told apart by the first column or two: only those that still tie are sorted by the next.
+        tied = np.bincount(run)[run] > 1
+        if not tied.any():
+            break
+        rows = order[tied]
+        rows = rows[np.lexsort((column[rows], run[tied]))]
+        order[tied] = rows
+        starts[tied] |= np.concatenate([[True], np.diff(column[rows]) != 0])
+    return order, starts_group, starts
 
 
 def best_in_group(values: Doubles, groups: NDArray[np.int64]) -> Doubles:
