@@ -16,7 +16,7 @@ from .progress import Screen
 from .protocols import Policy, Reward
 from .ranks import first_of, ranks, wait_for_first
 from .readiness import check_judging, check_reward, needed_before_run
-from .reward import RunReward
+from .run_reward import RunReward
 from .stages.context import Context
 from .stages.judge import labelled, read_labels
 from .stages.pairs import StoredPair, read_pairs

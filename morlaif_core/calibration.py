@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Method: TypeAlias = Literal["platt", "std", "none"]
 FORMAT = 1
-SCALE_FLOOR = 1e-3
-"""Least raw units to one calibrated unit: a sparse principle's deviation is near 0."""
+SCALE_FLOOR = 1e-5
+"""Least deviation as a share of the scores' root mean square: below it they differ by rounding and noise alone."""
 SLOPE_FLOOR = 0.1
 """Least logits to one deviation of the reference scores: a model that does not predict its judge counts for little."""
 SLOPE_LIMIT = 30.0
@@ -157,12 +157,15 @@ def fit_calibration(
         raise ScoreError("calibration needs at least two reference responses; raise prompts.calibration")
     values = reference.values.astype(np.float64)
     scales, notes = [], []
-    for name, deviation in zip(reference.principles, values.std(axis=0).tolist(), strict=True):
-        scale, note = deviation, ""
+    sizes = np.sqrt(np.mean(values**2, axis=0))
+    for name, deviation, size in zip(reference.principles, values.std(axis=0).tolist(), sizes.tolist(), strict=True):
+        # Relative to the scores' size, since that is arbitrary; a slope has bounds of its own.
+        floor = SCALE_FLOOR * (size or 1.0)
+        scale, note = max(deviation, floor), ""
         if method == "platt":
-            scale, note = _platt_scale(name, deviation, differences.get(name), p_a.get(name))
-        if scale < SCALE_FLOOR:
-            scale, note = SCALE_FLOOR, f"the unit is the floor {SCALE_FLOOR}: its scores hardly differ"
+            scale, note = _platt_scale(name, scale, differences.get(name), p_a.get(name))
+        if deviation < floor == scale:
+            note = f"the unit is the floor {floor:.3g}: its scores hardly differ"
         scales.append(scale)
         notes += [f"{name}: {note}"] if note else []
     location = tuple(values.mean(axis=0).tolist())

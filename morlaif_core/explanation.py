@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 STEP = 0.01
 """In calibrated units: far above float32's rounding of a score, far below any threshold's width."""
+LEVEL = 1e-3
+"""Slopes that differ by less than this share of the larger are level."""
 
 
 def explain(
@@ -33,15 +35,17 @@ def explain(
         influence = gradient(scalarizer, scores, terms)
     else:
         influence = np.broadcast_to(weights.astype(np.float32), scores.values.shape).copy()
-    # Level to within the rounding of the differences: the first one, whatever the last bit says.
-    size = np.round(np.abs(influence), 4)
-    best = np.argmax(size, axis=1) if size.shape[1] else []
+    # Level to within the rounding of the differences: the first one, whatever the last bit says. Relative to the
+    # row's largest: far beyond a threshold every slope is small, and one is still the larger.
+    size = np.abs(influence)
+    best = np.argmax(size >= (1 - LEVEL) * size.max(axis=1, keepdims=True), axis=1) if size.shape[1] else []
     decided = tuple(scores.principles[int(place)] for place in best)
     return Explanation(scores.principles, influence, decided, scores.values)
 
 
 def gradient(scalarizer: Scalarizer, scores: ScoreMatrix, terms: Terms) -> Floats:
-    """Return du / dr (n, k) float32 by central differences, all of them in one call."""
+    """Return du / dr (n, k) float32 by central differences, all of them in one call; 0 where u moves by no more than
+    float32 rounds it."""
     import numpy as np
 
     values = scores.values.astype(np.float64)
@@ -58,4 +62,8 @@ def gradient(scalarizer: Scalarizer, scores: ScoreMatrix, terms: Terms) -> Float
     u = np.asarray(scalarizer(repeated, terms), dtype=np.float64).reshape(2, k, n)
     # The step that float32 really took, not the one that was asked for.
     taken = np.stack([moved[place, :, place] - moved[k + place, :, place].astype(np.float64) for place in range(k)])
-    return ((u[0] - u[1]) / taken).T.astype(np.float32) if k else np.zeros((n, 0), dtype=np.float32)
+    if not k:
+        return np.zeros((n, 0), dtype=np.float32)
+    moved_by = u[0] - u[1]
+    rounding = np.spacing(np.abs(u).max(axis=0).astype(np.float32))
+    return (np.where(np.abs(moved_by) <= rounding, 0.0, moved_by) / taken).T.astype(np.float32)

@@ -216,11 +216,16 @@ class Policy:
 
 
 class Reward(Protocol):
-    """Preference models + calibration + scalarizer. Pickles as (run folder, state) and loads at its first call."""
+    """Preference models + calibration + scalarizer. Pickles as (run folder, state) and loads at its first call.
 
-    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int = 0) -> RewardBatch: ...
+    step: the training step, for terms that move; None: the step that the state is at, that of the last call before it
+    was saved, 0 for a fresh one."""
 
-    def explain(self, batch: RewardBatch, *, step: int = 0) -> Explanation:
+    def __call__(
+        self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None
+    ) -> RewardBatch: ...
+
+    def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
         """Say which principle decided each reward. Raises `UserError` where responses of a group are compared."""
         ...
 

@@ -3,23 +3,82 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .calibration import Calibration
 from .config import BLOCKS, Config
 from .errors import UserError
 from .models import missing_model
 from .options import Options, Secret
 from .prices import check_budget
-from .terms import check_terms
+from .terms import ResolvedTerms, check_terms, resolve_terms
+from .types import ScoreMatrix
+
+if TYPE_CHECKING:
+    from .options import Component
+    from .protocols import Scalarizer
 
 
 def check_reward(config: Config) -> tuple[str, ...]:
-    """Check terms against scalarizer and calibration. Raises `UserError`; returns what is set and not used."""
+    """Check terms against scalarizer and calibration, and try the scalarizer once.
+
+    Returns:
+        Notes: see `check_terms`.
+
+    Raises:
+        UserError: the terms do not fit, or the scalarizer cannot work with them and its options.
+    """
     settings = config.settings
-    scalarizer = config.plugins.find("scalarizer", settings.scalarizer.use)
-    return check_terms(settings.principles, scalarizer, settings.reward)
+    component = config.plugins.find("scalarizer", settings.scalarizer.use)
+    options = config.plugins.options("scalarizer", config.block("scalarizer"))
+    notes = check_terms(settings.principles, component, settings.reward, options)
+    if not component.all_needs(options) & {"spread", "features"}:  # of which there are none to try it on
+        _try_scalarizer(config, component, options)
+    return notes
+
+
+def _try_scalarizer(config: Config, component: Component[Scalarizer], options: Options) -> None:
+    """Build and call the scalarizer on a group of two made-up responses. Raises `UserError` where it cannot work.
+
+    A run calls it after judges and preference models are paid for.
+    """
+    from .reward import scalarize
+
+    try:
+        resolved, scores = _made_up(config, component)
+        scalarize(component.name, component.build(options), resolved, scores)
+    except UserError as error:
+        key = re.match(r"scalarizer(\.\w+)*(?=: )", str(error))
+        text = str(error) if key else f"scalarizer: {error}"
+        raise UserError(_at(config, tuple(key[0].split(".")) if key else ("scalarizer",), text)) from None
+    except Exception as error:  # a stranger's scalarizer may raise anything
+        if os.environ.get("MORLAIF_STRICT") == "1":
+            raise
+        text = f"scalarizer.use: '{component.name}' cannot be used: {type(error).__name__}: {error}"
+        raise UserError(_at(config, ("scalarizer", "use"), text)) from None
+
+
+def _made_up(config: Config, component: Component[Scalarizer]) -> tuple[ResolvedTerms, ScoreMatrix]:
+    """The terms as if every reference response had scores of 0, and scores of two responses that differ everywhere."""
+    import numpy as np
+
+    settings, names = config.settings, tuple(config.settings.principles)
+    k, clip = len(names), settings.reward.clip
+    calibration = Calibration("none", clip, names, (0.0,) * k, (1.0,) * k)
+    reference = ScoreMatrix(np.zeros((2, k), dtype=np.float32), names, ("", ""))
+    resolved = resolve_terms(settings.principles, component, settings.reward, calibration, reference)
+    row = clip / 2 * np.arange(1, k + 1) / k
+    return resolved, replace(reference, values=np.array([row, -row], dtype=np.float32))
+
+
+def _at(config: Config, path: tuple[str, ...], text: str) -> str:
+    """A message with the layer to mend."""
+    origin = config.layers.nearest(path)
+    return text if origin == "default" else f"{text} [{origin}]"
 
 
 def check_judging(config: Config) -> None:

@@ -1,19 +1,18 @@
-"""Preference models, calibration, scalarizer and terms made one reward: `PrincipledReward`; a run's: `RunReward`."""
+"""Preference models, calibration, scalarizer and terms made one reward: `PrincipledReward`."""
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from .calibration import Calibration
 from .errors import RunFailed
 from .explanation import explain
-from .options import Component
-from .protocols import PreferenceModel, Reward, Scalarizer
+from .options import Component, Options
+from .protocols import PreferenceModel, Scalarizer
 from .scores import ScoreError, check_finite, read_json
 from .store import write_json
 from .terms import ResolvedTerms
@@ -23,7 +22,6 @@ from .utility import Expected, Stateful, numbers_in
 FORMAT = 1
 CONSTANT = 1e-6
 """A reward whose deviation over the reference is below this is constant: it is shifted, not divided."""
-LOADER = "morlaif_core.api.load_reward"
 
 
 @dataclass(frozen=True)
@@ -31,21 +29,29 @@ class RewardScale:
     """``reward = (u - mean) / deviation``: one scale for every scalarizer, so that a KL coefficient means the same.
 
     Attributes:
-        mean, deviation: of u over the reference responses (population); 0 and 1 where nothing is standardised.
+        mean, deviation: of u over the reference responses (population) at step 0; 0 and 1 where nothing is standardised.
         start: mean scores of the reference responses in the scalarizer's columns, for `utility.Expected`; else empty.
         notes: what was out of the ordinary when it was fitted, a line each.
+        steps: (mean, deviation) at each training step from 0 where terms move, the last one for all later steps: else a
+            temperature that falls would change the trade with KL many times over. Empty: mean and deviation at all.
     """
 
     mean: float = 0.0
     deviation: float = 1.0
     notes: tuple[str, ...] = ()
     start: tuple[float, ...] = ()
+    steps: tuple[tuple[float, float], ...] = ()
 
-    def apply(self, u: Floats) -> Floats:
-        """Standardise (n,)."""
+    def at(self, step: int) -> tuple[float, float]:
+        """Return mean and deviation at a training step."""
+        return self.steps[min(step, len(self.steps) - 1)] if self.steps else (self.mean, self.deviation)
+
+    def apply(self, u: Floats, step: int = 0) -> Floats:
+        """Standardise (n,) of a training step."""
         import numpy as np
 
-        return ((u.astype(np.float64) - self.mean) / self.deviation).astype(np.float32)
+        mean, deviation = self.at(step)
+        return ((u.astype(np.float64) - mean) / deviation).astype(np.float32)
 
 
 def fit_reward_scale(
@@ -55,8 +61,9 @@ def fit_reward_scale(
     reference: ScoreMatrix,
     *,
     standardize: bool = True,
+    options: Options | None = None,
 ) -> RewardScale:
-    """Fit the reward's scale on the reference responses, once per scalarizer and terms.
+    """Fit the reward's scale on the reference responses, once per scalarizer and terms; at every step where terms move.
 
     Group-wise scalarizers are exempt, since theirs is a scale within each group already.
 
@@ -66,22 +73,27 @@ def fit_reward_scale(
         resolved: the terms.
         reference: CALIBRATED scores (n, k) of the reference responses; n >= 1.
         standardize: False leaves u as it is.
+        options: the scalarizer's, for what it needs with them; None: what it always needs.
 
     Raises:
         ScoreError: the scalarizer returns what is no reward.
     """
     import numpy as np
 
-    if not standardize or "groups" in component.needs:
+    if not standardize or "groups" in (component.needs if options is None else component.all_needs(options)):
         return RewardScale()
-    u = scalarize(component.name, scalarizer, resolved, reference).astype(np.float64)
-    if not len(u):
+    if not len(reference.values):
         raise ScoreError("there are no reference responses to fit the reward's scale on; raise prompts.calibration")
-    mean, deviation = float(u.mean()), float(u.std())
-    if deviation < CONSTANT:
-        note = f"scalarizer {component.name} gives every reference response the same reward: it is shifted, not scaled"
-        return RewardScale(mean, 1.0, (note,))
-    return RewardScale(mean, deviation)
+    steps, notes = list[tuple[float, float]](), tuple[str, ...]()
+    for step in range(max((schedule.points[-1][0] for schedule in resolved.moves.values()), default=0) + 1):
+        u = scalarize(component.name, scalarizer, resolved, reference, step).astype(np.float64)
+        mean, deviation = float(u.mean()), float(u.std())
+        if deviation < CONSTANT:
+            when = f" at step {step}" if resolved.moves else ""
+            flat = f"scalarizer {component.name} gives every reference response the same reward{when}"
+            notes, deviation = notes or (f"{flat}: it is shifted, not scaled",), 1.0
+        steps.append((mean, deviation))
+    return RewardScale(*steps[0], notes, steps=tuple(steps) if len(steps) > 1 else ())
 
 
 def scalarize(name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores: ScoreMatrix, step: int = 0) -> Floats:
@@ -109,17 +121,22 @@ def scalarize(name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores
 def save_reward(path: Path, name: str, resolved: ResolvedTerms, scale: RewardScale) -> None:
     """Write reward.json in one step: the scalarizer's name, its resolved terms and the reward's scale."""
     notes = [*resolved.notes, *scale.notes]
-    scaling = {"mean": scale.mean, "deviation": scale.deviation, "start": list(scale.start)}
+    scaling = {"mean": scale.mean, "deviation": scale.deviation, "start": list(scale.start), **_by_step(scale)}
     write_json(
         path, {"format": FORMAT, "scalarizer": name, "terms": resolved.to_json(), "scale": scaling, "notes": notes}
     )
+
+
+def _by_step(scale: RewardScale) -> dict[str, list[list[float]]]:
+    return {"steps": [list(pair) for pair in scale.steps]} if scale.steps else {}
 
 
 def load_reward_file(path: Path) -> tuple[str, ResolvedTerms, RewardScale]:
     """Read reward.json. Raises `RunFailed` where it is missing, damaged or of another format."""
     content = read_json(path, FORMAT)
     scale = content["scale"]
-    fitted = RewardScale(scale["mean"], scale["deviation"], start=tuple(scale.get("start", ())))
+    steps = tuple((mean, deviation) for mean, deviation in scale.get("steps", ()))
+    fitted = RewardScale(scale["mean"], scale["deviation"], start=tuple(scale.get("start", ())), steps=steps)
     return content["scalarizer"], ResolvedTerms.from_json(content["terms"]), fitted
 
 
@@ -152,8 +169,8 @@ class PrincipledReward:
         self.model, self.calibration, self.name = model, calibration, name
         self.scalarizer, self.resolved, self.scale = scalarizer, resolved, scale
 
-    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int = 0) -> RewardBatch:
-        """Score responses, one for each prompt.
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None) -> RewardBatch:
+        """Score responses, one for each prompt, at a training step; None: the one that the state is at.
 
         Returns:
             rewards (n,); calibrated scores (n, k), principles of weight 0 among them; the share of scores clipped.
@@ -176,20 +193,26 @@ class PrincipledReward:
                 f"the preference model scored {len(raw.prompt_ids)} rows that are not the {len(ids)} prompts asked"
             )
         scores, clipped = self.calibration.apply(raw, responses)
-        self._step = step
-        u = scalarize(self.name, self.scalarizer, self.resolved, scores, step)
-        return RewardBatch(self.scale.apply(u), scores, clipped)
+        self._step = self._step if step is None else step
+        u = scalarize(self.name, self.scalarizer, self.resolved, scores, self._step)
+        return RewardBatch(self.scale.apply(u, self._step), scores, clipped)
 
-    def explain(self, batch: RewardBatch, *, step: int = 0) -> Explanation:
-        """Say which principle decided each reward of a batch. Raises `ScoreError` where groups are ranked."""
+    def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
+        """Say which principle decided each reward of a batch; of an empty one, only which columns there are.
+
+        Raises `ScoreError` where groups are ranked. step: as in a call.
+        """
         if not self.row_wise:
             raise ScoreError(
                 f"scalarizer {self.name} compares the responses of a group: no principle alone decides one"
             )
+        step = self._step if step is None else step
         columns, terms = self.resolved.view(batch.scores, step), self.resolved.terms(step)
+        if not len(columns.values):
+            return Explanation(columns.principles, columns.values.copy(), (), columns.values)
         weights = self.scalarizer.weights(columns, terms) if isinstance(self.scalarizer, Expected) else None
         explained = explain(self.scalarizer, columns, terms, weights)
-        influence = (explained.influence / self.scale.deviation).astype(explained.influence.dtype)
+        influence = (explained.influence / self.scale.at(step)[1]).astype(explained.influence.dtype)
         return replace(explained, influence=influence)
 
     def end_step(self, means: ScoreMatrix) -> None:
@@ -205,9 +228,10 @@ class PrincipledReward:
         return moved | dict(numbers_in(state, "scalarizer"))
 
     def state(self) -> Mapping[str, object]:
-        """Return what a checkpoint keeps (JSON): calibration, terms and scale, and the scalarizer's state, if any."""
+        """Return what a checkpoint keeps (JSON): calibration, terms and scale, the step that was scored last, and the
+        scalarizer's state, if any."""
         inner = {"scalarizer": dict(self.scalarizer.state())} if isinstance(self.scalarizer, Stateful) else {}
-        return {"fitted": self._fitted(), **inner}
+        return {"fitted": self._fitted(), "step": self._step, **inner}
 
     def _fitted(self) -> object:
         """Return all that was fitted, as JSON would read it back."""
@@ -217,6 +241,7 @@ class PrincipledReward:
             self.resolved.to_json(),
             self.scale.mean,
             self.scale.deviation,
+            *_by_step(self.scale).values(),
         ]
         return json.loads(json.dumps(fitted))
 
@@ -236,60 +261,4 @@ class PrincipledReward:
             )
         if isinstance(self.scalarizer, Stateful):
             self.scalarizer.restore(cast("Mapping[str, object]", inner))
-
-
-class RunReward:
-    """The `Reward` of a run folder. It pickles as (folder, state) and loads the models at its first call.
-
-    Args:
-        folder: the run folder.
-        reward: the loaded reward, where this process has it already.
-        loader: dotted name of a function that loads the reward of a run folder.
-    """
-
-    def __init__(self, folder: Path | str, reward: Reward | None = None, *, loader: str = LOADER) -> None:
-        self.folder, self.loader = Path(folder), loader
-        self._reward, self._state = reward, cast("Mapping[str, object] | None", None)
-
-    def __getstate__(self) -> dict[str, object]:
-        state = self._reward.state() if self._reward is not None else self._state
-        return {"folder": str(self.folder.absolute()), "loader": self.loader, "state": state}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.folder, self.loader = Path(state["folder"]), state["loader"]
-        self._reward, self._state = None, state["state"]
-
-    def _loaded(self) -> Reward:
-        if self._reward is None:
-            module, _, function = self.loader.rpartition(".")
-            load: Callable[[Path], Reward] = getattr(importlib.import_module(module), function)
-            reward = load(self.folder)
-            if self._state is not None:
-                reward.restore(self._state)
-            self._reward, self._state = reward, None
-        return self._reward
-
-    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int = 0) -> RewardBatch:
-        """Score responses, one for each prompt: see `PrincipledReward`."""
-        return self._loaded()(prompts, responses, step=step)
-
-    def explain(self, batch: RewardBatch, *, step: int = 0) -> Explanation:
-        """Say which principle decided each reward of a batch: see `PrincipledReward`."""
-        return self._loaded().explain(batch, step=step)
-
-    def end_step(self, means: ScoreMatrix) -> None:
-        """Once per training step, with the mean calibrated scores (1, k) over all processes."""
-        self._loaded().end_step(means)
-
-    def state(self) -> Mapping[str, object]:
-        """Return what a checkpoint keeps (JSON)."""
-        if self._reward is None and self._state is not None:
-            return self._state
-        return self._loaded().state()
-
-    def restore(self, state: Mapping[str, object]) -> None:
-        """Go on from what `state` returned; the models are not loaded for it."""
-        if self._reward is None:
-            self._state = dict(state)
-        else:
-            self._reward.restore(state)
+        self._step = cast("int", state.get("step", 0))

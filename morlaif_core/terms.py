@@ -12,10 +12,11 @@ from .moving import check_schedules, moves_of
 from .schedules import Schedule
 from .scores import ScoreError, select
 from .settings import PrincipleSettings, Quantile, RewardSettings, WinRate
+from .term_notes import priorities, term_notes
 from .types import Floats, ScoreMatrix, Terms
 
 if TYPE_CHECKING:
-    from .options import Component
+    from .options import Component, Options
     from .protocols import Scalarizer
 
 
@@ -51,8 +52,8 @@ class ResolvedTerms:
 
     Attributes:
         tiers: the scalarizer's columns, in the order of the settings; principles of weight 0 are in none.
-        notes: what the user set and the scalarizer does not use, a line each.
-        moves: what changes over the training steps, by `PRINCIPLE.weight` or `PRINCIPLE.threshold`.
+        notes: what `check_terms` returned.
+        moves: what changes over the training steps, by `PRINCIPLE.weight`, `PRINCIPLE.threshold` or `temperature`.
         total: the sum of the weights as the user wrote them, in whose unit `moves` are written.
     """
 
@@ -142,16 +143,26 @@ def _moved_tier(tier: Tier, weights: Mapping[str, float], total: float, moved: M
 
 
 def check_terms(
-    principles: Mapping[str, PrincipleSettings], scalarizer: Component[Scalarizer], reward: RewardSettings
+    principles: Mapping[str, PrincipleSettings],
+    scalarizer: Component[Scalarizer],
+    reward: RewardSettings,
+    options: Options | None = None,
 ) -> tuple[str, ...]:
     """Check what can be checked before anything is trained; `morlaif check` calls it.
 
+    Args:
+        principles: the active principles in their order.
+        scalarizer: the chosen one.
+        reward: calibration, clip, utility and schedules.
+        options: the scalarizer's, for what it needs with them; None: what it needs with any.
+
     Returns:
-        Notes: what the user set and the scalarizer does not use, a line each.
+        Notes: what the user set and the scalarizer does not use, and principles that share a place unasked, a line each.
 
     Raises:
-        UserError: no principle has a weight above 0, a threshold lies outside the clip range, or a win rate is asked of
-            scores that are no logits.
+        UserError: no principle has a weight above 0, a threshold lies outside the clip range, a win rate is asked of
+            scores that are no logits, a schedule moves what is not there or stands there twice, or mean scores are asked
+            of a scalarizer that ranks groups.
     """
     if not any(settings.weight > 0 for settings in principles.values()):
         raise UserError("every principle has weight 0, so there is no reward; give at least one a weight above 0")
@@ -167,13 +178,24 @@ def check_terms(
                 f"principles.{name}.threshold: {threshold} is not within the clip range, {-reward.clip} to "
                 f"{reward.clip}, so no score could pass or fail it; change it or reward.clip"
             )
-    check_schedules(principles, scalarizer, reward)
-    if reward.utility == "expected" and "groups" in scalarizer.needs:
+    check_schedules(principles, scalarizer, reward, options)
+    _check_spellings(reward)
+    needs = scalarizer.needs if options is None else scalarizer.all_needs(options)
+    if reward.utility == "expected" and "groups" in needs:
         raise UserError(
             f"reward.utility: expected needs the scalarizer's gradient, and {scalarizer.name} ranks the responses of a "
             "group; say per_response, or choose another"
         )
-    return _unused(principles, scalarizer)
+    return term_notes(principles, scalarizer, reward)
+
+
+def _check_spellings(reward: RewardSettings) -> None:
+    """Refuse a schedule under two spellings, of which one would win in silence."""
+    seen = dict[str, str]()
+    for path in reward.schedules:
+        first = seen.setdefault(path.replace("-", "_"), path)
+        if first != path:
+            raise UserError(f"reward.schedules: {first} and {path} are the same (- and _ are); keep one")
 
 
 def resolve_terms(
@@ -203,10 +225,10 @@ def resolve_terms(
     active = {name: settings for name, settings in principles.items() if settings.weight > 0}
     total = sum(settings.weight for settings in active.values())
     reference = select(reference, tuple(active))
-    priorities = _priorities(principles)
+    places = priorities(principles)
     groups: dict[object, list[str]] = {}
     for name in active:
-        groups.setdefault(priorities[name] if "priority" in scalarizer.uses else name, []).append(name)
+        groups.setdefault(places[name] if "priority" in scalarizer.uses else name, []).append(name)
     thresholds = {
         name: resolve_threshold(name, settings.threshold, calibration, reference.values[:, column])
         for column, (name, settings) in enumerate(active.items())
@@ -218,7 +240,7 @@ def resolve_terms(
         threshold = sum(share * thresholds[name] for name, share in shares.items())
         own = {name: thresholds[name] for name in names} if len(names) > 1 else {}
         clip = calibration.clip
-        tiers.append(Tier(shares, weight / total, threshold, priorities[names[0]], -clip, clip, own))
+        tiers.append(Tier(shares, weight / total, threshold, places[names[0]], -clip, clip, own))
     return ResolvedTerms(tuple(tiers), notes, moves_of(reward, active), total)
 
 
@@ -255,32 +277,3 @@ def resolve_threshold(
     # Against its weakest (strongest) rival alone a response needs less (more) than the mean asks for.
     root = float(brentq(excess, float(z.min()) + margin - 1e-6, float(z.max()) + margin + 1e-6))
     return calibration.clip * float(np.tanh(root / calibration.clip))
-
-
-def _priorities(principles: Mapping[str, PrincipleSettings]) -> dict[str, int]:
-    places = enumerate(principles.items(), start=1)
-    return {name: place if settings.priority is None else settings.priority for place, (name, settings) in places}
-
-
-def _unused(principles: Mapping[str, PrincipleSettings], scalarizer: Component[Scalarizer]) -> tuple[str, ...]:
-    """Say which settings change nothing: not used by the scalarizer, though they differ from the default."""
-    active = {name: settings for name, settings in principles.items() if settings.weight > 0}
-    set_by_user = {
-        "weight": [name for name, settings in active.items() if settings.weight != 1] if _differ(active) else [],
-        "threshold": [name for name, settings in active.items() if settings.threshold != 0],
-        "priority": [name for name, settings in active.items() if settings.priority is not None],
-    }
-    if "priority" in scalarizer.uses:  # weights count within a tier
-        everyone = _priorities(principles)
-        taken = [everyone[name] for name in active]
-        alone = {name for name in active if taken.count(everyone[name]) == 1}
-        set_by_user["weight"] = [name for name in set_by_user["weight"] if name in alone]
-    return tuple(
-        f"scalarizer {scalarizer.name} does not use {term}: the {term} of {', '.join(names)} changes nothing"
-        for term, names in set_by_user.items()
-        if names and term not in scalarizer.uses
-    )
-
-
-def _differ(active: Mapping[str, PrincipleSettings]) -> bool:
-    return len({settings.weight for settings in active.values()}) > 1

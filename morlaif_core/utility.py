@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 MOMENTUM = 0.9
 """Share of the running means that a step keeps: they look back over about ten steps."""
-FLAT = 1e-6
-"""A gradient whose sum is below this says nothing; the terms' weights are taken."""
 
 
 @runtime_checkable
@@ -49,16 +48,18 @@ class Expected:
 
     To follow it is to climb ``u(E r)``: under `max_min` the worst MEAN gets all the weight, as in MaxMin-RLHF
     (Chakraborty et al., arXiv 2402.08925), where the minimum of each response weighs every response by its own worst.
-    Scaled to sum 1, so that the trade with KL stays as it is. The means are state: a checkpoint keeps them.
+    Scaled to sum 1, so that the trade with KL stays as it is. The means are state: a checkpoint keeps them. A gradient
+    that says nothing, whose sum is not above 0 or not finite, is replaced by weights: the terms', or equal ones.
 
     Args:
         scalarizer: row-wise.
-        start: mean scores (t,) of the reference responses, in the scalarizer's columns: where the means begin.
+        start: mean score of the reference responses by the scalarizer's columns: where the means begin.
+        uses_weight: the scalarizer uses the terms' weights, so they may stand in for a flat gradient.
     """
 
-    def __init__(self, scalarizer: Scalarizer, start: Iterable[float]) -> None:
-        self.scalarizer = scalarizer
-        self._means = [float(value) for value in start]
+    def __init__(self, scalarizer: Scalarizer, start: Mapping[str, float], *, uses_weight: bool = True) -> None:
+        self.scalarizer, self.uses_weight = scalarizer, uses_weight
+        self._means = {name: float(value) for name, value in start.items()}
 
     def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats:
         """Return (n,) float32 for calibrated scores (n, t) float32."""
@@ -74,7 +75,7 @@ class Expected:
 
         means = replace(
             scores,
-            values=np.array([self._means], dtype=np.float32),
+            values=np.array([[self._means[name] for name in scores.principles]], dtype=np.float32),
             prompt_ids=("means",),
             spread=_mean_row(scores.spread),
             features=_mean_row(scores.features),
@@ -84,23 +85,27 @@ class Expected:
         else:
             slopes = gradient(self.scalarizer, means, terms)[0].astype(np.float64)
         total = float(slopes.sum())
-        return slopes / total if total > FLAT else terms.weight.astype(np.float64)
+        if total > 0 and math.isfinite(total):
+            return slopes / total
+        return terms.weight.astype(np.float64) if self.uses_weight else np.full(len(slopes), 1 / len(slopes))
 
     def end_step(self, means: ScoreMatrix, terms: Terms) -> None:
         """Move the running means towards the step's (1, t)."""
-        step = means.values[0].tolist()
-        self._means = [MOMENTUM * old + (1 - MOMENTUM) * new for old, new in zip(self._means, step, strict=True)]
+        step = dict(zip(means.principles, means.values[0].tolist(), strict=True))
+        self._means = {name: MOMENTUM * old + (1 - MOMENTUM) * step[name] for name, old in self._means.items()}
         if isinstance(self.scalarizer, Stateful):
             self.scalarizer.end_step(means, terms)
 
     def state(self) -> Mapping[str, object]:
-        """Return the running means, and the scalarizer's own state, as JSON."""
+        """Return the running means by column, and the scalarizer's own state, as JSON."""
         inner = dict(self.scalarizer.state()) if isinstance(self.scalarizer, Stateful) else {}
-        return {"means": list(self._means), "inner": inner}
+        return {"means": dict(self._means), "inner": inner}
 
     def restore(self, state: Mapping[str, object]) -> None:
-        """Go on from what `state` returned."""
-        self._means = list(cast("list[float]", state["means"]))
+        """Go on from what `state` returned; means without names, as older states have them, are in the columns' order."""
+        saved = cast("Mapping[str, float] | Sequence[float]", state["means"])
+        named = saved if isinstance(saved, Mapping) else dict(zip(self._means, saved, strict=True))
+        self._means = {name: float(named[name]) for name in self._means}
         if isinstance(self.scalarizer, Stateful):
             self.scalarizer.restore(cast("Mapping[str, object]", state["inner"]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,7 @@ class Workbench:
     def fingerprint(self) -> str:
         """A hash of all that `sample` and `scores` depend on. Raises `RunFailed` before the preference models are there."""
         stages = self._trained_stages()
-        calibration = (self.folder / train_pms.CALIBRATION).read_text(encoding="utf-8")
-        manifest = self._context.folder.manifest
+        manifest, calibration = self._context.folder.manifest, repr(self._calibration)
         return content_hash(stages["train-pms"]["inputs"], manifest.get("preference_models"), calibration)
 
     def _trained_stages(self) -> dict[str, Any]:
@@ -159,7 +159,9 @@ class Workbench:
         check_named(self._context.config, component.names(options) if component.names else ())
         reward = self.settings.reward.model_copy(update={"utility": "per_response", "schedules": {}})
         resolved = resolve_terms(self.settings.principles, component, reward, self._calibration, reference)
-        return scalarize(component.name, component.build(options), resolved, scores)
+        # A stranger's scalarizer may write into what it is given: the next one must not see that.
+        own = replace(scores, values=scores.values.copy())
+        return scalarize(component.name, component.build(options), resolved, own)
 
     def judge(self, pairs: Sequence[ResponsePair]) -> dict[tuple[str, str], float | None]:
         """Ask the run's judges about pairs: (pair id, principle) -> P(a preferred), None where there is no label.

@@ -62,12 +62,32 @@ def run_road(context: Context, until: str | None = None, only: str | None = None
     if todo and missing:
         raise UserError("needed before this run:\n" + "\n".join(f"  {line}" for line in missing))
     _announce(context, stages, todo, prints)
-    if todo:
-        write_text(context.path / "run.yaml", run_yaml(context))
+    _keep_settings(context, stages, todo, prints)
     for stage in stages:
         # Looked at anew: what a stage asked again may have made those behind it out of date.
         if not _done(context, stage, prints):
             _run_stage(context, stage, prints[stage.name])
+
+
+def _keep_settings(
+    context: Context, stages: Sequence[Stage], todo: Sequence[Stage], prints: dict[str, dict[str, Any]]
+) -> None:
+    """Write run.yaml. Where nothing that is asked for changes, commands that look at the run still get its settings."""
+    file, text = context.path / "run.yaml", run_yaml(context)
+    if not todo:
+        if file.exists() and file.read_text(encoding="utf-8") == text:
+            return
+        made = [stage.name for stage in ROAD if stage not in stages and _is_of_other_settings(context, stage, prints)]
+        if made:
+            context.screen.say(f"the changed settings are not kept: {made[0]} was done with others; run it to use them")
+            return
+        context.screen.say("run.yaml has the changed settings, for what is done next")
+    write_text(file, text)
+
+
+def _is_of_other_settings(context: Context, stage: Stage, prints: dict[str, dict[str, Any]]) -> bool:
+    record = _record(context, stage)
+    return record.get("state") in ("started", "done") and record.get("inputs") != prints[stage.name]
 
 
 def is_finished(context: Context, until: str | None = None, only: str | None = None) -> bool:
@@ -120,7 +140,7 @@ def _announce(
 ) -> None:
     """Say what will happen before it happens."""
     if not todo:
-        context.screen.say(f"{context.path}: every stage is done and nothing changed; nothing to do")
+        context.screen.say(f"{context.path}: every stage is done and nothing in them changed; nothing to do")
         return
     skipped = [stage.name for stage in stages if stage not in todo]
     if skipped:
@@ -143,6 +163,8 @@ def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
     stages = context.folder.section("stages")
     record = _record(context, stage)
     if record and record.get("inputs") != inputs:
+        if stage.name == sample.NAME:
+            sample.check(context)  # before what was made of other settings moves away
         _drop(context, ROAD[ROAD.index(stage) :])
         record = {}
     seconds = float(record.get("seconds", 0.0))

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from ..errors import UserError
-from ..prompt_sets import PAIR_SETS
+from ..prompt_sets import PAIR_SETS, draw_prompt_sets
 from ..protocols import Policy
 from ..types import Preference, Prompt, ResponsePair, content_hash, make_pair
 from .context import Context
@@ -35,6 +35,12 @@ def inputs(context: Context) -> dict[str, Any]:
     model = ("target.model", "target.revision", "target.template", "target.dtype", "target.quantize")
     rest = ("dataset", "pairs.source", "pairs.per_prompt", "generation", "sampler")
     return {"seed": context.settings.seed_of("sample"), **context.read(*rest, *paths, *model)}
+
+
+def check(context: Context) -> None:
+    """Raise `UserError` where the data set has too few prompts, whatever their length; no model is loaded for it."""
+    data, wanted = context.dataset, context.settings.prompts
+    draw_prompt_sets(data.prompts("train"), data.prompts("test"), wanted, lambda prompts: [True] * len(prompts))
 
 
 def run(context: Context) -> str:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..calibration import Calibration
 from ..errors import RunFailed
-from ..heated import Heated
+from ..heated import heat
+from ..moving import with_temperature
 from ..progress import Bar
 from ..protocols import Policy, PolicyJob, PolicyTrainer, Scalarizer
-from ..reward import PrincipledReward, RunReward, fit_reward_scale, load_reward_file, save_reward
+from ..reward import PrincipledReward, fit_reward_scale, load_reward_file, save_reward
+from ..run_reward import RunReward
 from ..store import json_line, write_json, write_text
-from ..terms import resolve_terms
+from ..terms import ResolvedTerms, resolve_terms
 from ..types import Prompt, ScoreMatrix
 from ..utility import Expected
 from .context import Context
@@ -23,7 +25,7 @@ from .pairs import read_pairs
 from .train_pms import CALIBRATION, FOLDER as MODELS, calibration_responses, load_models
 
 if TYPE_CHECKING:
-    from ..options import Component
+    from ..options import Component, Options
     from ..protocols import Reward
 
 NAME = "train-policy"
@@ -84,8 +86,8 @@ def _fitted_reward(context: Context) -> PrincipledReward:
         reference, _ = calibration.apply(model.score(prompts, responses), responses)
         _fit_reward(context, component, calibration, reference)
     _, resolved, scale = load_reward_file(file)
-    scalarizer = _scalarizer(context, component, scale.start)
-    row_wise = "groups" not in component.needs
+    scalarizer = _scalarizer(context, component, resolved, scale.start)
+    row_wise = "groups" not in component.all_needs(_options(context))
     return PrincipledReward(
         model, calibration, scalarizer, name=component.name, resolved=resolved, scale=scale, row_wise=row_wise
     )
@@ -98,21 +100,32 @@ def _fit_reward(
     settings = context.settings.reward
     resolved = resolve_terms(context.settings.principles, component, settings, calibration, reference)
     start = tuple(resolved.view(reference).values.mean(axis=0).tolist()) if settings.utility == "expected" else ()
-    scalarizer = _scalarizer(context, component, start)
-    scale = fit_reward_scale(component, scalarizer, resolved, reference, standardize=settings.standardize)
+    scalarizer, options = _scalarizer(context, component, resolved, start), _options(context)
+    scale = fit_reward_scale(
+        component, scalarizer, resolved, reference, standardize=settings.standardize, options=options
+    )
     save_reward(context.path / REWARD, component.name, resolved, replace(scale, start=start))
     for note in (*resolved.notes, *scale.notes):
         context.screen.say(f"  note: {note}")
 
 
-def _scalarizer(context: Context, component: Component[Scalarizer], start: Sequence[float]) -> Scalarizer:
+def _options(context: Context) -> Options:
+    return context.plugins.options("scalarizer", context.config.block("scalarizer"))
+
+
+def _scalarizer(
+    context: Context, component: Component[Scalarizer], resolved: ResolvedTerms, start: Sequence[float]
+) -> Scalarizer:
     """The configured scalarizer, its temperature on its schedule; of mean scores where ``start`` says where they begin."""
-    scalarizer: Scalarizer = context.plugins.build("scalarizer", context.config.block("scalarizer"))
-    schedule = context.settings.reward.schedules.get("temperature")
-    if schedule is not None:
-        options = context.plugins.options("scalarizer", context.config.block("scalarizer"))
-        scalarizer = Heated(lambda t: component.build(options.model_copy(update={"temperature": t})), schedule)
-    return Expected(scalarizer, start) if start else scalarizer
+    options, schedule = _options(context), context.settings.reward.schedules.get("temperature")
+    if schedule is None:
+        scalarizer = component.build(options)
+    else:
+        scalarizer = heat(lambda t: component.build(with_temperature(options, t)), schedule)
+    if not start:
+        return scalarizer
+    columns = dict(zip((tier.name for tier in resolved.tiers), start, strict=True))
+    return Expected(scalarizer, columns, uses_weight="weight" in component.uses)
 
 
 def rebuild_reward(context: Context) -> Reward:

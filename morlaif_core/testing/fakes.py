@@ -79,13 +79,13 @@ class MemoryReward:
 
     measure: Callable[[Prompt, str], float]
 
-    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int = 0) -> RewardBatch:
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None) -> RewardBatch:
         """Return the function's values (n,) as rewards and as the scores of one principle, `reward`."""
         scores = FakePreferenceModel({"reward": self.measure}).score(prompts, responses)
         rewards: Floats = scores.values[:, 0].copy()
         return RewardBatch(rewards, scores, clipped=0.0)
 
-    def explain(self, batch: RewardBatch, *, step: int = 0) -> Explanation:
+    def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
         """Its one principle decides every row."""
         values = batch.scores.values
         return Explanation(batch.scores.principles, np.ones_like(values), batch.scores.principles * len(values), values)

@@ -120,6 +120,7 @@ class Trial:
         monotone: a better score must never lower the reward.
         strict: the order of one principle's scores must be kept without ties.
         linear: the reward must be linear in the scores.
+        step: of the terms of all its cases.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Trial:
     monotone: bool
     strict: bool
     linear: bool
+    step: int = 0
 
     @property
     def grouped(self) -> bool:
@@ -137,7 +139,8 @@ class Trial:
 
     def case(self, seed: int, n: int, k: int, *, size: float = CLIP, group: int = 0) -> Case:
         """Return a random case: see `make_case`."""
-        return make_case(seed, n, k, self.needs, size=size, group=group)
+        case = make_case(seed, n, k, self.needs, size=size, group=group)
+        return replace(case, terms=replace(case.terms, step=self.step))
 
     def call(self, case: Case, scalarizer: Scalarizer | None = None) -> Floats:
         """Call the scalarizer (or a given one) and check what every call must keep."""

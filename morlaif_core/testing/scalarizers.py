@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
+from itertools import chain
 
 import numpy as np
-from pydantic import ValidationError
 
 from morlaif_core.options import Component
 from morlaif_core.protocols import Scalarizer
@@ -15,10 +13,11 @@ from morlaif_core.types import Floats
 
 from .components import check_component, require
 from .scalarizer_cases import CLIP, Trial
+from .scalarizer_options import other_trials, required, trials
 from .scalarizer_state import check_copies, check_state
+from .scalarizer_terms import check_declared, check_gradient, check_names, check_undeclared
 
 CASES = 50
-TEMPERATURES = (0.01, 0.1, 0.5, 2.0, 10.0)
 
 
 def check_scalarizer(component: Component[Scalarizer], options: Mapping[str, object] | None = None) -> None:
@@ -35,8 +34,14 @@ def check_scalarizer(component: Component[Scalarizer], options: Mapping[str, obj
     Where it has state (`end_step`, `state`, `restore`): steps move it; it goes through JSON; a restored one gives
     the same rewards and, after the same steps, the same state; a damaged state is refused or does no harm.
 
+    All this holds at every step that the terms may carry (tried at 0, 5 and 1000); a reward may change with the step.
+    A term (weight, threshold, priority) that is not among `uses` changes nothing, and one that is changes something.
+    Other ids of the same prompts change nothing. Where it has a `gradient`, differences of its rewards agree with it.
+
     An option `temperature` that is not given is tried at several values besides its default. Where building it warns
-    that these options are "not monotone", that is not asked of it.
+    that these options are "not monotone", that is not asked of it. Each other option that is not given is tried at a
+    few values, one at a time: a flag's other value, each of a `Literal`, numbers within the bounds. Rewards must be
+    finite and of the right shape; a `UserError` says that a value does not fit, and it is left out.
 
     Args:
         component: what the plugin's hook returned.
@@ -46,7 +51,8 @@ def check_scalarizer(component: Component[Scalarizer], options: Mapping[str, obj
         ContractError: what does not hold, with the options, the terms and the row.
     """
     check_component("scalarizer", component)
-    for trial in _trials(component, dict(options or {})):
+    given = dict(options or {})
+    for trial in trials(component, given):
         _shapes(trial)
         _groups(trial) if trial.grouped else _rows(trial)
         _permutation(trial)
@@ -56,40 +62,24 @@ def check_scalarizer(component: Component[Scalarizer], options: Mapping[str, obj
             _monotone(trial)
         if trial.linear:
             _linear(trial)
+        check_names(trial)
+        check_undeclared(component, trial)
+        check_gradient(trial)
         check_copies(trial)
         check_state(trial)
+    for trial in other_trials(component, given):
+        _finite(trial)
+        check_undeclared(component, trial)
+    bare = required(component, given)
+    check_declared(component, chain(trials(component, given), trials(component, bare), other_trials(component, bare)))
 
 
-def _trials(component: Component[Scalarizer], options: dict[str, object]) -> Iterator[Trial]:
-    """The options given; and, where they say no temperature and there is one, several temperatures."""
-    yield _trial(component, options, strict="temperature" not in options)
-    if "temperature" in component.options.model_fields and "temperature" not in options:
-        for temperature in TEMPERATURES:
-            try:
-                component.options.model_validate({**options, "temperature": temperature})
-            except ValidationError:
-                continue  # beyond what this scalarizer allows
-            yield _trial(component, {**options, "temperature": temperature}, strict=False)
-
-
-def _trial(component: Component[Scalarizer], options: dict[str, object], *, strict: bool) -> Trial:
-    model = component.options.model_validate(options)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        scalarizer = component.build(model)
-    monotone = component.monotone and not any("not monotone" in str(warning.message) for warning in said)
-    name, linear = (
-        f"{component.name} {options}" if options else component.name,
-        "linear" in component.all_supplies(model),
-    )
-    build = partial(_build, component, model)
-    return Trial(name, build, scalarizer, component.all_needs(model), monotone, strict, linear)
-
-
-def _build(component: Component[Scalarizer], model: object) -> Scalarizer:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # heard before
-        return component.build(model)
+def _finite(trial: Trial) -> None:
+    """One finite number for each response, ties among them, within the clip range."""
+    for seed, (n, k) in enumerate(((0, 3), (1, 1), (1, 4), (16, 3), (16, 12))):
+        case = trial.case(seed, n, k)
+        trial.call(case)
+        trial.call(case.with_values(np.zeros_like(case.scores.values)))
 
 
 def _shapes(trial: Trial) -> None:

@@ -66,11 +66,17 @@ def resume(job: PolicyJob, options: PPOOptions) -> Training:
     if {**_results(PPOOptions()), **facts["options"]} != _results(options):
         raise UserError(f"{found[-1]} was made with other trainer options; move {job.out} away or restore the options")
     # First: a reward that cannot go on, being another one, says so before any model is loaded.
-    job.reward.restore(json.loads((found[-1] / "reward.json").read_text(encoding="utf-8")))
+    restore_reward(job)
     training = build(job, options, found[-1] / "policy")
     training.step, training.kl, training.stopped = facts["step"], facts["kl"], facts["stopped"]
     _restore(training, torch.load(found[-1] / "state.pt", map_location=training.network.device, weights_only=True))
     return training
+
+
+def restore_reward(job: PolicyJob) -> None:
+    """Bring the reward to where the last checkpoint left it, if there is one."""
+    for folder in checkpoints(job.out)[-1:]:
+        job.reward.restore(json.loads((folder / "reward.json").read_text(encoding="utf-8")))
 
 
 def finish(training: Training, job: PolicyJob, facts: Mapping[str, object]) -> Policy:

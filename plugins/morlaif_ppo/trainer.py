@@ -43,6 +43,7 @@ class PPO:
             raise UserError("ppo trains without dropout, or its first ratio would not be 1; set target.lora.dropout: 0")
         job.out.mkdir(parents=True, exist_ok=True)
         if (job.out / checkpoint.DONE).is_file():
+            checkpoint.restore_reward(job)  # a kill may have come before its state was kept elsewhere
             return Policy(job.target, folder=job.out)
         training = checkpoint.resume(job, self.options)
         while training.step < self.options.steps and not training.stopped:

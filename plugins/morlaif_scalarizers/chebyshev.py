@@ -10,6 +10,7 @@ import numpy as np
 from morlaif_core import Floats, ScoreMatrix, Terms, UserError
 
 from .logistic import Doubles, log_sum_exp
+from .names import find
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Chebyshev:
         if self.target is None:
             return upper
         if isinstance(self.target, Mapping):
-            given = [self.target.get(name, top) for name, top in zip(scores.principles, upper, strict=True)]
+            keys = [find(name, self.target) for name in scores.principles]
+            given = [top if key is None else self.target[key] for key, top in zip(keys, upper, strict=True)]
             ideal = np.array(given, dtype=np.float64)
         else:
             ideal = np.full_like(upper, self.target)

@@ -24,7 +24,8 @@ class Lagrangian:
         log lambda_c  <-  min(log cap, log lambda_c + eta (tau_c - mean r_c))
 
     Source: Safe RLHF of Dai et al., arXiv 2310.12773, equations 10 and 31, in its reward form: a cost is a score below
-    its threshold.
+    its threshold. One difference: equation 31, ``ln lambda <- ln lambda + alpha lambda J_C``, has lambda as a factor of
+    the step, and the update above has not. A violation moves a small multiplier by the same ratio as a large one.
 
     Range: a weighted mean of the objective and the margins, so within their range.
 
@@ -42,7 +43,7 @@ class Lagrangian:
     """
 
     def __init__(self, initial: float = 1.0, eta: float = 0.1, cap: float = 20.0) -> None:
-        """initial: every lambda at the start, > 0. eta: step size, > 0. cap: of every lambda, > 0."""
+        """initial: every lambda at the start, > 0, up to cap. eta: step size, > 0. cap: of every lambda, > 0."""
         self._initial, self._eta, self._cap = initial, eta, cap
         self._multipliers: dict[str, float] = {}
 

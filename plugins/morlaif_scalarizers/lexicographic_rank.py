@@ -10,6 +10,10 @@ import numpy as np
 from morlaif_core import Floats, ScoreMatrix, Terms
 
 from .groups import best_in_group, group_index, rank_in_group
+from .names import find
+
+NONE = 1e-9
+"""Slacks below this are 0: they are far below what float32 tells apart, and a division by them may overflow."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class LexicographicRank:
         keys = scores.values.astype(np.float64)[:, order]
         slack = np.array([self._slack_of(scores.principles[place]) for place in order])
         slack[-1:] = 0.0
-        binned = slack > 0
+        binned = slack > NONE
         below = best_in_group(keys, group_index(scores.prompt_ids)) - keys
         keys[:, binned] = -np.floor(below[:, binned] / slack[binned])
         return rank_in_group(keys, scores.prompt_ids)
@@ -56,4 +60,5 @@ class LexicographicRank:
         if not isinstance(self.slack, Mapping):
             return self.slack
         members = column.split("+")
-        return sum(self.slack.get(name, 0.0) for name in members) / len(members)
+        keys = [find(name, self.slack) for name in members]
+        return sum(self.slack[key] for key in keys if key is not None) / len(members)

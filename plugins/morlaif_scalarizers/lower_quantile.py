@@ -14,7 +14,7 @@ from morlaif_core import Floats, ScoreMatrix, Terms
 class LowerQuantile:
     """The mean of the lowest part of each row's scores.
 
-    Formula: ``u = mean of the ceil(q k) lowest r_k`` of the row.
+    Formula: ``u = mean of the ceil(q k) lowest r_k`` of the row, of one at least.
 
     Source: "lower quantile" in Williams, arXiv 2406.07295, with q = 1/3; the conditional value at risk over principles
     (Rockafellar and Uryasev, "Optimization of conditional value-at-risk", 2000).
@@ -37,6 +37,7 @@ class LowerQuantile:
     def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats:
         """Return (n,) float32 for calibrated scores (n, k) float32; no term is used."""
         r = scores.values.astype(np.float64)
-        lowest = math.ceil(self.q * r.shape[1] - 1e-9)  # 1/3 of 3 is one principle, whatever rounding says
+        # 1/3 of 3 is one principle, whatever rounding says, and so is the tiniest share.
+        lowest = max(1, math.ceil(self.q * r.shape[1] - 1e-9))
         u: Floats = np.mean(np.sort(r, axis=1)[:, :lowest], axis=1).astype(np.float32)
         return u

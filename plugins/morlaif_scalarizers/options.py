@@ -6,7 +6,7 @@ import warnings
 from itertools import pairwise
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from morlaif_core import NoOptions, Options, Scalarizer
 
@@ -91,9 +91,15 @@ class RankOptions(Options):
 class LagrangianOptions(Options):
     """Options of `lagrangian`."""
 
-    initial: float = Field(1.0, gt=0, description="every multiplier at the start")
+    initial: float = Field(1.0, gt=0, description="every multiplier at the start, up to `cap`")
     eta: float = Field(0.1, gt=0, description="step size of the multipliers' logarithms, a training step")
     cap: float = Field(20.0, gt=0, description="the largest multiplier")
+
+    @model_validator(mode="after")
+    def _starts_below_the_cap(self) -> LagrangianOptions:
+        if self.initial > self.cap:
+            raise ValueError(f"initial {self.initial:g} is above cap {self.cap:g}, which no multiplier may pass")
+        return self
 
 
 class NormalizeOptions(Options):

@@ -8,6 +8,8 @@ import numpy as np
 
 from morlaif_core import Floats, ScoreMatrix, Terms, UserError
 
+from .names import find
+
 
 @dataclass(frozen=True)
 class Single:
@@ -34,11 +36,10 @@ class Single:
 
     def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats:
         """Return (n,) float32 for calibrated scores (n, k) float32; no term is used."""
-        names = [name.replace("-", "_") for name in scores.principles]
-        wanted = self.principle.replace("-", "_")
-        if wanted not in names:
+        found = find(self.principle, scores.principles)
+        if found is None:
             raise UserError(
                 f"scalarizer.principle: there is no principle '{self.principle}' of a weight above 0 among: "
                 f"{', '.join(scores.principles)}"
             )
-        return scores.values[:, names.index(wanted)].astype(np.float32, copy=True)
+        return scores.values[:, scores.principles.index(found)].astype(np.float32, copy=True)

@@ -123,6 +123,33 @@ def test_constant_scores_meet_the_floor(method: str) -> None:
     assert np.isfinite(calibration.apply(make_scores([[1e4], [-1e4]]))[0].values).all()
 
 
+@pytest.mark.parametrize("method", ["platt", "std"])
+@given(st.integers(0, 1000), st.floats(-6, 6), st.floats(-20, 20), st.booleans())
+def test_the_size_of_raw_scores_changes_nothing(
+    method: str, seed: int, power: float, offset: float, informative: bool
+) -> None:
+    rng, size = np.random.default_rng(seed), 10.0**power
+    values, d = rng.normal(offset, 1, (50, 1)), rng.normal(0, 1.5, 40)
+    p = expit(2 * d) if informative else rng.random(40)
+
+    def calibrated(size: float) -> np.ndarray:
+        raw = make_scores(values * size)
+        calibration = fit_calibration(method, 3.0, raw, {"p0": d * size}, {"p0": p})  # type: ignore[arg-type]
+        assert not any("hardly differ" in note for note in calibration.notes)
+        return calibration.apply(raw)[0].values
+
+    np.testing.assert_allclose(calibrated(size), calibrated(1.0), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_scores_that_differ_by_rounding_alone_meet_the_floor(size: float) -> None:
+    values = size * (1 + 1e-7 * np.arange(4.0)[:, None])
+    calibration = fit_calibration("std", 3.0, make_scores(values), {}, {})
+    assert calibration.scale[0] == pytest.approx(SCALE_FLOOR * size, rel=1e-3)
+    assert "hardly differ" in calibration.notes[0]
+    assert np.abs(calibration.apply(make_scores(values))[0].values).max() < 0.1
+
+
 @given(arrays(np.float64, 20, elements=st.floats(-50, 50), unique=True), st.floats(0.5, 10))
 def test_the_soft_clip_keeps_order_and_bounds(raw: np.ndarray, clip: float) -> None:
     calibration = Calibration("std", clip, ("p0",), (1.0,), (2.0,))

@@ -8,7 +8,8 @@ import pytest
 from morlaif_core import Floats, ScoreMatrix, Terms, build
 from morlaif_core.calibration import Calibration
 from morlaif_core.explanation import explain, gradient
-from morlaif_core.reward import PrincipledReward, RewardScale, RunReward
+from morlaif_core.reward import PrincipledReward, RewardScale
+from morlaif_core.run_reward import RunReward
 from morlaif_core.scores import ScoreError
 from morlaif_core.terms import ResolvedTerms, Tier
 from morlaif_core.testing import FakePreferenceModel, make_scores, make_terms
@@ -49,6 +50,22 @@ def test_a_strangers_scalarizer_is_explained_too() -> None:
     np.testing.assert_allclose(explained.influence[0], [0.1, 0.0, -2.0], atol=1e-3)
 
 
+def test_small_slopes_decide_by_their_ratio_and_level_ones_by_order() -> None:
+    saturated, terms = build("scalarizer", "power_mean", temperature=0.2), make_terms(threshold=[1.5, 1.5])
+    explained = explain(saturated, make_scores([[-1.0, -1.5]]), terms)
+    assert explained.influence.max() < 1e-5
+    assert explained.decided == ("p1",)
+    level = make_scores(np.random.default_rng(1).uniform(-3, 3, (500, 12)))
+    assert set(explain(build("scalarizer", "weighted"), level, make_terms(k=12)).decided) == {"p0"}
+
+
+def test_what_float32_cannot_tell_apart_is_no_slope() -> None:
+    def rounded(scores: ScoreMatrix, terms: Terms) -> Floats:
+        return np.where(scores.values[:, 1] > 0, np.nextafter(np.float32(5), np.float32(9)), np.float32(5))
+
+    assert gradient(rounded, make_scores([[0.0, 0.0]]), make_terms(k=2)).tolist() == [[0.0, 0.0]]
+
+
 def test_no_rows() -> None:
     assert explain(build("scalarizer", "max_min"), make_scores(VALUES[:0]), make_terms(k=3)).decided == ()
 
@@ -87,7 +104,7 @@ def test_of_mean_scores_the_influence_is_exact_and_belongs_to_the_columns() -> N
     ours = PrincipledReward(
         FakePreferenceModel({name: lambda p, r, i=i: float(np.sin(len(r) * (i + 1))) for i, name in enumerate(names)}),
         Calibration("none", 3.0, names, (0.0,) * 3, (1.0,) * 3),
-        Expected(build("scalarizer", "soft_max_min"), (0.1, 0.4)),
+        Expected(build("scalarizer", "soft_max_min"), {"loud+brief": 0.1, "calm": 0.4}),
         name="soft_max_min",
         resolved=ResolvedTerms((tier, alone)),
         scale=RewardScale(0.2, 0.01),
@@ -102,6 +119,19 @@ def test_of_mean_scores_the_influence_is_exact_and_belongs_to_the_columns() -> N
     np.testing.assert_allclose(left, -0.2 / 0.01, atol=1e-4)
     nothing = ours.explain(ours((), ()))
     assert nothing.influence.shape == nothing.scores.shape == (0, 2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_an_empty_batch_the_columns_are_named_without_the_scalarizer() -> None:
+    def unasked(scores: ScoreMatrix, terms: Terms) -> Floats:
+        raise AssertionError("there is nothing to scalarize")
+
+    for scalarizer in (unasked, Expected(build("scalarizer", "gated"), {"brief": 0.0, "loud": 0.0})):
+        ours = reward(True)
+        ours.scalarizer = scalarizer
+        nothing = ours.explain(ours((), ()))
+        assert (nothing.principles, nothing.decided) == (("brief", "loud"), ())
+        assert nothing.influence.shape == nothing.scores.shape == (0, 2)
 
 
 def test_ranks_in_a_group_have_no_principle_that_decides() -> None:

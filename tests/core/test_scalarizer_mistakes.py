@@ -118,7 +118,7 @@ def test_temperatures_beside_the_default_are_tried() -> None:
         broken = options.temperature < 0.1
         return Wrong("not monotone") if broken else OFFERED["weighted"].build(NoOptions())
 
-    offered = component("warm", build, Warm, "wrong where it is cold", monotone=True)
+    offered = component("warm", build, Warm, "wrong where it is cold", uses=frozenset({"weight"}), monotone=True)
     with pytest.raises(ContractError, match=r"warm \{'temperature': 0.01\}: declared monotone"):
         check_scalarizer(offered)
     check_scalarizer(offered, {"temperature": 0.5})

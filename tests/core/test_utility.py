@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from morlaif_core import Floats, ScoreMatrix, Terms, UserError, build
-from morlaif_core.heated import Heated
 from morlaif_core.plugins import Plugins
 from morlaif_core.schedules import Schedule
 from morlaif_core.settings import PrincipleSettings, RewardSettings
@@ -21,8 +20,12 @@ from tests.core.test_reward import calibration, reference
 SCORES = make_scores([[1.0, -1.0], [-1.0, 2.0]])
 
 
+def means(*values: float) -> dict[str, float]:
+    return {f"p{place}": value for place, value in enumerate(values)}
+
+
 def expected(name: str, start: tuple[float, ...], **options: object) -> Expected:
-    return Expected(build("scalarizer", name, **options), start)
+    return Expected(build("scalarizer", name, **options), means(*start))
 
 
 def test_under_max_min_the_worst_mean_gets_all_the_weight() -> None:
@@ -46,8 +49,8 @@ def test_climbing_it_lifts_the_worst_mean_where_per_response_rewards_do_not() ->
     kinds, terms = make_scores([[2.0, -1.0], [-1.0, 2.0]]), make_terms(k=2)
     share, of_means = 0.9, expected("max_min", (1.7, -0.7))
     for _ in range(400):
-        means = share * kinds.values[0] + (1 - share) * kinds.values[1]
-        of_means.end_step(make_scores(means[None]), terms)
+        step = share * kinds.values[0] + (1 - share) * kinds.values[1]
+        of_means.end_step(make_scores(step[None]), terms)
         rewards = of_means(kinds, terms)
         share = float(np.clip(share + 0.01 * np.sign(rewards[0] - rewards[1]), 0, 1))
     assert abs(share - 0.5) < 0.1
@@ -64,12 +67,25 @@ def test_a_gradient_of_its_own_is_taken_and_a_flat_one_is_not() -> None:
             return np.array([3.0, 1.0], dtype=np.float32)
 
     terms = make_terms(weight=[1, 3])
-    assert Expected(Known(), (0.0, 0.0)).weights(SCORES, terms).tolist() == [0.75, 0.25]
+    assert Expected(Known(), means(0.0, 0.0)).weights(SCORES, terms).tolist() == [0.75, 0.25]
 
     def flat(scores: ScoreMatrix, terms: Terms) -> Floats:
         return np.zeros(len(scores.values), dtype=np.float32)
 
-    assert Expected(flat, (0.0, 0.0)).weights(SCORES, terms).tolist() == [0.25, 0.75]
+    assert Expected(flat, means(0.0, 0.0)).weights(SCORES, terms).tolist() == [0.25, 0.75]
+    assert Expected(flat, means(0.0, 0.0), uses_weight=False).weights(SCORES, terms).tolist() == [0.5, 0.5]
+
+    def endless(scores: ScoreMatrix, terms: Terms) -> Floats:
+        return np.where(scores.values[:, 0] > 0, np.float32(np.inf), np.float32(0))
+
+    assert Expected(endless, means(0.0, 0.0)).weights(SCORES, terms).tolist() == [0.25, 0.75]
+
+
+def test_a_small_gradient_is_not_flat() -> None:
+    saturated = expected("power_mean", (-1.0, -1.5), temperature=0.1)
+    found = saturated.weights(SCORES, make_terms(threshold=[1.5, 1.5]))
+    # Far below the thresholds the chances are exp((r - b) / T): of their harmonic mean, slopes go as 1 / chance.
+    np.testing.assert_allclose(found, [1 / (1 + np.exp(5)), 1 / (1 + np.exp(-5))], rtol=0.05)
 
 
 def test_means_run_and_come_back_from_a_checkpoint() -> None:
@@ -77,11 +93,14 @@ def test_means_run_and_come_back_from_a_checkpoint() -> None:
     ours = expected("lagrangian", (0.0, 0.0))
     ours.end_step(make_scores([[1.0, -2.0]]), terms)
     state = json.loads(json.dumps(ours.state()))
-    assert state["means"] == pytest.approx([1 - MOMENTUM, -2 * (1 - MOMENTUM)])
-    again = expected("lagrangian", (0.0, 0.0))
-    again.restore(state)
-    np.testing.assert_array_equal(again(SCORES, terms), ours(SCORES, terms))
-    assert again.state() == ours.state()
+    assert state["means"] == pytest.approx(means(1 - MOMENTUM, -2 * (1 - MOMENTUM)))
+    old = state | {"means": list(state["means"].values())}  # as it was before the means had names
+    mixed = state | {"means": dict(reversed(state["means"].items()))}
+    for saved in (state, old, mixed):
+        again = expected("lagrangian", (0.0, 0.0))
+        again.restore(saved)
+        np.testing.assert_array_equal(again(SCORES, terms), ours(SCORES, terms))
+        assert again.state() == ours.state()
 
 
 @pytest.mark.parametrize(
@@ -147,14 +166,3 @@ def test_expected_utility_wants_a_gradient() -> None:
     reward = RewardSettings.model_validate({"utility": "expected"})
     with pytest.raises(UserError, match="leximin ranks"):
         check_terms({"short": PrincipleSettings()}, Plugins.load().find("scalarizer", "leximin"), reward)
-
-
-def test_a_temperature_follows_its_schedule() -> None:
-    heated = Heated(
-        lambda t: build("scalarizer", "soft_max_min", temperature=t), Schedule(points=((0, 0.5), (10, 2.0)))
-    )
-    for step, temperature in ((0, 0.5), (5, 1.25), (10, 2.0)):
-        terms = make_terms(k=2)
-        terms = Terms(terms.weight, terms.threshold, terms.priority, terms.lower, terms.upper, step)
-        wanted = build("scalarizer", "soft_max_min", temperature=temperature)(SCORES, terms)
-        np.testing.assert_array_equal(heated(SCORES, terms), wanted)

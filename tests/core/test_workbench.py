@@ -112,6 +112,7 @@ def test_its_fingerprint_is_of_what_scores_rest_on(copied: Run) -> None:
         content = json.loads(file.read_text())
         content["clip"] = 2.5
         file.write_text(json.dumps(content))
+    with copied.workbench() as bench:
         assert bench.fingerprint != before
 
 

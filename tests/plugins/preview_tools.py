@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from morlaif_core.cli import cli, guarded
 
@@ -28,6 +29,18 @@ def called(*arguments: str | Path) -> int:
     return guarded(lambda: cli(["preview", *map(str, arguments)], standalone_mode=False))
 
 
+def set_settings(run: Path, **changed: Any) -> None:
+    """Change keys of the run's kept configuration, as `morlaif run` does where only later stages read them."""
+    settings = yaml.safe_load((run / "run.yaml").read_text())
+    for path, value in changed.items():
+        *parts, last = path.split("__")
+        block = settings
+        for part in parts:
+            block = block[part]
+        block[last] = value
+    (run / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
 def started(*arguments: str | Path) -> subprocess.Popen[str]:
     """The same in a process of its own, whose last line on stderr says whether torch was imported."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -42,9 +55,10 @@ def result_of(run: Path) -> dict[str, Any]:
 
 def texts_of(run: Path) -> dict[str, list[str]]:
     """All stored responses by prompt, in the order of their rounds."""
-    cells = [json.loads(line) for line in (run / "preview" / "responses.jsonl").read_text().splitlines()[1:]]
+    lines = [json.loads(line) for line in (run / "preview" / "responses.jsonl").read_text().splitlines()[1:]]
+    cells = [line for line in lines if "rows" in line]
     found: dict[str, list[str]] = {}
-    for cell in sorted(cells, key=lambda cell: (cell["chunk"], cell["round"])):
+    for cell in sorted(cells, key=lambda cell: cell["round"]):
         for row in cell["rows"]:
             found.setdefault(row["prompt"], []).extend(row["responses"])
     return found

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from morlaif_core import ScoreMatrix, Terms
 from morlaif_core.testing import make_scores, make_terms
 from morlaif_scalarizers.lagrangian import Lagrangian
+from morlaif_scalarizers.options import LagrangianOptions
 from tests.plugins.scalarizer_tools import cases
 
 
@@ -44,6 +45,13 @@ def test_lagrangian_multipliers_move_by_the_violation_and_stay_bounded() -> None
     assert 0 < state["p2"] < 1e-8  # above it: towards 0, but not so far that there is no way back
     copy = pickle.loads(pickle.dumps(lagrangian))
     assert copy.state() == lagrangian.state()
+
+
+def test_multipliers_cannot_start_above_their_cap() -> None:
+    for initial, cap in ((100.0, 20.0), (1.0, 0.5)):
+        with pytest.raises(ValueError, match=f"initial {initial:g} is above cap {cap:g}"):
+            LagrangianOptions(initial=initial, cap=cap)
+    assert LagrangianOptions(initial=20.0).cap == 20.0
 
 
 @settings(deadline=None)

@@ -10,16 +10,18 @@ import sqlite3
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from morlaif_analysis.preview.best_of_n import Grid
 from morlaif_analysis.preview.command import compared
 from morlaif_analysis.preview.trade_offs import trade_offs
 from morlaif_core import load_run
 from tests.core.distributions import HEAD, add_distribution, hook
-from tests.plugins.preview_tools import SMALL, called, result_of, scores_of, started, texts_of
+from tests.plugins.preview_tools import SMALL, called, result_of, scores_of, set_settings, started, texts_of
 from tests.small_run import PRINCIPLES, small
 
 PICTURES = ("scores", "conflict", "front", "differ", "regret")
@@ -84,7 +86,7 @@ def test_stored_scores_are_those_of_the_run(shown: Path) -> None:
 def test_what_is_compared(shown: Path) -> None:
     result = result_of(shown)
     assert set(result) == {
-        *("format", "prompts", "responses", "principles", "in_sample", "baseline", "scalarizers"),
+        *("format", "prompts", "responses", "principles", "unrewarded", "in_sample", "baseline", "scalarizers"),
         *("conflict", "differ", "regret", "front", "left_out", "settings"),
     }
     assert (result["prompts"], result["responses"], result["principles"]) == (40, 3, list(PRINCIPLES))
@@ -138,7 +140,7 @@ def test_more_keeps_what_is_there_and_equals_all_at_once(
 
 def test_less_uses_the_first_ones_and_keeps_the_others(copied: Path) -> None:
     before = texts_of(copied), scores_of(copied)["values"]
-    _, result = compared(copied, prompts=10, responses=2)
+    _, result, _ = compared(copied, prompts=10, responses=2)
     assert (result["prompts"], result["responses"]) == (10, 2)
     values = before[1][:10, :2].astype(np.float64)
     assert result["baseline"]["random"]["detail"] == pytest.approx(values[:, :, 2].mean())
@@ -147,7 +149,7 @@ def test_less_uses_the_first_ones_and_keeps_the_others(copied: Path) -> None:
 
 
 def test_without_a_number_all_prompts_of_a_small_set(copied: Path) -> None:
-    _, result = compared(copied, responses=2, scalarizers=("weighted",))
+    _, result, _ = compared(copied, responses=2, scalarizers=("weighted",))
     assert result["prompts"] == 70
 
 
@@ -183,17 +185,140 @@ def test_another_seed_sets_the_old_rows_aside(copied: Path, capsys: pytest.Captu
     said = capsys.readouterr().err
     (away,) = (copied / "replaced").glob("*/preview/responses.jsonl")
     assert str(away.parent) in said
+    assert f"is of seed {result_of(away.parents[1])['settings']['seed']}" in said
     assert texts_of(copied) != before
     assert list(texts_of(copied)) == list(before)
 
 
+def test_a_set_that_shrinks_or_grows_keeps_what_is_in_it(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called(copied, "--responses", "4") == 0
+    before, scored, first = texts_of(copied), scores_of(copied)["values"], result_of(copied)
+    assert (first["prompts"], len(before)) == (70, 70)
+    set_settings(copied, prompts__rl=50)
+    process = started(copied, "--responses", "4")
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.splitlines()[-1]) == (0, "False"), err
+    assert result_of(copied)["prompts"] == 50
+    means = scored[:50].astype(np.float64).mean(axis=(0, 1))
+    assert list(result_of(copied)["baseline"]["random"].values()) == pytest.approx(means.tolist())
+    capsys.readouterr()
+    assert called(copied, "--prompts", "51") == 2
+    assert "the run's RL set has 50" in capsys.readouterr().err
+    set_settings(copied, prompts__rl=90)
+    assert called(copied, "--responses", "4") == 0
+    assert "sampling 80 responses" in capsys.readouterr().err
+    after = texts_of(copied)
+    with load_run(copied).workbench() as bench:
+        assert list(after) == [prompt.id for prompt in bench.prompts("rl")]
+    assert {name: texts for name, texts in after.items() if name in before} == before
+    assert np.array_equal(scores_of(copied)["values"][:70], scored)
+    assert not (copied / "replaced").exists()
+    set_settings(copied, prompts__rl=70)
+    assert called(copied, "--responses", "4") == 0
+    assert result_of(copied) == first
+
+
+def test_the_rest_of_the_prompts_is_known_without_a_model_once_it_was_read(copied: Path) -> None:
+    before = texts_of(copied)
+    set_settings(copied, prompts__rl=None, prompts__max_tokens=None)
+    _, result, _ = compared(copied, responses=2, scalarizers=("weighted",))
+    assert result["prompts"] > 70
+    assert texts_of(copied).items() >= before.items()
+    process = started(copied, "--responses", "2")
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.splitlines()[-1]) == (0, "False"), err
+    assert result_of(copied)["prompts"] == result["prompts"]
+
+
+@pytest.mark.parametrize("damage", ["a short cell", "a short row", "no JSON", "another prompt"])
+def test_a_damaged_cell_is_made_anew(copied: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, result = texts_of(copied), result_of(copied)
+    file = copied / "preview" / "responses.jsonl"
+    lines = file.read_text().splitlines()
+    cell = json.loads(lines[1])
+    if damage == "a short cell":
+        cell["rows"] = cell["rows"][:10]
+    elif damage == "a short row":
+        cell["rows"][3]["responses"].pop()
+    elif damage == "another prompt":
+        cell["rows"][3]["messages"][0]["content"] += "!"
+    lines[1] = "{" if damage == "no JSON" else json.dumps(cell)
+    file.write_text("\n".join(lines) + "\n")
+    assert called(copied, *SMALL) == 0
+    said = capsys.readouterr().err
+    assert "1 damaged lines are taken out" in said
+    assert "sampling 128 responses" in said
+    assert "scoring" not in said
+    assert {name: texts_of(copied)[name] for name in whole} == whole
+    assert result_of(copied) == result
+    assert called(copied, *SMALL) == 0
+    assert "damaged" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", ["checksums", "reference_prompts", "reference", "prompts", "values", "format"])
+def test_scores_without_an_array_are_made_anew(copied: Path, lost: str, capsys: pytest.CaptureFixture[str]) -> None:
+    result, stored = result_of(copied), scores_of(copied)
+    del stored[lost]
+    np.savez(copied / "preview" / "scores.npz", **stored)
+    assert called(copied, *SMALL) == 0
+    said = capsys.readouterr().err
+    assert "scores.npz is damaged" in said
+    assert "sampling" not in said
+    assert result_of(copied) == result
+
+
+def test_a_file_that_is_none_of_ours_is_set_aside(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied / "preview" / "responses.jsonl").write_text("[]\n")
+    assert called(copied, *SMALL) == 0
+    assert "responses.jsonl cannot be read" in capsys.readouterr().err
+    assert [file.read_text() for file in (copied / "replaced").glob("*/preview/responses.jsonl")] == ["[]\n"]
+
+
+def test_what_is_in_the_way_is_said(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / "preview").write_text("")
+    assert called(run, *SMALL) == 2
+    assert "preview is a file" in capsys.readouterr().err
+    (run / "preview").unlink()
+    (run / "preference_models" / "calibration.json").unlink()
+    assert called(run, *SMALL) == 1
+    said = capsys.readouterr().err
+    assert "calibration.json" in said
+    assert "make room" not in said
+
+
+def test_a_principle_of_weight_0_is_marked(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    set_settings(copied, principles__detail__weight=0.0)
+    assert called(copied, *SMALL) == 0
+    result, text = result_of(copied), capsys.readouterr().out
+    assert result["unrewarded"] == ["detail"]
+    assert not any("detail" in row["sacrificed"] for row in result["scalarizers"].values())
+    assert set(result["front"]["reference"]) == {"helpfulness", "conciseness"}
+    assert "detail (weight 0)" in text
+    assert "weight 0: not in the reward" in text
+    assert "detail is sacrificed" not in text
+    assert "sacrifices detail" not in text
+
+
+def test_judges_cut_short_leave_all_other_numbers(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied / "preview" / "preview.json").unlink()
+    set_settings(copied, budget={"requests": 1})
+    assert called(copied, *SMALL, "--judge", "30") == 1
+    captured = capsys.readouterr()
+    assert "budget" in captured.err
+    assert "on the front" in captured.out
+    result = result_of(copied)
+    assert result["settings"]["judged_prompts"] is None
+    assert not any("judged" in row for row in result["scalarizers"].values())
+
+
 def test_given_scalarizers_replace_the_list(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ("max-min", "{use: soft-max-min, temperature: 0.3}", "{use: single, principle: detail}", "gated")
+    given = ("max-min", "{use: soft-max-min, temperature: 0.3}", "{use: single, principle: detail}")
     assert called(copied, *SMALL, *(part for text in given for part in ("--scalarizer", text))) == 0
     result, text = result_of(copied), capsys.readouterr().out
     assert list(result["scalarizers"]) == ["max_min", "soft_max_min temperature=0.3", "single: detail"]
     assert result["settings"]["configured"] == "soft_max_min temperature=0.3"
-    for line in ("soft_max_min temperature=0.3 (configured)", "left out: gated: it needs features", "in sample"):
+    for line in ("soft_max_min temperature=0.3 (configured)", "of 9 intervals", "in sample"):
         assert line in text
 
 
@@ -202,13 +327,16 @@ def test_a_stranger_is_compared_and_a_broken_one_left_out(
 ) -> None:
     offers = (
         "[component('last', lambda o: lambda s, t: s.values[:, -1], NoOptions, 'the last one'), "
-        "component('broken', lambda o: lambda s, t: s.nothing, NoOptions, 'fails')]"
+        "component('broken', lambda o: lambda s, t: s.nothing, NoOptions, 'fails'), "
+        "component('leaving', lambda o: leaves, NoOptions, 'ends the process')]"
     )
-    add_distribution(tmp_path, "stranger", HEAD + hook("morlaif_scalarizers", offers))
+    leaves = "import sys\ndef leaves(s, t):\n    sys.exit('cannot\\n  go on')\n"
+    add_distribution(tmp_path, "stranger", HEAD + leaves + hook("morlaif_scalarizers", offers))
     monkeypatch.syspath_prepend(str(tmp_path))
-    _, result = compared(copied, prompts=40, responses=3)
+    _, result, _ = compared(copied, prompts=40, responses=3)
     assert result["scalarizers"]["last"]["scores"] == result["scalarizers"]["single: detail"]["scores"]
     assert result["left_out"]["broken"].startswith("AttributeError")
+    assert result["left_out"]["leaving"] == "SystemExit: cannot go on"
     sys.modules.pop("stranger_module", None)
 
 
@@ -223,20 +351,48 @@ def test_a_stranger_is_compared_and_a_broken_one_left_out(
             ("--scalarizer", "{use: single, principle: detial}"),
             "no principle of the reward: helpfulness, conciseness, detail",
         ),
+        (("--scalarizer", "gated"), "it needs features"),
+        (("--scalarizer", "{use: owa, omega: [1, 2]}"), "2 weights for 3 principles"),
         (("--responses", "1"), "--responses"),
         (("--prompts", "71"), "say --prompts 70"),
         (("--judge", "41", *SMALL), "say --prompts 41"),
+        (("--judge", "300"), "say --prompts 300"),
     ],
 )
 def test_wrong_use_says_what_to_do(
-    copied: Path, arguments: tuple[str, ...], part: str, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, arguments: tuple[str, ...], part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = texts_of(copied)
-    assert called(copied, *arguments) == 2
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    assert called(run, *arguments) == 2
     err = capsys.readouterr().err
     assert part in err
     assert "Traceback" not in err
-    assert texts_of(copied) == before
+    assert "sampling" not in err
+    assert not (run / "preview").exists()
+
+
+@pytest.mark.parametrize(
+    ("judge", "part"), [("human", "no judge to ask"), ({"use": "openai", "model": "gpt-4o-mini"}, "OPENAI_API_KEY")]
+)
+def test_judges_that_cannot_be_asked_are_said_first(
+    trained: Path,
+    tmp_path: Path,
+    judge: Any,
+    part: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    name = judge
+    if isinstance(judge, dict):
+        set_settings(run, judges={**yaml.safe_load((run / "run.yaml").read_text())["judges"], "paid": judge})
+        name = "paid"
+    set_settings(run, **{f"principles__{item}__judge": name for item in PRINCIPLES})
+    assert called(run, *SMALL, "--judge", "10") == 2
+    err = capsys.readouterr().err
+    assert part in err
+    assert "sampling" not in err
 
 
 def test_a_run_without_preference_models_says_how_to_get_them(

@@ -152,6 +152,19 @@ def test_chebyshev_wants_its_ideal_beyond_the_clip_range() -> None:
     with pytest.raises(UserError, match="p1"):
         build("chebyshev", target={"p1": 1.0})(scores, terms)
     assert build("chebyshev", target={"p1": 4.0}, rho=0.0)(scores, terms).tolist() == [-1.5]
+    dashed = replace(scores, principles=("p0", "my-style"))
+    for target in ({"my-style": 9.0}, {"my_style": 9.0}):
+        assert build("chebyshev", target=target, rho=0.0)(dashed, terms).tolist() == [-4.0]
+
+
+@pytest.mark.parametrize(
+    ("q", "k", "lowest"),
+    [(1e-10, 1, 1), (1e-10, 12, 1), (1 / 3, 3, 1), (0.1 * 3, 10, 3), (0.7 * 0.1, 100, 7), (1, 5, 5)],
+)
+def test_lower_quantile_counts_one_principle_at_least_whatever_rounding_says(q: float, k: int, lowest: int) -> None:
+    row = [float(place) for place in range(k)]
+    expected = statistics.fmean(row[:lowest])
+    assert build("lower_quantile", q=q)(make_scores([row]), make_terms(k=k)).tolist() == [expected]
 
 
 def test_chebyshev_finds_what_no_weighted_sum_finds() -> None:

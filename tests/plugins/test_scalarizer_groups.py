@@ -69,6 +69,22 @@ def test_slack_by_name_and_in_a_tier() -> None:
     assert build("lexicographic_rank", slack={"p0": 1.0, "x": 0.0})(tier, terms).tolist() == [0.5, 1.0, 0.0]
 
 
+def test_slack_of_a_name_with_a_dash_however_it_is_spelled() -> None:
+    scores = replace(make_scores([[2.0, 0.0], [1.6, 1.0], [0.0, 3.0]], group=3), principles=("my-style", "p1"))
+    terms = make_terms(priority=[1, 2])
+    for slack in ({"my-style": 0.5}, {"my_style": 0.5}):
+        assert build("lexicographic_rank", slack=slack)(scores, terms).tolist() == [0.5, 1.0, 0.0]
+    tier = replace(scores, principles=("my-style+x", "p1"))
+    assert build("lexicographic_rank", slack={"my_style": 1.0})(tier, terms).tolist() == [0.5, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("slack", [5e-324, 1e-310, 1e-12])
+def test_a_tiny_slack_is_none(slack: float) -> None:
+    """What lies below the best, divided by it, is no number any more: two rows would share the bin of infinity."""
+    scores, terms = make_scores([[2.0, 0.0], [1.6, 1.0], [0.0, 3.0]], group=3), make_terms(priority=[1, 2])
+    assert build("lexicographic_rank", slack=slack)(scores, terms).tolist() == [1.0, 0.5, 0.0]
+
+
 @settings(max_examples=50)
 @given(grouped())
 def test_normalize_then_sum_is_its_formula(case: tuple[ScoreMatrix, Terms]) -> None:

@@ -349,6 +349,22 @@ def test_sacrificed_is_who_is_surely_worse_off() -> None:
     assert unsure
 
 
+def test_what_is_not_in_the_reward_is_measured_alone() -> None:
+    first = np.random.default_rng(0).normal(size=(200, 8, 2))
+    grid = grid_of(np.concatenate([first, -first[:, :, :1]], axis=2))
+    rewards = {"a": first[:, :, 0], "b": first[:, :, 1], "sum": first.sum(axis=2), "neither": -first.sum(axis=2)}
+    assert trade_offs(grid, rewards, 0)["scalarizers"]["a"]["sacrificed"] == ["c"]
+    found, without = trade_offs(grid, rewards, 0, ["c"]), trade_offs(grid_of(first), rewards, 0)
+    assert found["unrewarded"] == ["c"]
+    assert without["unrewarded"] == []
+    assert found["front"] == without["front"]
+    for name, block in found["scalarizers"].items():
+        assert block["gain"]["c"]["ci95"] is not None
+        for key in ("sacrificed", "on_front", "hypervolume_share"):
+            assert block[key] == without["scalarizers"][name][key]
+    assert not found["scalarizers"]["neither"]["on_front"]
+
+
 def test_a_front_without_volume_has_no_shares() -> None:
     first = np.random.default_rng(0).normal(size=(50, 4))
     grid = grid_of(np.stack([first, -first], axis=2))

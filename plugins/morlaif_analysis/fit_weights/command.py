@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +49,12 @@ def fit_weights(
     from .findings import findings
     from .measure import Plan, measure
     from .show_weights import show_weights
-    from .weights_file import weights_layer, write_whole
+    from .weights_file import check_writable, weights_layer, write_whole
 
-    with load_run(run).workbench() as bench:
+    if out is not None:
+        check_writable(out)
+    # What libraries say on the way goes to stderr: stdout is the result's.
+    with redirect_stdout(sys.stderr), load_run(run).workbench() as bench:
         terms = {name: item.model_dump(mode="json") for name, item in bench.settings.principles.items()}
         human = [name for name in terms if bench.settings.judge_of(name) == "human"]
         names = [name for name in terms if name not in human]

@@ -7,17 +7,21 @@ from typing import Any
 
 OFTEN = 0.5
 """A weight of 0 in more of the resamples than this is told."""
+STABLE = 0.975
+"""Share of the signed refits that must have a coefficient's sign before it is taken for shown: as an interval's end."""
+FEW = 30
+"""Decided choices a principle below which intervals are rough."""
 
 
 def findings(found: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return what is worth saying: ``{"kind", "principle", "text"}``.
 
-    Kinds: hurts, zero, nothing, constant, correlated, no_better.
+    Kinds: hurts, lowers, zero, nothing, constant, correlated, worse, no_better, few.
 
     Args:
         found: what `measure` returned.
     """
-    said = []
+    said = _few(found)
     for name, block in found["principles"].items():
         for kind, text in _about(name, block):
             said.append({"kind": kind, "principle": name, "text": text})
@@ -30,37 +34,62 @@ def findings(found: Mapping[str, Any]) -> list[dict[str, str]]:
             "is known far better than each"
         )
         said.append({"kind": "correlated", "principle": one, "text": text})
+    return said + _beside_equal(found)
+
+
+def _few(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A warning where the choices are few for the number of principles."""
+    decided, k = found["choices"]["decided"] - found["choices"]["held_out_decided"], len(found["principles"])
+    if decided >= FEW * k:
+        return []
+    text = (
+        f"only {decided:,} decided choices were fitted on for {k} principles, fewer than {FEW} for each: the intervals are "
+        "rough"
+    )
+    return [{"kind": "few", "principle": "", "text": text}]
+
+
+def _beside_equal(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """How the fit does beside equal weights, where it is not better by any measure or is worse by one."""
     equal = found["held_out"]["equal"]
     gain, saved = equal["gain"], equal["log_loss_gain"]
-    if gain["ci95"][0] <= 0 and saved["ci95"][0] <= 0:
-        text = (
-            f"on the {found['choices']['held_out']:,} held-out choices the fitted weights are not shown to be better than "
-            f"equal ones: accuracy {gain['mean']:+.3f} {_interval(gain['ci95'])}, log loss saved {saved['mean']:+.3f} "
-            f"{_interval(saved['ci95'])}"
-        )
-        said.append({"kind": "no_better", "principle": "", "text": text})
-    return said
+    worse = [name for name, one in (("accuracy", gain), ("log loss", saved)) if one["ci95"][1] < 0]
+    if not worse and (gain["ci95"][0] > 0 or saved["ci95"][0] > 0):
+        return []
+    said = (
+        f"predict worse than equal ones by {' and '.join(worse)}"
+        if worse
+        else "are not shown to be better than equal ones"
+    )
+    text = (
+        f"on the {found['choices']['held_out']:,} held-out choices the fitted weights {said}: accuracy "
+        f"{gain['mean']:+.3f} {_interval(gain['ci95'])}, log loss saved {saved['mean']:+.3f} {_interval(saved['ci95'])}"
+    )
+    return [{"kind": "worse" if worse else "no_better", "principle": "", "text": text}]
 
 
 def _about(name: str, block: Mapping[str, Any]) -> list[tuple[str, str]]:
     """All that holds of a principle, the worst first."""
     signed, gain = block["signed"], block["gain"]
     coefficient = f"signed coefficient {signed['coefficient']:+.3f} {_interval(signed['ci95'])}"
+    stable = block["sign_stability"] >= STABLE
+    if not stable:
+        coefficient += f", its sign in {block['sign_stability']:.0%} of the resamples alone"
     said = []
     if signed["coefficient"] == 0 and signed["ci95"] == [0, 0]:
         said.append(("constant", f"{name} never differs between two responses: nothing can be said of its weight"))
-    if signed["ci95"][1] < 0:
+    if stable and signed["ci95"][1] < 0:
         text = (
             f"{name} hurts: what it prefers, people choose less often, the other principles being equal ({coefficient})"
         )
         said.append(("hurts", f"{text}; its weight is 0"))
     if gain["ci95"][1] < 0:
-        text = f"{name} hurts: with it, held-out accuracy is lower ({gain['mean']:+.3f} {_interval(gain['ci95'])})"
-        said.append(("hurts", text))
+        changes = f"{gain['mean']:+.3f} {_interval(gain['ci95'])}"
+        said.append(("lowers", f"{name} lowers accuracy: with it, cross-validated accuracy changes by {changes}"))
     if block["zero_share"] > OFTEN:
         often = f"its weight is 0 in {block['zero_share']:.0%} of the resamples"
         said.append(("zero", f"{name} adds nothing or hurts, beside the others: {often} ({coefficient})"))
-    if signed["ci95"][0] <= 0 and gain["ci95"][0] <= 0:
+    if not (stable and signed["ci95"][0] > 0) and gain["ci95"][0] <= 0:
         gained = f"gain in accuracy {gain['mean']:+.3f} {_interval(gain['ci95'])}"
         said.append(("nothing", f"{name} is not shown to add anything: {coefficient}, {gained}"))
     return said

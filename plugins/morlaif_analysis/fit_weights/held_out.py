@@ -22,12 +22,14 @@ def compare(
 ) -> dict[str, Any]:
     """Return accuracy, log loss and what the fit is better by than each rival, on held-out choices.
 
-    Log loss shows a small difference long before accuracy does: it counts how sure a prediction is, and soft labels.
+    Log loss shows a small difference long before accuracy does: it counts how sure a prediction is, and soft labels. It
+    needs a slope, which weights do not have. All get theirs in the same way, the fit too: refitted on `train` along their
+    direction, hardly penalised. With the fit's own penalised coefficients it would be its penalty that is compared.
 
     Args:
-        train: what a rival's slope is fitted on, as log loss needs one.
+        train: what the slopes are fitted on.
         test: the held-out choices, some of them decided.
-        beta: (k,) the fitted coefficients.
+        beta: (k,) the fitted coefficients; only their direction counts.
         rivals: name -> weights (k,) of any scale.
         n: bootstrap resamples of whole prompts, for the 95 % intervals.
 
@@ -35,9 +37,10 @@ def compare(
         ``{"fitted": {"accuracy": {"mean", "ci95"}, "log_loss": {…}}, rival: {…, "gain": {…}, "log_loss_gain": {…}}}``; a
         gain is above 0 where the fit is better: accuracy gained, log loss saved, on the same choices.
     """
-    coefficients = {"fitted": beta, **{name: _slope(train, weights) * weights for name, weights in rivals.items()}}
+    directions = {"fitted": beta / (float(np.abs(beta).sum()) or 1.0), **rivals}
+    coefficients = {name: _slope(train, weights) * weights for name, weights in directions.items()}
     counts = np.array(list(resamples(test, seed, n)))
-    right = np.stack([named_right(test, direction) for direction in (beta, *rivals.values())])
+    right = np.stack([named_right(test, direction) for direction in directions.values()])
     losses = np.stack([log_losses(test, each) for each in coefficients.values()])
     accuracy, loss = _means(right, counts[:, test.decided]), _means(losses, counts)
     found: dict[str, Any] = {}

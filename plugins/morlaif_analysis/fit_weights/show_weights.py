@@ -21,7 +21,8 @@ def show_weights(found: Mapping[str, Any]) -> None:
     )
     _show_principles(found)
     _show_held_out(found)
-    click.echo(f"\naccuracy with the first j principles, mean over {found['orders']:,} orders:")
+    orders = found["orders"]
+    click.echo(f"\naccuracy with the first j principles, mean over {orders:,} order{'s' if orders > 1 else ''}:")
     click.echo("  " + "  ".join(f"{count}: {value:.3f}" for count, value in enumerate(found["curve"])))
     slope = found["slope"]
     click.echo(

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from morlaif_core import UserError
+
 HEAD = """\
 # Weights fitted to {decided:,} human choices of the data set {dataset}: `morlaif run CONFIG {file}` uses them.
 # They are meant for `scalarizer: {{use: weighted}}`: {slope:.3f} logits of the human's choice for each unit of its score.
@@ -36,7 +38,7 @@ def weights_layer(found: Mapping[str, Any], terms: Mapping[str, Mapping[str, Any
 
 def _comment(block: Mapping[str, Any] | None) -> str:
     if block is None:
-        return "not fitted: it learns from the same labels; judged, trained and logged, but not in the reward"
+        return "not fitted: it learns from labels of the same people; trained and logged, but not in the reward"
     low, high = block["ci95"]
     text = f"{block['coefficient']:.3f} [{low:.3f}, {high:.3f}] logits a calibrated unit"
     if block["coefficient"] < 0:
@@ -49,6 +51,22 @@ def _flow(entry: Mapping[str, Any]) -> str:
     import yaml
 
     return yaml.safe_dump(dict(entry), default_flow_style=True, sort_keys=False, width=10**6).strip()[1:-1]
+
+
+def check_writable(out: Path) -> None:
+    """Raise `UserError` where a file cannot be written there; nothing is left behind, not even its folder."""
+    import tempfile
+
+    if out.is_dir():
+        raise UserError(f"--out {out}: that is a folder; name a YAML file")
+    above = out.absolute().parent
+    while not os.path.lexists(above):
+        above = above.parent
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot write in {above}: {error.strerror}") from None
 
 
 def write_whole(file: Path, text: str) -> None:

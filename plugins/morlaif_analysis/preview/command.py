@@ -58,13 +58,15 @@ def preview(
     from .pictures import draw
     from .show_preview import show_preview
 
-    path, result = compared(run, prompts, responses, scalarizers, judged, seed)
+    path, result, stopped = compared(run, prompts, responses, scalarizers, judged, seed)
     drawn = draw(result, path)
     if as_json:
         click.echo(json.dumps(result, indent=1, ensure_ascii=False))
     else:
         show_preview(result)
         click.echo(f"\n{path}/preview.json, {', '.join(file.name for file in drawn)}")
+    if stopped is not None:
+        raise stopped
 
 
 def compared(
@@ -74,7 +76,7 @@ def compared(
     scalarizers: tuple[str, ...] = (),
     judged: int | None = None,
     seed: int | None = None,
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, dict[str, Any], Exception | None]:
     """Sample and score what is missing, compare the choices, write preview.json.
 
     Args:
@@ -86,47 +88,57 @@ def compared(
         seed: None: the run's.
 
     Returns:
-        RUN/preview and what preview.json holds.
+        RUN/preview, what preview.json holds, and what stopped the judges, whose numbers are then missing.
 
     Raises:
-        UserError: no run, no preference models, an unknown scalarizer, more prompts than there are.
+        UserError: no run, no preference models, a scalarizer that is unknown or does not fit, more prompts than there
+            are, or judges that cannot be asked; before anything is sampled.
     """
     from .best_of_n import Grid, picks
-    from .judged import judge_picks
-    from .samples import sampled
+    from .judged import check_judges, judge_picks
+    from .samples import Wanted, sampled
     from .scalarizations import choices_of, rewards_of
     from .trade_offs import trade_offs
 
     # What the run says on the way goes to stderr: stdout is the result's.
     with redirect_stdout(sys.stderr), load_run(run).workbench() as bench:
         seed = bench.seed if seed is None else seed
-        choices = choices_of(bench, scalarizers)
         folder = bench.folder / FOLDER
-        found = sampled(bench, folder, prompts, responses, seed)
-        if judged is not None and judged > len(found.prompts):
-            raise UserError(f"--judge {judged}: there are {len(found.prompts)} prompts; say --prompts {judged}")
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file, and the preview's folder is to lie there: move it away")
+        _ = bench.fingerprint  # which says what to run where there are no preference models
+        choices = choices_of(bench, scalarizers)
+        if judged is not None:
+            check_judges(bench)
+        found = sampled(bench, folder, Wanted(prompts, responses, judged), seed)
         rewards, left_out = rewards_of(bench, found, choices)
         values = found.scores.values.astype("float64").reshape(len(found.prompts), responses, -1)
         grid = Grid(values, found.scores.principles, tuple(prompt.id for prompt in found.prompts))
-        result = trade_offs(grid, rewards, seed)
-        if judged is not None:
+        weights = bench.settings.principles
+        result = trade_offs(grid, rewards, seed, [name for name in grid.principles if weights[name].weight == 0])
+        result |= {"left_out": left_out, "settings": _settings(found, choices, rewards, seed)}
+        _write(folder / "preview.json", result)
+        if judged is None:
+            return folder, result, None
+        try:
             picked = {name: picks(u) for name, u in rewards.items()}
-            for name, scores in judge_picks(bench, found, picked, judged, seed).items():
-                result["scalarizers"][name]["judged"] = scores
-        result |= {"left_out": left_out, "settings": _settings(found, choices, rewards, judged, seed)}
+            scores = judge_picks(bench, found, picked, judged, seed)
+        except Exception as stopped:  # a budget that is spent, a server that is down: all else is known
+            return folder, result, stopped
+    for name, block in scores.items():
+        result["scalarizers"][name]["judged"] = block
+    result["settings"]["judged_prompts"] = judged
     _write(folder / "preview.json", result)
-    return folder, result
+    return folder, result, None
 
 
-def _settings(
-    found: Sampled, choices: list[Choice], rewards: Mapping[str, Any], judged: int | None, seed: int
-) -> dict[str, Any]:
+def _settings(found: Sampled, choices: list[Choice], rewards: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """What the numbers were made with."""
     configured = next((choice.name for choice in choices if choice.configured and choice.name in rewards), None)
     return {
         "prompt_set": "rl",
         "seed": seed,
-        "judged_prompts": judged,
+        "judged_prompts": None,
         "configured": configured,
         "scalarizers": {choice.name: choice.block for choice in choices if choice.name in rewards},
         "fingerprint": found.fingerprint,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, groupby
 from math import ceil, cos, pi, sin
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from .labels import rewarded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,8 +19,12 @@ if TYPE_CHECKING:
 
 MOST_PANELS = 6
 OWN = " (the run's own)"
-SIDE = 3.3
-"""Inches of a panel."""
+SIDE, KEY = 3.1, 2.2
+"""Inches of a panel, and of the key."""
+DECIMALS = 9
+UNIT = "(calibrated score)"
+LINE = 32
+"""Characters of a line of an axis's label."""
 NEAR = 9.0
 """Pixels within which points share a label."""
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.45"
@@ -32,37 +39,38 @@ def front_figure(result: Mapping[str, Any]) -> Any:
     names, pairs = list(result["scalarizers"]), panels(result)
     columns = min(3, len(pairs))
     rows = ceil(len(pairs) / columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(SIDE * columns, SIDE * rows), squeeze=False)
-    figure.subplots_adjust(wspace=0.32, hspace=0.34)
+    size = (SIDE * columns + KEY, SIDE * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     all_axes = list(grid.flat)
     for axes, pair in zip(all_axes, pairs, strict=False):
         _panel(axes, result, pair)
     for axes in all_axes[len(pairs) :]:
         axes.set_axis_off()
+    _key(figure, result, names)
+    made_of = f"best of {result['responses']}, {result['prompts']:,} prompts (in sample)"
+    gap = ", " if columns > 1 else "\n"
+    figure.suptitle(f"Trade-offs: mean scores of the picks{gap}{made_of}", fontsize=10, x=0.01, ha="left")
+    # Where the panels lie is settled first: the points' labels find their places in it.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     for axes, pair in zip(all_axes, pairs, strict=False):
         _label(axes, _points(result, pair), [result["baseline"]["random"][item] for item in pair])
-    _key(figure, result, names)
-    figure.suptitle(
-        f"Trade-offs: mean scores of the picks, best of {result['responses']}, {result['prompts']:,} prompts (in sample)",
-        fontsize=10,
-        x=0.125,
-        y=0.88 + 0.12 * (1 - 0.5 / (SIDE * rows)) if rows == 1 else 0.94,
-        ha="left",
-    )
     return figure
 
 
 def panels(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The pairs of principles, the most conflicting first; pairs without a correlation last."""
-    matrix = result["conflict"]["correlation"]
-    pairs = list(combinations(range(len(result["principles"])), 2))
+    """The pairs of principles of the reward, the most conflicting first; pairs without a correlation last."""
+    matrix, names = result["conflict"]["correlation"], rewarded(result)
+    pairs = list(combinations((i for i, name in enumerate(result["principles"]) if name in names), 2))
     pairs.sort(key=lambda pair: 2.0 if matrix[pair[0]][pair[1]] is None else matrix[pair[0]][pair[1]])
     return [(result["principles"][i], result["principles"][j]) for i, j in pairs[:MOST_PANELS]]
 
 
 def _points(result: Mapping[str, Any], pair: tuple[str, str]) -> Doubles:
-    """Mean scores (choices, 2)."""
-    return np.array([[row["scores"][item]["mean"] for item in pair] for row in result["scalarizers"].values()])
+    """Mean scores (choices, 2), without the bits that a mean loses."""
+    means = [[row["scores"][item]["mean"] for item in pair] for row in result["scalarizers"].values()]
+    points: Doubles = np.array(means, dtype=np.float64).round(DECIMALS)
+    return points
 
 
 def best_line(points: Doubles) -> Doubles:
@@ -83,14 +91,25 @@ def _panel(axes: Any, result: Mapping[str, Any], pair: tuple[str, str]) -> None:
     on_front = np.array([row["on_front"] for row in result["scalarizers"].values()])
     axes.scatter(*points[on_front].T, s=20, color=BLUE, zorder=3)
     axes.scatter(*points[~on_front].T, s=20, facecolor="white", edgecolor=BLUE, zorder=3)
-    axes.scatter(*(baseline["random"][item] for item in pair), s=45, marker="x", color=ORANGE, zorder=3)
-    axes.axvline(baseline["best"][pair[0]], color=ORANGE, linestyle="--", linewidth=0.9, zorder=0)
-    axes.axhline(baseline["best"][pair[1]], color=ORANGE, linestyle="--", linewidth=0.9, zorder=0)
+    axes.scatter(
+        *(round(baseline["random"][item], DECIMALS) for item in pair), s=45, marker="x", color=ORANGE, zorder=3
+    )
+    axes.axvline(round(baseline["best"][pair[0]], DECIMALS), color=ORANGE, linestyle="--", linewidth=0.9, zorder=0)
+    axes.axhline(round(baseline["best"][pair[1]], DECIMALS), color=ORANGE, linestyle="--", linewidth=0.9, zorder=0)
     axes.margins(0.16)
-    axes.set_xlabel(f"{pair[0]} (calibrated score)", fontsize=8)
-    axes.set_ylabel(f"{pair[1]} (calibrated score)", fontsize=8)
+    axes.ticklabel_format(useOffset=False)
+    axes.set_xlabel(_axis_label(pair[0]), fontsize=8)
+    axes.set_ylabel(_axis_label(pair[1]), fontsize=8)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _axis_label(name: str) -> str:
+    """Break a label into lines, a long name at its underscores."""
+    lines = wrap(name.replace("_", "_\t"), LINE, expand_tabs=False, replace_whitespace=False)
+    text = "\n".join(line.replace("\t", "") for line in lines)
+    gap = " " if len(name) + len(UNIT) < LINE else "\n"
+    return f"{text}{gap}{UNIT}"
 
 
 def _key(figure: Any, result: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -111,8 +130,7 @@ def _key(figure: Any, result: Mapping[str, Any], names: Sequence[str]) -> None:
     ]
     figure.legend(
         handles=[*marks, *numbered],
-        loc="upper left",
-        bbox_to_anchor=(0.915, 0.895),
+        loc="outside right upper",
         fontsize=7.5,
         frameon=False,
         handlelength=1.6,
@@ -129,7 +147,7 @@ def _label(axes: Any, points: Doubles, random: Sequence[float]) -> None:
         text = ranges([member + 1 for member in members])
         centre = places[members].mean(axis=0)
         size = (sum(6.0 if sign.isdigit() else 3.2 for sign in text) + 2, 10.0)
-        box = next(_free(centre, size, taken))
+        box = next(_free(centre, size, taken, axes.bbox.extents))
         taken.append(box)
         away = (np.array([box[0] + box[2], box[1] + box[3]]) / 2 - centre) * 72 / axes.figure.dpi
         axes.annotate(
@@ -156,8 +174,8 @@ def _together(places: Doubles) -> list[list[int]]:
     return groups
 
 
-def _free(centre: Doubles, size: tuple[float, float], taken: Sequence[Box]) -> Iterator[Box]:
-    """Boxes around a point that touch nothing, the nearest first; at last one that does."""
+def _free(centre: Doubles, size: tuple[float, float], taken: Sequence[Box], panel: Sequence[float]) -> Iterator[Box]:
+    """Boxes around a point that touch nothing and lie in the panel, the nearest first; at last one that does not."""
     width, height = size
     box = (0.0, 0.0, 0.0, 0.0)
     for step in range(1, 15):
@@ -166,7 +184,8 @@ def _free(centre: Doubles, size: tuple[float, float], taken: Sequence[Box]) -> I
             x = centre[0] + cos(angle) * (width / 2 + 5 * step)
             y = centre[1] + sin(angle) * (height / 2 + 5 * step)
             box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-            if not any(box[0] < c and a < box[2] and box[1] < d and b < box[3] for a, b, c, d in taken):
+            inside = panel[0] <= box[0] and panel[1] <= box[1] and box[2] <= panel[2] and box[3] <= panel[3]
+            if inside and not any(box[0] < c and a < box[2] and box[1] < d and b < box[3] for a, b, c, d in taken):
                 yield box
     yield box
 

@@ -19,6 +19,18 @@ HUMAN = "human"
 RESAMPLES = 1000
 
 
+def check_judges(bench: Workbench) -> None:
+    """Raise `UserError` where nobody can be asked, or the judges lack what they need."""
+    if not judged_principles(bench):
+        raise UserError("--judge: people judge every principle of this run, so there is no judge to ask")
+    bench.judge(())
+
+
+def judged_principles(bench: Workbench) -> list[str]:
+    """The principles that a judge can be asked about."""
+    return [item.name for item in bench.principles if bench.settings.judge_of(item.name) != HUMAN]
+
+
 def judge_picks(
     bench: Workbench, found: Sampled, picked: Mapping[str, Ints], count: int, seed: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
@@ -36,11 +48,9 @@ def judge_picks(
         prompt has a label.
 
     Raises:
-        UserError: nobody can be asked, or the judges lack what they need.
+        UserError: the judges could not finish.
     """
-    asked = [item.name for item in bench.principles if bench.settings.judge_of(item.name) != HUMAN]
-    if not asked:
-        raise UserError("--judge: people judge every principle of this run, so there is no judge to ask")
+    asked = judged_principles(bench)
     pairs = {
         name: [
             make_pair(prompt, responses[index], responses[0])

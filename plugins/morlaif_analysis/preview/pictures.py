@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from .labels import NO_WEIGHT, principle_label, rewarded
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,6 +22,7 @@ DIVERGING, SEQUENTIAL = "RdBu", "Blues"
 """Both read right with every common colour blindness."""
 LONG = 20
 """Characters from which on a column's name is written aslant."""
+ROUNDING = 1e-9
 DARK = 0.45
 """Luminance below which text on a colour is white."""
 
@@ -27,7 +30,7 @@ DARK = 0.45
 def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write scores, conflict, front, differ and regret.png from what preview.json holds; returns the files.
 
-    One principle alone has no front to draw.
+    One principle alone has no front to draw, and one of weight 0 is in none.
     """
     import matplotlib as mpl
 
@@ -39,7 +42,7 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
     figures = {
         "scores": scores_figure(result),
         "conflict": conflict_figure(result),
-        "front": front_figure(result) if len(result["principles"]) > 1 else None,
+        "front": front_figure(result) if len(rewarded(result)) > 1 else None,
         "differ": differ_figure(result),
         "regret": regret_figure(result),
     }
@@ -59,14 +62,15 @@ def scores_figure(result: Mapping[str, Any]) -> Any:
     choices, principles = result["scalarizers"], result["principles"]
     gains = np.array([[row["gain"][item]["mean"] for item in principles] for row in choices.values()])
     baseline = result["baseline"]
-    longest = max(map(len, principles))
+    names = [principle_label(result, item) for item in principles]
+    longest = max(map(len, names))
     ends = "{}\nrandom {:.2f}\nbest {:.2f}" if longest < LONG else "{} (random {:.2f}, best {:.2f})"
     # Adding 0.0 makes -0.0 a plain zero.
     columns = [
-        ends.format(item, *(round(baseline[which][item], 2) + 0.0 for which in ("random", "best")))
-        for item in principles
+        ends.format(name, *(round(baseline[which][item], 2) + 0.0 for which in ("random", "best")))
+        for item, name in zip(principles, names, strict=True)
     ]
-    bound = max(float(np.abs(gains).max()), 1e-9)
+    bound = _largest(gains)
     figure, axes = _heat_map(
         gains,
         list(map(_marks(result), choices)),
@@ -80,7 +84,7 @@ def scores_figure(result: Mapping[str, Any]) -> Any:
     _title(
         axes,
         f"Mean score of the picks, gain over a random response\nbest of {result['responses']}, {result['prompts']:,} "
-        f"prompts, in sample; framed: sacrificed{_starred(result)}",
+        f"prompts, in sample; framed: sacrificed{_starred(result)}{_no_weight(result)}",
     )
     _colour_bar(figure, axes, "gain (calibrated score)")
     return figure
@@ -88,7 +92,7 @@ def scores_figure(result: Mapping[str, Any]) -> Any:
 
 def conflict_figure(result: Mapping[str, Any]) -> Any:
     """Correlation between principles; hatched where a principle never varies."""
-    principles = result["principles"]
+    principles = [principle_label(result, item) for item in result["principles"]]
     values = np.array(
         [[np.nan if value is None else value for value in row] for row in result["conflict"]["correlation"]],
         dtype=np.float64,
@@ -97,7 +101,7 @@ def conflict_figure(result: Mapping[str, Any]) -> Any:
     _title(
         axes,
         "Conflict between principles: correlation of the scores\nof a prompt's responses (red: what helps one hurts the "
-        "other)",
+        f"other){_no_weight(result)}",
     )
     _colour_bar(figure, axes, "correlation")
     return figure
@@ -117,7 +121,7 @@ def regret_figure(result: Mapping[str, Any]) -> Any:
     """Mean utility lost under one scalarizer (row) when another one picks (column)."""
     names = list(map(_marks(result), result["regret"]["names"]))
     values = np.array(result["regret"]["deviations"], dtype=np.float64)
-    figure, axes = _heat_map(values, names, names, (SEQUENTIAL, 0.0, max(float(values.max()), 1e-9)), "{:.1f}")
+    figure, axes = _heat_map(values, names, names, (SEQUENTIAL, 0.0, _largest(values)), "{:.1f}")
     axes.set_xlabel("picks of", fontsize=8)
     axes.set_ylabel("measured by the reward of", fontsize=8)
     _title(
@@ -137,6 +141,16 @@ def _starred(result: Mapping[str, Any]) -> str:
     return "; *: the run's own" if result["settings"]["configured"] else ""
 
 
+def _largest(values: Doubles) -> float:
+    """The end of a colour scale; 1 where all values are 0 but for the bits that a mean loses."""
+    largest = float(np.abs(values).max())
+    return largest if largest > ROUNDING else 1.0
+
+
+def _no_weight(result: Mapping[str, Any]) -> str:
+    return f"\n{NO_WEIGHT}" if result["unrewarded"] else ""
+
+
 def _title(axes: Any, text: str) -> None:
     axes.set_title(text, fontsize=10, loc="left", pad=8)
 
@@ -152,7 +166,10 @@ def _heat_map(
     """A grid of coloured cells with their numbers. cell: inches; NaN: hatched, no number."""
     import matplotlib.pyplot as plt
 
-    width, height = max(1.5, cell[0] * len(columns)), max(0.6, cell[1] * len(rows))
+    width, height = (
+        max(1.5, cell[0] * len(columns)),
+        max(1.4, cell[1] * len(rows)),
+    )  # a colour bar's label needs so much
     figure = plt.figure(figsize=(width, height))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))  # labels stand outside; saving makes room for them
     name, low, high = colours
@@ -161,8 +178,15 @@ def _heat_map(
     for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
         red, green, blue, _ = image.cmap(image.norm(values[i, j]))
         light = 0.299 * red + 0.587 * green + 0.114 * blue
+        text = form.format(values[i, j])
         axes.text(
-            j, i, form.format(values[i, j]), ha="center", va="center", fontsize=7.5, color="wk"[int(light > DARK)]
+            j,
+            i,
+            text.removeprefix("-") if not float(text) else text,
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color="wk"[int(light > DARK)],
         )
     if "\n" in columns[0]:
         axes.set_xticks(range(len(columns)), columns, fontsize=7.5)

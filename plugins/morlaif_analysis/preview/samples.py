@@ -1,39 +1,51 @@
-"""Responses to preview with, kept in RUN/preview/responses.jsonl: sampled cell by cell, only what is missing."""
+"""Responses to preview with, kept in RUN/preview/: sampled cell by cell, only what is missing."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
-from morlaif_core import Message, Prompt, ScoreMatrix, UserError, content_hash, make_prompt
+from morlaif_core import Prompt, ScoreMatrix, UserError, content_hash, load_run
+
+from .stored_responses import CHUNK, FILE, ROUND, Stored, append, append_cell, begin, read_responses
 
 if TYPE_CHECKING:
     from morlaif_core import Workbench
 
-FILE = "responses.jsonl"
-FORMAT = 1
 PROMPTS = 200
 """Prompts where the user says nothing."""
-CHUNK = 32
-"""Prompts of a cell."""
-ROUND = 4
-"""Responses of a cell to each of its prompts. Cells are fixed and whole, so that a file that grew in steps, or through
-kills, has the rows of one that was made at once."""
-Place: TypeAlias = tuple[int, int]
-"""A cell's place: which chunk of prompts, which round of responses."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Prompts of a chunk, and ROUND responses to each of them."""
+class Wanted:
+    """How many responses are wanted.
 
-    prompts: tuple[Prompt, ...]
-    responses: tuple[tuple[str, ...], ...]
+    Attributes:
+        prompts: the first ones of the RL set; None: 200, or all of them where there are fewer.
+        responses: of each prompt.
+        judged: on how many of the prompts the picks will be judged; None: on none.
+    """
+
+    prompts: int | None
+    responses: int
+    judged: int | None = None
+
+    def count(self, size: int) -> int:
+        """How many prompts of a set of this size. Raises `UserError` where there are too few."""
+        count = min(PROMPTS, size) if self.prompts is None else self.prompts
+        if count > size:
+            raise UserError(f"--prompts {count}: the run's RL set has {size}; say --prompts {size} or fewer")
+        self.check_judged(count)
+        return count
+
+    def check_judged(self, count: int) -> None:
+        """Raise `UserError` where more are judged than there are."""
+        if self.judged is not None and self.judged > count:
+            raise UserError(f"--judge {self.judged}: there are {count} prompts; say --prompts {self.judged}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +67,13 @@ class Sampled:
     fingerprint: str
 
 
-def sampled(bench: Workbench, folder: Path, prompts: int | None, responses: int, seed: int) -> Sampled:
+def sampled(bench: Workbench, folder: Path, wanted: Wanted, seed: int) -> Sampled:
     """Return scored responses of the RL set's first prompts; what is missing is sampled and scored first.
 
     Args:
         bench: the run.
         folder: where the files lie; made where it is not there.
-        prompts: how many; None: 200, or all of them where there are fewer.
-        responses: of each prompt.
+        wanted: how many.
         seed: of the sampling.
 
     Raises:
@@ -70,104 +81,81 @@ def sampled(bench: Workbench, folder: Path, prompts: int | None, responses: int,
     """
     from .stored_scores import scored
 
+    if wanted.prompts is not None:
+        wanted.check_judged(wanted.prompts)
     key = content_hash("preview", bench.fingerprint, seed, CHUNK, ROUND)
-    cells, count = _sampled_cells(bench, folder, key, prompts, responses, seed)
-    scores, reference = scored(bench, folder, key, cells, count, responses)
-    rounds = range(ceil(responses / ROUND))
-    rows: list[tuple[Prompt, tuple[str, ...]]] = []
-    for chunk in range(ceil(count / CHUNK)):
-        for place, prompt in enumerate(cells[chunk, 0].prompts):
-            texts = [text for number in rounds for text in cells[chunk, number].responses[place]]
-            rows.append((prompt, tuple(texts[:responses])))
-    asked, answers = zip(*rows[:count], strict=True)
-    return Sampled(asked, answers, scores, reference, key)
+    stored = read_responses(bench, folder / FILE, key, seed)
+    names, count = _sample_missing(bench, folder, key, stored, wanted, seed)
+    groups = [chunk for chunk, _ in cells(names, count, 1)]
+    scores, reference = scored(bench, folder, key, stored, groups, count, wanted.responses)
+    rounds = range(ceil(wanted.responses / ROUND))
+    answers = [[text for number in rounds for text in stored.responses[name, number]] for name in names[:count]]
+    asked = tuple(stored.prompts[name] for name in names[:count])
+    return Sampled(asked, tuple(tuple(texts[: wanted.responses]) for texts in answers), scores, reference, key)
 
 
-def places(prompts: int, responses: int) -> list[Place]:
-    """The cells that hold so many prompts and responses."""
-    return [(chunk, number) for chunk in range(ceil(prompts / CHUNK)) for number in range(ceil(responses / ROUND))]
-
-
-def _sampled_cells(
-    bench: Workbench, folder: Path, key: str, wanted: int | None, responses: int, seed: int
-) -> tuple[dict[Place, Cell], int]:
-    """All cells that are there, with those that were missing, and how many prompts there will be."""
-    file = folder / FILE
-    set_size, cells = read_cells(file, key)
-    if file.exists() and set_size is None:
-        _set_aside(bench, folder)
-    count = min(PROMPTS, set_size or 0) if wanted is None else wanted
-    if set_size is not None and count <= set_size and all(place in cells for place in places(count, responses)):
-        return cells, count  # without a look at the prompt set, for which the target's tokenizer would be loaded
-    prompts = bench.prompts("rl")
-    count = min(PROMPTS, len(prompts)) if wanted is None else wanted
-    if count > len(prompts):
-        raise UserError(
-            f"--prompts {count}: the run's RL set has {len(prompts)}; say --prompts {len(prompts)} or fewer"
-        )
-    chunks = {chunk: prompts[chunk * CHUNK : (chunk + 1) * CHUNK] for chunk in range(ceil(len(prompts) / CHUNK))}
-    if set_size is not None and (
-        set_size != len(prompts) or any(cell.prompts != chunks[place[0]] for place, cell in cells.items())
-    ):
-        _set_aside(bench, folder)
-        set_size, cells = None, {}
-    if set_size is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        _append(file, {"format": FORMAT, "key": key, "prompts": len(prompts)})
-    missing = [place for place in places(count, responses) if place not in cells]
-    bench.say(f"sampling {sum(len(chunks[chunk]) for chunk, _ in missing) * ROUND:,} responses")
-    with bench.bar("sample") as bar:
-        for done, (chunk, number) in enumerate(missing, 1):
-            asked = chunks[chunk]
-            drawn = bench.sample(asked, n=ROUND, seed=int(content_hash("preview", seed, number)[:8], 16))
-            cell = cells[chunk, number] = Cell(asked, tuple(tuple(row) for row in drawn))
-            _append(file, _row((chunk, number), cell))
-            bar(done, len(missing))
-    return cells, count
-
-
-def read_cells(file: Path, key: str) -> tuple[int | None, dict[Place, Cell]]:
-    """Read what is stored under a key: how many prompts the set has, and the cells; (None, {}) for another key.
-
-    A last line that a kill tore is cut off.
-    """
-    if not file.exists():
-        return None, {}
-    content = file.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(file, whole)
-    try:
-        header, *rows = [json.loads(line) for line in content[:whole].splitlines()]
-        if header["format"] != FORMAT or header["key"] != key:
-            return None, {}
-        return int(header["prompts"]), {(row["chunk"], row["round"]): _cell(row) for row in rows}
-    except (ValueError, KeyError, TypeError):
-        return None, {}  # not a file of ours, or damaged
-
-
-def _cell(row: dict[str, Any]) -> Cell:
-    prompts = (make_prompt([Message(**turn) for turn in item["messages"]]) for item in row["rows"])
-    return Cell(tuple(prompts), tuple(tuple(item["responses"]) for item in row["rows"]))
-
-
-def _row(place: Place, cell: Cell) -> dict[str, Any]:
-    rows = [
-        {"prompt": prompt.id, "messages": [vars(turn) for turn in prompt.messages], "responses": responses}
-        for prompt, responses in zip(cell.prompts, cell.responses, strict=True)
+def cells(names: Sequence[str], prompts: int, responses: int) -> list[tuple[Sequence[str], int]]:
+    """The cells that hold so many prompts of a set and so many responses: the ids of a chunk, and a round."""
+    return [
+        (names[chunk * CHUNK : (chunk + 1) * CHUNK], number)
+        for chunk in range(ceil(prompts / CHUNK))
+        for number in range(ceil(responses / ROUND))
     ]
-    return {"chunk": place[0], "round": place[1], "rows": rows}
 
 
-def _append(file: Path, row: dict[str, Any]) -> None:
-    """Add a line, on the disk when this returns."""
-    with file.open("ab") as out:
-        out.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-        out.flush()
-        os.fsync(out.fileno())
+def _sample_missing(
+    bench: Workbench, folder: Path, key: str, stored: Stored, wanted: Wanted, seed: int
+) -> tuple[Sequence[str], int]:
+    """Sample what is missing into what is stored; returns the RL set's ids in their order, and how many are wanted."""
+    file = folder / FILE
+    names = _known_set(bench, stored.rest)
+    if names is not None and (wanted.prompts or 0) <= len(names):
+        count = wanted.count(len(names))
+        if not _missing(stored, names, count, wanted.responses):
+            return names, count  # without a look at the prompt set, for which the target's tokenizer would be loaded
+    prompts = {prompt.id: prompt for prompt in bench.prompts("rl")}
+    names = list(prompts)
+    count = wanted.count(len(names))
+    if stored.refused:
+        _set_aside(bench, folder, stored.refused)
+    if not file.exists():
+        begin(file, key, seed)
+    if bench.settings.prompts.rl is None and stored.rest != len(names):
+        append(file, {"rest": len(names)})
+    missing = _missing(stored, names, count, wanted.responses)
+    if not missing:
+        return names, count
+    bench.say(f"sampling {sum(len(lacking) for lacking, _ in missing) * ROUND:,} responses")
+    with bench.bar("sample") as bar:
+        for done, (lacking, number) in enumerate(missing, 1):
+            asked = [prompts[name] for name in lacking]
+            drawn = bench.sample(asked, n=ROUND, seed=int(content_hash("preview", seed, number)[:8], 16))
+            append_cell(file, number, asked, drawn)
+            stored.add(number, asked, drawn)
+            bar(done, len(missing))
+    return names, count
 
 
-def _set_aside(bench: Workbench, folder: Path) -> None:
+def _known_set(bench: Workbench, rest: int | None) -> Sequence[str] | None:
+    """The RL set's ids as the run's manifest has them; None where the settings take more than were drawn.
+
+    A set that grows or shrinks keeps its order: `prompts.rl` prompts are the first ones of the rest.
+    """
+    drawn: list[str] = load_run(bench.folder).manifest.get("prompt_sets", {}).get("rl", [])
+    size = rest if bench.settings.prompts.rl is None else bench.settings.prompts.rl
+    return drawn[:size] if size is not None and size <= len(drawn) else None
+
+
+def _missing(stored: Stored, names: Sequence[str], prompts: int, responses: int) -> list[tuple[list[str], int]]:
+    """The cells that are wanted, each with its prompts that have no responses in that round yet."""
+    wanted = (
+        ([name for name in chunk if (name, number) not in stored.responses], number)
+        for chunk, number in cells(names, prompts, responses)
+    )
+    return [(lacking, number) for lacking, number in wanted if lacking]
+
+
+def _set_aside(bench: Workbench, folder: Path, why: str) -> None:
     """Move the folder to RUN/replaced/TIME/, where all goes that is made anew."""
     stamp, number = time.strftime("%Y%m%d-%H%M%S"), 1
     away = folder.parent / "replaced" / stamp / folder.name
@@ -176,4 +164,4 @@ def _set_aside(bench: Workbench, folder: Path) -> None:
         away = folder.parent / "replaced" / f"{stamp}-{number}" / folder.name
     away.parent.mkdir(parents=True, exist_ok=True)
     folder.replace(away)
-    bench.say(f"{folder} is of another seed or of models made since: moved to {away}")
+    bench.say(f"{folder / FILE} {why}: {folder} moved to {away}")

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import yaml
 
-from morlaif_core import Component, Scalarizer, UserError, build
+from morlaif_core import Component, Message, Scalarizer, ScoreMatrix, UserError, build, make_prompt
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from morlaif_core import Workbench
@@ -43,7 +43,7 @@ def choices_of(bench: Workbench, given: Sequence[str]) -> list[Choice]:
         given: names, or YAML of ``{use: NAME, ...}``; each once.
 
     Raises:
-        UserError: a given one is unknown, or its options do not fit.
+        UserError: a given one is unknown, or its options do not fit it, the run's principles or their scores.
     """
     components = bench.scalarizers()
     chosen = bench.settings.scalarizer
@@ -51,7 +51,10 @@ def choices_of(bench: Workbench, given: Sequence[str]) -> list[Choice]:
     own = replace(own, name=label(own.block), configured=True)
     if given:
         rewarded = [name for name, terms in bench.settings.principles.items() if terms.weight > 0]
-        listed = [Choice(label(block), block) for block in (_given(text, components, rewarded) for text in given)]
+        blocks = {text: _given(text, components, rewarded) for text in given}
+        for text, block in blocks.items():
+            _try_out(bench, text, block, components)
+        listed = [Choice(label(block), block) for block in blocks.values()]
     else:
         listed = list(_offered(components, [item.name for item in bench.principles]))
     marked = [replace(choice, configured=_same(components, choice.block, own.block)) for choice in listed]
@@ -101,6 +104,26 @@ def _given(text: str, components: Components, rewarded: Sequence[str]) -> dict[s
     return block
 
 
+def _try_out(bench: Workbench, text: str, block: Mapping[str, Any], components: Components) -> None:
+    """Scalarize two rows with what the user named, before anything is sampled for it. Raises `UserError`."""
+    component, options = _component(components, block["use"]), _settled(components, block)[1]
+    principles = tuple(item.name for item in bench.principles)
+    scores = ScoreMatrix(np.zeros((2, len(principles)), dtype=np.float32), principles, ("", ""))
+    try:
+        if component is not None and component.all_needs(options) & {"spread", "features"}:
+            # Only the preference models know whether they supply them.
+            prompt = make_prompt([Message("user", "Is it?")])
+            scores = bench.scores([prompt, prompt], ["Yes.", "No."])
+        bench.scalarize(scores, block, scores)
+    except UserError as error:
+        if isinstance(error, ValueError):
+            return  # no reward for these rows; what it makes of the responses is seen when they are there
+        raise UserError(f"--scalarizer {text}: {_on_a_line(error)}") from None
+    except Exception:  # a stranger's scalarizer may raise anything: it is left out later, with the reason
+        if os.environ.get("MORLAIF_STRICT") == "1":
+            raise
+
+
 def _same(components: Components, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Say whether two blocks are the same scalarizer with the same options, however they are written."""
     return _settled(components, one) == _settled(components, other)
@@ -140,15 +163,21 @@ def rewards_of(
     for choice in choices:
         try:
             u = bench.scalarize(found.scores, choice.block, found.reference)
+        except KeyboardInterrupt:
+            raise
         except UserError as error:
-            left_out[choice.name] = str(error)
-        except Exception as error:  # a stranger's scalarizer must not end the comparison of the others
+            left_out[choice.name] = _on_a_line(error)
+        except BaseException as error:  # whatever a stranger's scalarizer raises, SystemExit too, the others go on
             if os.environ.get("MORLAIF_STRICT") == "1":
                 raise
-            left_out[choice.name] = f"{type(error).__name__}: {error}"
+            left_out[choice.name] = f"{type(error).__name__}: {_on_a_line(error)}"
         else:
             rewards[choice.name] = u.astype("float64").reshape(len(found.prompts), -1)
     if not rewards:
         why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise UserError(f"no scalarizer can be previewed: {why}")
     return rewards, left_out
+
+
+def _on_a_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..tables import print_table
+from .labels import NO_WEIGHT, principle_label, rewarded
 
 PLAIN_COLUMNS = 4
 """Principles of a table without a terminal."""
@@ -18,6 +19,8 @@ CELL = 28
 """Characters of a score with its gain."""
 OFTEN = 0.10
 """Share of the prompts from which on two choices differ."""
+BELOW = 0.025
+"""Share of 95 % intervals that lie below the truth."""
 NAMED = 5
 """Pairs of choices that are named."""
 
@@ -51,10 +54,19 @@ def _show_scores(result: Mapping[str, Any]) -> None:
         for name, row in zip(names, result["scalarizers"].values(), strict=True):
             rows.append([name, *(_score(row, item) for item in principles)])
         print_table(
-            ["picks of", *principles],
+            ["picks of", *(principle_label(result, item) for item in principles)],
             rows,
             "\nmean calibrated score of the picks, and gain over a random response [95 %]; !: sacrificed",
         )
+    click.echo(by_chance(result))
+    if result["unrewarded"]:
+        click.echo(NO_WEIGHT)
+
+
+def by_chance(result: Mapping[str, Any]) -> str:
+    """Say how many intervals there are: each has its own 2.5 % above it, whatever the others show."""
+    count = len(result["scalarizers"]) * len(rewarded(result))
+    return f"each of {count} intervals stands alone: were all gains 0, {BELOW * count:.1f} would lie below 0 by chance"
 
 
 def _principles_a_table(name: int) -> int:
@@ -84,7 +96,7 @@ def _marked(result: Mapping[str, Any], name: str) -> str:
 def _show_choices(result: Mapping[str, Any]) -> None:
     """Front, hypervolume and regret of each choice."""
     names, matrix = result["regret"]["names"], result["regret"]["deviations"]
-    rows = []
+    rows, alone = [], len(names) == 1 or len(rewarded(result)) == 1  # then there is no front
     for name, row in result["scalarizers"].items():
         column = names.index(name)
         lost = {other: matrix[i][column] for i, other in enumerate(names) if other != name}
@@ -92,10 +104,10 @@ def _show_choices(result: Mapping[str, Any]) -> None:
         rows.append(
             [
                 _marked(result, name),
-                "yes" if row["on_front"] else "no",
-                _percent(row["hypervolume_share"]),
+                "-" if alone else "yes" if row["on_front"] else "no",
+                "-" if alone else _percent(row["hypervolume_share"]),
                 f"{sum(lost.values()) / len(lost):.2f}" if lost else "-",
-                f"{lost[worst]:.2f} under {worst}" if worst else "-",
+                f"{lost[worst]:.2f} under {worst}" if worst and round(lost[worst], 2) > 0 else "-",
             ]
         )
     print_table(
@@ -107,7 +119,8 @@ def _show_choices(result: Mapping[str, Any]) -> None:
 
 
 def _show_conflict(result: Mapping[str, Any]) -> None:
-    principles, matrix = result["principles"], result["conflict"]["correlation"]
+    matrix = result["conflict"]["correlation"]
+    principles = [principle_label(result, item) for item in result["principles"]]
     rows = [
         [name, *("-" if value is None else f"{value:+.2f}" for value in row)]
         for name, row in zip(principles, matrix, strict=True)
@@ -122,7 +135,7 @@ def _show_judged(result: Mapping[str, Any]) -> None:
     principles = list(next(iter(judged.values())))
     rows = [[_marked(result, name), *(_win(row[item]) for item in principles)] for name, row in judged.items()]
     print_table(
-        ["picks of", *principles],
+        ["picks of", *(principle_label(result, item) for item in principles)],
         rows,
         "\njudged: mean P(pick preferred to an ordinary response) [95 %], "
         f"{result['settings']['judged_prompts']:,} prompts; 0.5: no gain; not in sample",
@@ -157,7 +170,7 @@ def _pairs(pairs: Sequence[tuple[float, str, str]]) -> str:
 def sacrifices(result: Mapping[str, Any]) -> list[str]:
     """Say of each principle which choices sacrifice it: its picks score lower than a random response."""
     lines, spared = [], []
-    for principle in result["principles"]:
+    for principle in rewarded(result):
         by = {name: row for name, row in result["scalarizers"].items() if principle in row["sacrificed"]}
         if by:
             who = ", ".join(f"{name} ({row['gain'][principle]['mean']:+.2f})" for name, row in by.items())

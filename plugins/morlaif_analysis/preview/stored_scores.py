@@ -1,4 +1,4 @@
-"""Scores of the previewed responses, kept in RUN/preview/scores.npz: only cells that have none are scored."""
+"""Scores of the previewed responses, kept in RUN/preview/scores.npz: only what has none is scored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from morlaif_core import ScoreMatrix
 
-from .samples import CHUNK, ROUND, Cell, Place, places
+from .stored_responses import ROUND, Stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 FILE = "scores.npz"
-FORMAT = 1
+FORMAT = 2
 SAVE_EVERY = 20.0
 """Seconds of scoring that a kill may cost."""
 PARTS = ("values", "spread", "features")
@@ -32,7 +33,13 @@ PARTS = ("values", "spread", "features")
 
 
 def scored(
-    bench: Workbench, folder: Path, key: str, cells: Mapping[Place, Cell], prompts: int, responses: int
+    bench: Workbench,
+    folder: Path,
+    key: str,
+    responses: Stored,
+    groups: Sequence[Sequence[str]],
+    m: int,
+    n: int,
 ) -> tuple[ScoreMatrix, ScoreMatrix]:
     """Return the scores of m prompts' n responses, (m * n, k), and those of the calibration responses.
 
@@ -40,85 +47,116 @@ def scored(
         bench: the run, whose preference models are loaded where a score is missing.
         folder: where scores.npz lies.
         key: what responses and scores depend on; scores under another key do not count.
-        cells: the responses.
-        prompts, responses: m and n; the cells have them.
+        responses: of these prompts, and maybe of others.
+        groups: ids of the prompts whose scores are wanted, in the batches that are scored together; the first m count.
+        m, n: how many prompts and responses.
     """
     principles = tuple(item.name for item in bench.principles)
-    stored = _read(folder / FILE, key, principles)
-    sums = checksums(cells)
-    grid = _grown(stored, sums)
-    missing = [place for place in places(prompts, responses) if not _has(grid, sums, place, cells[place])]
+    stored = _read(bench, folder / FILE, key, principles)
+    sums, row = checksums(responses), {name: place for place, name in enumerate(responses.prompts)}
+    grid = _grown(stored, row, sums)
+    missing = _missing(grid, sums, row, groups, n)
     if missing or "reference" not in stored:
         grid |= {name: stored[name] for name in ("reference", "reference_prompts") if name in stored}
         if "reference" not in grid:
             reference = bench.reference()
             grid |= {"reference": reference.values, "reference_prompts": np.array(reference.prompt_ids)}
         fixed = {"format": np.array(FORMAT), "key": np.array(key), "principles": np.array(principles)}
-        _score(bench, folder / FILE, grid, fixed, cells, sums, missing)
+        fixed["prompts"] = np.array(list(row))
+        _score(bench, folder / FILE, grid, fixed, responses, sums, row, missing)
         stored = grid
-    ids = [prompt.id for chunk in range(-(-prompts // CHUNK)) for prompt in cells[chunk, 0].prompts][:prompts]
+    ids = [name for group in groups for name in group][:m]
+    places = [row[name] for name in ids]
 
-    def rows(name: str) -> Any:
-        return grid[name][:prompts, :responses].reshape(prompts * responses, -1) if name in grid else None
+    def rows(part: str) -> Any:
+        return grid[part][places, :n].reshape(m * n, -1) if part in grid else None
 
-    repeated = tuple(name for name in ids for _ in range(responses))
+    repeated = tuple(name for name in ids for _ in range(n))
     scores = ScoreMatrix(rows("values"), principles, repeated, rows("spread"), rows("features"))
     reference_ids = tuple(str(name) for name in stored["reference_prompts"])
     return scores, ScoreMatrix(stored["reference"], principles, reference_ids)
 
 
-def checksums(cells: Mapping[Place, Cell]) -> NDArray[np.int64]:
-    """Return a checksum of each response (prompts, responses); -1 where none is sampled."""
-    chunks = 1 + max(chunk for chunk, _ in cells)
-    rounds = 1 + max(number for _, number in cells)
-    sums = np.full((chunks * CHUNK, rounds * ROUND), -1, dtype=np.int64)
-    for (chunk, number), cell in cells.items():
-        block = [[zlib.crc32(text.encode()) for text in row] for row in cell.responses]
-        sums[_block(chunk, number, len(cell.prompts))] = block
+def checksums(responses: Stored) -> NDArray[np.int64]:
+    """Return a checksum of each response (prompts, responses), prompts in their stored order; -1 where none is."""
+    rounds = 1 + max(number for _, number in responses.responses)
+    sums = np.full((len(responses.prompts), rounds * ROUND), -1, dtype=np.int64)
+    for row, name in enumerate(responses.prompts):
+        for number in range(rounds):
+            texts = responses.responses.get((name, number))
+            if texts is not None:
+                sums[row, _columns(number)] = [zlib.crc32(text.encode()) for text in texts]
     return sums
 
 
-def _block(chunk: int, number: int, prompts: int) -> tuple[slice, slice]:
-    start = chunk * CHUNK
-    return slice(start, start + prompts), slice(number * ROUND, (number + 1) * ROUND)
+def _columns(number: int) -> slice:
+    """The columns of a round."""
+    return slice(number * ROUND, (number + 1) * ROUND)
 
 
-def _read(file: Path, key: str, principles: tuple[str, ...]) -> Arrays:
+def _read(bench: Workbench, file: Path, key: str, principles: tuple[str, ...]) -> Arrays:
     """What is stored under a key; empty where nothing is, or what is there cannot be read."""
     if not file.exists():
         return {}
     try:
         with np.load(file, allow_pickle=False) as content:
             stored = {name: content[name] for name in content.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return {}  # damaged: scored anew
-    same = (
-        int(stored.get("format", 0)) == FORMAT
-        and str(stored.get("key")) == key
-        and tuple(stored.get("principles", ())) == principles
-    )
+        if int(stored["format"]) == FORMAT:
+            _check_shapes(stored, len(stored["principles"]))
+        same = (int(stored["format"]), str(stored["key"]), tuple(stored["principles"])) == (FORMAT, key, principles)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        bench.say(f"{file} is damaged: responses are scored anew")
+        return {}
     return stored if same else {}
 
 
-def _grown(stored: Mapping[str, NDArray[Any]], sums: NDArray[np.int64]) -> Arrays:
-    """The stored arrays, as large as all that is sampled; NaN where there is no score."""
+def _check_shapes(stored: Mapping[str, NDArray[Any]], k: int) -> None:
+    """Raise ValueError or KeyError where arrays are missing or do not fit together."""
+    sums, reference = stored["checksums"], stored["reference"]
+    fits = (
+        sums.ndim == 2
+        and stored["prompts"].shape == sums.shape[:1]
+        and stored["values"].shape == (*sums.shape, k)
+        and all(stored[part].ndim == 3 and stored[part].shape[:2] == sums.shape for part in PARTS if part in stored)
+        and reference.shape == (len(stored["reference_prompts"]), k)
+        and np.isfinite(reference).all()
+    )
+    if not fits:
+        raise ValueError("arrays do not fit together")
+
+
+def _grown(stored: Mapping[str, NDArray[Any]], row: Mapping[str, int], sums: NDArray[np.int64]) -> Arrays:
+    """The stored arrays in the rows and columns of all that is sampled; NaN where there is no score."""
     if "values" not in stored:
         return {}
-    rows, columns = (min(a, b) for a, b in zip(stored["checksums"].shape, sums.shape, strict=True))
+    known = [(old, row[name]) for old, name in enumerate(map(str, stored["prompts"])) if name in row]
+    old, new = np.array(known, dtype=np.int64).reshape(-1, 2).T
+    columns = min(stored["checksums"].shape[1], sums.shape[1])
     grid: Arrays = {"checksums": np.full(sums.shape, -1, dtype=np.int64)}
-    grid["checksums"][:rows, :columns] = stored["checksums"][:rows, :columns]
+    grid["checksums"][new, :columns] = stored["checksums"][old, :columns]
     for name in PARTS:
         if name in stored:
             grid[name] = np.full((*sums.shape, stored[name].shape[2]), np.nan, dtype=np.float32)
-            grid[name][:rows, :columns] = stored[name][:rows, :columns]
+            grid[name][new, :columns] = stored[name][old, :columns]
     return grid
 
 
-def _has(grid: Arrays, sums: NDArray[np.int64], place: Place, cell: Cell) -> bool:
-    """Say whether a cell has scores, of the very responses that are stored now."""
+def _missing(
+    grid: Arrays, sums: NDArray[np.int64], row: Mapping[str, int], groups: Sequence[Sequence[str]], n: int
+) -> list[tuple[list[str], int]]:
+    """Which prompts of each group lack scores of the very responses that are stored now, by round."""
+    found = [
+        ([name for name in group if not _has(grid, sums, row[name], number)], number)
+        for group in groups
+        for number in range(ceil(n / ROUND))
+    ]
+    return [(lacking, number) for lacking, number in found if lacking]
+
+
+def _has(grid: Arrays, sums: NDArray[np.int64], row: int, number: int) -> bool:
     if "values" not in grid:
         return False
-    block = _block(*place, len(cell.prompts))
+    block = row, _columns(number)
     return bool(np.array_equal(grid["checksums"][block], sums[block]) and not np.isnan(grid["values"][block]).any())
 
 
@@ -127,16 +165,17 @@ def _score(
     file: Path,
     grid: Arrays,
     fixed: Arrays,
-    cells: Mapping[Place, Cell],
+    responses: Stored,
     sums: NDArray[np.int64],
-    missing: list[Place],
+    row: Mapping[str, int],
+    missing: list[tuple[list[str], int]],
 ) -> None:
     """Score the missing cells into the grid, and save it now and then and at the end."""
-    bench.say(f"scoring {sum(len(cells[place].prompts) for place in missing) * ROUND:,} responses")
+    bench.say(f"scoring {sum(len(names) for names, _ in missing) * ROUND:,} responses")
     saved = time.monotonic()
     with bench.bar("score") as bar:
-        for done, place in enumerate(missing, 1):
-            _score_cell(bench, grid, cells, sums, place)
+        for done, (names, number) in enumerate(missing, 1):
+            _score_cell(bench, grid, responses, sums, row, names, number)
             bar(done, len(missing))
             if time.monotonic() - saved > SAVE_EVERY:
                 _save(file, {**fixed, **grid})
@@ -145,33 +184,38 @@ def _score(
 
 
 def _score_cell(
-    bench: Workbench, grid: Arrays, cells: Mapping[Place, Cell], sums: NDArray[np.int64], place: Place
+    bench: Workbench,
+    grid: Arrays,
+    responses: Stored,
+    sums: NDArray[np.int64],
+    row: Mapping[str, int],
+    names: Sequence[str],
+    number: int,
 ) -> None:
-    """Score a cell. Equal responses of a prompt are scored once, so that they are equal in every digit."""
-    chunk, number = place
-    first: dict[tuple[int, str], tuple[int, int]] = {}
+    """Score a round of these prompts. Equal responses of a prompt are scored once: they are equal in every digit."""
+    first: dict[tuple[str, str], int] = {}
     for earlier in range(number + 1):
-        for row, texts in enumerate(cells[chunk, earlier].responses):
-            for column, text in enumerate(texts):
-                first.setdefault((row, text), (chunk * CHUNK + row, earlier * ROUND + column))
-    cell = cells[place]
-    own = [(row, text) for (row, text), (_, column) in first.items() if column >= number * ROUND]
+        for name in names:
+            for column, text in enumerate(responses.responses[name, earlier], earlier * ROUND):
+                first.setdefault((name, text), column)
+    own = [item for item, column in first.items() if column >= number * ROUND]
     if own:
-        fresh = bench.scores([cell.prompts[row] for row, _ in own], [text for _, text in own])
-        for name in PARTS:
-            part = getattr(fresh, name)
-            if part is not None:
-                if name not in grid:
-                    grid[name] = np.full((*sums.shape, part.shape[1]), np.nan, dtype=np.float32)
-                for item, values in zip(own, part, strict=True):
-                    grid[name][first[item]] = values
-    for row, texts in enumerate(cell.responses):
-        for column, text in enumerate(texts, number * ROUND):
-            for name in PARTS:
-                if name in grid:
-                    grid[name][chunk * CHUNK + row, column] = grid[name][first[row, text]]
-    block = _block(chunk, number, len(cell.prompts))
-    grid.setdefault("checksums", np.full(sums.shape, -1, dtype=np.int64))[block] = sums[block]
+        fresh = bench.scores([responses.prompts[name] for name, _ in own], [text for _, text in own])
+        for part in PARTS:
+            values = getattr(fresh, part)
+            if values is not None:
+                if part not in grid:
+                    grid[part] = np.full((*sums.shape, values.shape[1]), np.nan, dtype=np.float32)
+                for item, value in zip(own, values, strict=True):
+                    grid[part][row[item[0]], first[item]] = value
+    for name in names:
+        for column, text in enumerate(responses.responses[name, number], number * ROUND):
+            for part in PARTS:
+                if part in grid:
+                    grid[part][row[name], column] = grid[part][row[name], first[name, text]]
+    places = [row[name] for name in names]
+    sums_there = grid.setdefault("checksums", np.full(sums.shape, -1, dtype=np.int64))
+    sums_there[places, _columns(number)] = sums[places, _columns(number)]
 
 
 def _save(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

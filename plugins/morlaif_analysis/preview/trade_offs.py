@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,9 @@ ROUNDING = 1e-9
 """A gain that is this near to 0 is 0: the bits that a mean loses sacrifice nobody."""
 
 
-def trade_offs(grid: Grid, rewards: Mapping[str, Doubles], seed: int) -> dict[str, Any]:
+def trade_offs(
+    grid: Grid, rewards: Mapping[str, Doubles], seed: int, unrewarded: Collection[str] = ()
+) -> dict[str, Any]:
     """Compare choices by what the best of n responses under each is worth to every principle.
 
     All means are over prompts, and all intervals are bootstrapped over prompts with the same draws. Prompts are put in
@@ -36,6 +38,8 @@ def trade_offs(grid: Grid, rewards: Mapping[str, Doubles], seed: int) -> dict[st
         grid: calibrated scores (m, n, k).
         rewards: u (m, n) by the choice's name; higher is better.
         seed: of the intervals.
+        unrewarded: principles of weight 0. No choice can pay for them, so they are measured alone: they are not
+            sacrificed, and do not count in the front and its hypervolume.
 
     Returns:
         what preview.json holds, but for ``judged``, ``left_out`` and ``settings``; see docs/preview.md. Scores and gains
@@ -51,14 +55,17 @@ def trade_offs(grid: Grid, rewards: Mapping[str, Doubles], seed: int) -> dict[st
         grid.check(name, u)
     grid, rewards = _in_order(grid, rewards)
     chosen = {name: picks(u) for name, u in rewards.items()}
-    table = _Table.of(grid, np.stack([of_picks(grid.values, picked) for picked in chosen.values()], axis=1), seed)
+    table = _Table.of(
+        grid, np.stack([of_picks(grid.values, picked) for picked in chosen.values()], axis=1), seed, unrewarded
+    )
     points = table.scores.mean(axis=0)
     # The worst response for each principle: every choice lies above it, whatever it trades.
     reference = grid.values.min(axis=1).mean(axis=0)
-    moving = points[:, _varies(grid)], reference[_varies(grid)]
+    counted = np.array([name not in unrewarded for name in grid.principles])
+    moving = points[:, counted & _varies(grid)], reference[counted & _varies(grid)]
     volume, added = hypervolume(*moving) if moving[1].size else (0.0, np.zeros(len(points)))
     share = [float(part) / volume if volume > 0 else None for part in added]
-    front = on_front(points)
+    front = on_front(points[:, counted])
     blocks = {
         name: {**table.block(c), "on_front": bool(front[c]), "hypervolume_share": share[c]}
         for c, name in enumerate(rewards)
@@ -69,6 +76,7 @@ def trade_offs(grid: Grid, rewards: Mapping[str, Doubles], seed: int) -> dict[st
         "prompts": m,
         "responses": n,
         "principles": list(grid.principles),
+        "unrewarded": [name for name in grid.principles if name in unrewarded],
         "in_sample": True,
         "baseline": {
             "worst": table.named(reference),
@@ -82,7 +90,7 @@ def trade_offs(grid: Grid, rewards: Mapping[str, Doubles], seed: int) -> dict[st
         "front": {
             "names": [name for name, block in blocks.items() if block["on_front"]],
             "hypervolume": volume,
-            "reference": table.named(reference),
+            "reference": {name: x for name, x in table.named(reference).items() if name not in unrewarded},
             "notes": []
             if volume > 0
             else ["no choice is better than the worst response under every principle that varies"],
@@ -149,15 +157,16 @@ class _Table:
     random: Doubles
     best: Doubles
     ends: Doubles | None
+    unrewarded: Collection[str]
 
     @classmethod
-    def of(cls, grid: Grid, scores: Doubles, seed: int) -> _Table:
+    def of(cls, grid: Grid, scores: Doubles, seed: int, unrewarded: Collection[str]) -> _Table:
         m, c, k = scores.shape
         random = grid.values.mean(axis=1)
         both = np.stack([scores, scores - random[:, None, :]], axis=2)
         ends = intervals(both.reshape(m, -1), seed)
         reshaped = None if ends is None else ends.reshape(c, 2, k, 2)
-        return cls(grid.principles, scores, random, grid.values.max(axis=1), reshaped)
+        return cls(grid.principles, scores, random, grid.values.max(axis=1), reshaped, unrewarded)
 
     def block(self, c: int) -> dict[str, Any]:
         """Scores, gains, the sacrificed and the regret by principle of choice c."""
@@ -166,7 +175,11 @@ class _Table:
         return {
             "scores": self._figures(scores.mean(axis=0), c, 0),
             "gain": gain,
-            "sacrificed": [name for name, row in gain.items() if row["ci95"] and row["ci95"][1] < -ROUNDING],
+            "sacrificed": [
+                name
+                for name, row in gain.items()
+                if name not in self.unrewarded and row["ci95"] and row["ci95"][1] < -ROUNDING
+            ],
             "regret": self.named((self.best - scores).mean(axis=0)),
         }
 

@@ -51,7 +51,7 @@ def principled(name: str = "max_min", *, expected: bool = True, weights: tuple[f
     return PrincipledReward(
         FakePreferenceModel(MEASURES),
         Calibration("none", 3.0, NAMES, (0.0, 0.0), (1.0, 1.0)),
-        Expected(scalarizer, (0.0, 0.4)) if expected else scalarizer,
+        Expected(scalarizer, {"letters": 0.0, "brief": 0.4}) if expected else scalarizer,
         name=name,
         resolved=ResolvedTerms(tiers),
         scale=RewardScale(0.3, 0.7),

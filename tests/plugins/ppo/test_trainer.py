@@ -285,6 +285,15 @@ def test_the_reward_goes_on_before_the_first_step(job: Callable[..., Any]) -> No
     assert not again.report.rows
 
 
+def test_training_that_was_done_leaves_the_reward_at_its_end(job: Callable[..., Any]) -> None:
+    """A kill may come between the trainer's last file and the core's."""
+    PPO(PPOOptions(**{**SMALL, "steps": 2})).train(job())
+    again = job()
+    PPO(PPOOptions(**{**SMALL, "steps": 2})).train(again)
+    assert not again.report.rows
+    assert again.reward.steps == 2
+
+
 def test_finishing_replaces_what_a_kill_left(job: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A tokenizer with several chat templates is saved with a folder of them."""
     plain = state.save_policy
