@@ -164,7 +164,8 @@ def fit_calibration(
         scale, note = max(deviation, floor), ""
         if method == "platt":
             scale, note = _platt_scale(name, scale, differences.get(name), p_a.get(name))
-        if deviation < floor == scale:
+        if deviation < floor:  # no slope either: it would be fitted to rounding
+            scale = max(scale, floor)
             note = f"the unit is the floor {floor:.3g}: its scores hardly differ"
         scales.append(scale)
         notes += [f"{name}: {note}"] if note else []

@@ -218,8 +218,8 @@ class Policy:
 class Reward(Protocol):
     """Preference models + calibration + scalarizer. Pickles as (run folder, state) and loads at its first call.
 
-    step: the training step, for terms that move; None: the step that the state is at, that of the last call before it
-    was saved, 0 for a fresh one."""
+    step: the training step, for terms that move; None: that of the last call before the restored state was saved, 0
+    where none was restored."""
 
     def __call__(
         self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None

@@ -55,7 +55,7 @@ def _try_scalarizer(config: Config, component: Component[Scalarizer], options: O
         key = re.match(r"scalarizer(\.\w+)*(?=: )", str(error))
         text = str(error) if key else f"scalarizer: {error}"
         raise UserError(_at(config, tuple(key[0].split(".")) if key else ("scalarizer",), text)) from None
-    except Exception as error:  # a stranger's scalarizer may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's scalarizer may raise anything
         if os.environ.get("MORLAIF_STRICT") == "1":
             raise
         text = f"scalarizer.use: '{component.name}' cannot be used: {type(error).__name__}: {error}"

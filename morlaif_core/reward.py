@@ -165,12 +165,12 @@ class PrincipledReward:
         row_wise: bool = True,
     ) -> None:
         self.row_wise = row_wise
-        self._step = 0
+        self._step = self._restored = 0
         self.model, self.calibration, self.name = model, calibration, name
         self.scalarizer, self.resolved, self.scale = scalarizer, resolved, scale
 
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None) -> RewardBatch:
-        """Score responses, one for each prompt, at a training step; None: the one that the state is at.
+        """Score responses, one for each prompt, at a training step; None: that of the restored state.
 
         Returns:
             rewards (n,); calibrated scores (n, k), principles of weight 0 among them; the share of scores clipped.
@@ -193,7 +193,7 @@ class PrincipledReward:
                 f"the preference model scored {len(raw.prompt_ids)} rows that are not the {len(ids)} prompts asked"
             )
         scores, clipped = self.calibration.apply(raw, responses)
-        self._step = self._step if step is None else step
+        self._step = self._restored if step is None else step
         u = scalarize(self.name, self.scalarizer, self.resolved, scores, self._step)
         return RewardBatch(self.scale.apply(u, self._step), scores, clipped)
 
@@ -206,7 +206,7 @@ class PrincipledReward:
             raise ScoreError(
                 f"scalarizer {self.name} compares the responses of a group: no principle alone decides one"
             )
-        step = self._step if step is None else step
+        step = self._restored if step is None else step
         columns, terms = self.resolved.view(batch.scores, step), self.resolved.terms(step)
         if not len(columns.values):
             return Explanation(columns.principles, columns.values.copy(), (), columns.values)
@@ -261,4 +261,4 @@ class PrincipledReward:
             )
         if isinstance(self.scalarizer, Stateful):
             self.scalarizer.restore(cast("Mapping[str, object]", inner))
-        self._step = cast("int", state.get("step", 0))
+        self._step = self._restored = cast("int", state.get("step", 0))

@@ -61,6 +61,8 @@ def run_road(context: Context, until: str | None = None, only: str | None = None
     todo = [stage for stage in stages if not _done(context, stage, prints)]
     if todo and missing:
         raise UserError("needed before this run:\n" + "\n".join(f"  {line}" for line in missing))
+    if any(_is_of_other_settings(context, stage, prints) for stage in todo):
+        sample.check(context)  # before what was made of other settings moves away
     _announce(context, stages, todo, prints)
     _keep_settings(context, stages, todo, prints)
     for stage in stages:
@@ -72,15 +74,19 @@ def run_road(context: Context, until: str | None = None, only: str | None = None
 def _keep_settings(
     context: Context, stages: Sequence[Stage], todo: Sequence[Stage], prints: dict[str, dict[str, Any]]
 ) -> None:
-    """Write run.yaml. Where nothing that is asked for changes, commands that look at the run still get its settings."""
+    """Write run.yaml. Where nothing that is asked for changes, commands that look at the run still get its settings.
+
+    Not where a stage that stays was done with others: run.yaml says what everything that is there was made of.
+    """
     file, text = context.path / "run.yaml", run_yaml(context)
+    if file.exists() and file.read_bytes() == text.encode():
+        return
+    moves = any(_is_of_other_settings(context, stage, prints) for stage in todo)  # and all behind them with them
+    stays = [stage.name for stage in ROAD if stage not in stages and _is_of_other_settings(context, stage, prints)]
+    if stays and not moves and file.exists():
+        context.screen.say(f"the changed settings are not kept: {stays[0]} was done with others; run it to use them")
+        return
     if not todo:
-        if file.exists() and file.read_text(encoding="utf-8") == text:
-            return
-        made = [stage.name for stage in ROAD if stage not in stages and _is_of_other_settings(context, stage, prints)]
-        if made:
-            context.screen.say(f"the changed settings are not kept: {made[0]} was done with others; run it to use them")
-            return
         context.screen.say("run.yaml has the changed settings, for what is done next")
     write_text(file, text)
 
@@ -163,8 +169,6 @@ def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
     stages = context.folder.section("stages")
     record = _record(context, stage)
     if record and record.get("inputs") != inputs:
-        if stage.name == sample.NAME:
-            sample.check(context)  # before what was made of other settings moves away
         _drop(context, ROAD[ROAD.index(stage) :])
         record = {}
     seconds = float(record.get("seconds", 0.0))

@@ -85,7 +85,11 @@ def _fitted_reward(context: Context) -> PrincipledReward:
         prompts, responses = calibration_responses(read_pairs(context.path))
         reference, _ = calibration.apply(model.score(prompts, responses), responses)
         _fit_reward(context, component, calibration, reference)
-    _, resolved, scale = load_reward_file(file)
+    name, resolved, scale = load_reward_file(file)
+    if name != component.name:
+        raise RunFailed(
+            f"{file} is of scalarizer {name}, run.yaml says {component.name}; run `morlaif run` with the one that is meant"
+        )
     scalarizer = _scalarizer(context, component, resolved, scale.start)
     row_wise = "groups" not in component.all_needs(_options(context))
     return PrincipledReward(

@@ -222,3 +222,17 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             file.write_text(text)
         with pytest.raises(RunFailed, match=word):
             Calibration.load(file)
+
+
+def test_a_dead_model_stays_flat_whatever_its_labels() -> None:
+    """Scores that differ by rounding alone fit any labels by chance; the unit must not become that small."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        raw = (0.7 + 1e-7 * rng.normal(size=(120, 1))).astype(np.float32)
+        d = raw[:60, 0] - raw[60:, 0]
+        labels = rng.integers(0, 2, 60).astype(np.float32)
+        reference = make_scores(raw)
+        found = fit_calibration("platt", 3.0, reference, {"p0": d}, {"p0": labels})
+        scores, _ = found.apply(reference)
+        assert scores.values.std() < 0.02
+        assert "hardly differ" in found.notes[0]

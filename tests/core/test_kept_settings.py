@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from morlaif_core import Component, NoOptions, ScoreMatrix, Terms, UserError, component, load_run, run as run_road
+from morlaif_core.errors import RunFailed
 from morlaif_core.plugins import Offer
 from morlaif_core.types import Floats
 from tests.small_run import SETS, small
@@ -59,6 +60,31 @@ def test_too_few_prompts_move_nothing(copied: Path) -> None:
     assert not (copied / "replaced").exists()
     assert (copied / "evaluation.json").exists()
     small(copied)  # as it was: nothing is to be done
+
+
+@pytest.mark.parametrize("refused", ["prompts.evaluation=5000", "prompts.rl=5000"])
+def test_a_refused_run_changes_nothing(copied: Path, refused: str) -> None:
+    before = (copied / "run.yaml").read_bytes()
+    with pytest.raises(UserError, match="too few prompts"):
+        small(copied, "scalarizer.use=soft_max_min", refused)
+    assert (copied / "run.yaml").read_bytes() == before
+    assert not (copied / "replaced").exists()
+
+
+def test_what_is_asked_again_keeps_the_settings_of_what_stays(copied: Path) -> None:
+    manifest = json.loads((copied / "manifest.json").read_text())
+    manifest["stages"]["judge"]["failed"] = 1
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    before = (copied / "run.yaml").read_bytes()
+    small(copied, "scalarizer.use=soft_max_min", until="judge")
+    assert (copied / "run.yaml").read_bytes() == before
+
+
+def test_a_reward_of_another_scalarizer_is_refused(copied: Path) -> None:
+    file = copied / "run.yaml"
+    file.write_text(file.read_text().replace("use: weighted", "use: max_min"))
+    with pytest.raises(RunFailed, match="max_min"):
+        load_run(copied).reward().state()
 
 
 def test_a_scalarizer_that_writes_into_its_scores_falsifies_no_other(copied: Path) -> None:
