@@ -14,6 +14,8 @@ import click
 from morlaif_core import UserError, load_run
 
 if TYPE_CHECKING:
+    from morlaif_core import Workbench
+
     from .samples import Sampled
     from .scalarizations import Choice
 
@@ -94,11 +96,10 @@ def compared(
         UserError: no run, no preference models, a scalarizer that is unknown or does not fit, more prompts than there
             are, or judges that cannot be asked; before anything is sampled.
     """
-    from .best_of_n import Grid, picks
+    from .best_of_n import picks
     from .judged import check_judges, judge_picks
     from .samples import Wanted, sampled
     from .scalarizations import choices_of, rewards_of
-    from .trade_offs import trade_offs
 
     # What the run says on the way goes to stderr: stdout is the result's.
     with redirect_stdout(sys.stderr), load_run(run).workbench() as bench:
@@ -112,10 +113,7 @@ def compared(
             check_judges(bench)
         found = sampled(bench, folder, Wanted(prompts, responses, judged), seed)
         rewards, left_out = rewards_of(bench, found, choices)
-        values = found.scores.values.astype("float64").reshape(len(found.prompts), responses, -1)
-        grid = Grid(values, found.scores.principles, tuple(prompt.id for prompt in found.prompts))
-        weights = bench.settings.principles
-        result = trade_offs(grid, rewards, seed, [name for name in grid.principles if weights[name].weight == 0])
+        result = _trade_offs(bench, found, rewards, seed)
         result |= {"left_out": left_out, "settings": _settings(found, choices, rewards, seed)}
         _write(folder / "preview.json", result)
         if judged is None:
@@ -130,6 +128,17 @@ def compared(
     result["settings"]["judged_prompts"] = judged
     _write(folder / "preview.json", result)
     return folder, result, None
+
+
+def _trade_offs(bench: Workbench, found: Sampled, rewards: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Compare the choices by the scores of their picks; principles of weight 0 are marked."""
+    from .best_of_n import Grid
+    from .trade_offs import trade_offs
+
+    principles, terms = found.scores.principles, bench.settings.principles
+    values = found.scores.values.astype("float64").reshape(len(found.prompts), -1, len(principles))
+    grid = Grid(values, principles, tuple(prompt.id for prompt in found.prompts))
+    return trade_offs(grid, rewards, seed, [name for name in principles if terms[name].weight == 0])
 
 
 def _settings(found: Sampled, choices: list[Choice], rewards: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -58,18 +58,9 @@ def trade_offs(
     table = _Table.of(
         grid, np.stack([of_picks(grid.values, picked) for picked in chosen.values()], axis=1), seed, unrewarded
     )
-    points = table.scores.mean(axis=0)
     # The worst response for each principle: every choice lies above it, whatever it trades.
-    reference = grid.values.min(axis=1).mean(axis=0)
-    counted = np.array([name not in unrewarded for name in grid.principles])
-    moving = points[:, counted & _varies(grid)], reference[counted & _varies(grid)]
-    volume, added = hypervolume(*moving) if moving[1].size else (0.0, np.zeros(len(points)))
-    share = [float(part) / volume if volume > 0 else None for part in added]
-    front = on_front(points[:, counted])
-    blocks = {
-        name: {**table.block(c), "on_front": bool(front[c]), "hypervolume_share": share[c]}
-        for c, name in enumerate(rewards)
-    }
+    worst = grid.values.min(axis=1).mean(axis=0)
+    front, places = _front(grid, list(rewards), table.scores.mean(axis=0), worst, unrewarded)
     m, n, _ = grid.values.shape
     return {
         "format": FORMAT,
@@ -79,23 +70,38 @@ def trade_offs(
         "unrewarded": [name for name in grid.principles if name in unrewarded],
         "in_sample": True,
         "baseline": {
-            "worst": table.named(reference),
+            "worst": table.named(worst),
             "random": table.named(table.random.mean(axis=0)),
             "best": table.named(table.best.mean(axis=0)),
         },
-        "scalarizers": blocks,
+        "scalarizers": {name: {**table.block(c), **places[c]} for c, name in enumerate(rewards)},
         "conflict": conflict(grid),
         "differ": {"names": list(rewards), "share": differing(chosen).tolist()},
         "regret": {"names": list(rewards), "deviations": regrets(rewards, chosen).tolist()},
-        "front": {
-            "names": [name for name, block in blocks.items() if block["on_front"]],
-            "hypervolume": volume,
-            "reference": {name: x for name, x in table.named(reference).items() if name not in unrewarded},
-            "notes": []
-            if volume > 0
-            else ["no choice is better than the worst response under every principle that varies"],
-        },
+        "front": front,
     }
+
+
+def _front(
+    grid: Grid, names: Sequence[str], points: Doubles, worst: Doubles, unrewarded: Collection[str]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the front's block, and each choice's place in it, of mean scores (c, k) over those of the worst (k,)."""
+    counted = np.array([name not in unrewarded for name in grid.principles])
+    moving = counted & _varies(grid)
+    volume, added = hypervolume(points[:, moving], worst[moving]) if moving.any() else (0.0, np.zeros(len(points)))
+    on = on_front(points[:, counted])
+    places = [
+        {"on_front": bool(there), "hypervolume_share": float(part) / volume if volume > 0 else None}
+        for there, part in zip(on, added, strict=True)
+    ]
+    flat = "no choice is better than the worst response under every principle that varies"
+    front = {
+        "names": [name for name, there in zip(names, on, strict=True) if there],
+        "hypervolume": volume,
+        "reference": {name: float(x) for name, x, of in zip(grid.principles, worst, counted, strict=True) if of},
+        "notes": [] if volume > 0 else [flat],
+    }
+    return front, places
 
 
 def conflict(grid: Grid) -> dict[str, Any]:
