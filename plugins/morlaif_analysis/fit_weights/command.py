@@ -46,10 +46,11 @@ def fit_weights(
     predict which response people chose. All numbers go to RUN/weights/weights.json; the YAML is a layer:
     `morlaif run CONFIG RUN/weights/weights.yaml`.
     """
+    from ..files import write_whole
     from .findings import findings
     from .measure import Plan, measure
     from .show_weights import show_weights
-    from .weights_file import check_writable, weights_layer, write_whole
+    from .weights_file import check_writable, weights_layer
 
     if out is not None:
         check_writable(out)

@@ -67,14 +67,3 @@ def check_writable(out: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"--out {out}: cannot write in {above}: {error.strerror}") from None
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file whole or not at all; its folder is made."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    half = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        half.write_text(text, encoding="utf-8")
-        half.replace(file)
-    finally:
-        half.unlink(missing_ok=True)

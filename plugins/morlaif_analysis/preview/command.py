@@ -13,6 +13,8 @@ import click
 
 from morlaif_core import UserError, load_run
 
+from ..files import write_whole
+
 if TYPE_CHECKING:
     from morlaif_core import Workbench
 
@@ -156,6 +158,4 @@ def _settings(found: Sampled, choices: list[Choice], rewards: Mapping[str, Any],
 
 def _write(file: Path, value: Mapping[str, Any]) -> None:
     """Write JSON whole or not at all."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(file)
+    write_whole(file, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
