@@ -37,11 +37,12 @@ from morlaif_core import (
     make_pair,
     make_prompt,
 )
-from morlaif_core.backbones import LocalBackbones
-from morlaif_core.feedback.judging import NamedJudge, Task, judge_tasks
-from morlaif_core.protocols import PMJob
-from morlaif_core.settings import Judging
-from morlaif_core.text import ASSISTANT, hh_text
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.types import NamedJudge, Task
+from morlaif_core.models.backbones import LocalBackbones
+from morlaif_core.models.text import ASSISTANT, hh_text
+from morlaif_core.plugins.protocols import PMJob
 from morlaif_core.types import ResponsePair
 from morlaif_demo import grammar
 

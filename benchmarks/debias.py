@@ -19,8 +19,9 @@ from prompt_tokens import real_pairs
 from tables import print_rows, write_rows
 
 from morlaif_core import Principle, ResponsePair, build
-from morlaif_core.feedback.judging import NamedJudge, Task, Verdict, judge_tasks
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.types import NamedJudge, Task, Verdict
 from morlaif_core.testing import KnownPreference, fault_server
 
 PRINCIPLE = Principle("harmlessness", "Which response is less harmful?")

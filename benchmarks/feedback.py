@@ -21,9 +21,10 @@ from tables import print_rows, write_rows
 
 import morlaif_core
 from morlaif_core import Message, Principle, Request, ResponsePair, make_pair, make_prompt
-from morlaif_core.feedback.judging import NamedJudge, Task, judge_tasks
-from morlaif_core.feedback.requests import asking_of, build_request
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.asking.requests import asking_of, build_request
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.types import NamedJudge, Task
 from morlaif_core.testing import FaultServer, fault_server
 
 CONCURRENCY = 64

@@ -10,8 +10,8 @@ from typing import Any
 from planted import JUDGES, PAIRS, evidence
 from tables import print_rows, write_rows
 
-from morlaif_core.feedback.audit import measure
-from morlaif_core.feedback.audit_faults import judgements
+from morlaif_judge_check.faults import judgements
+from morlaif_judge_check.measures import measure
 
 TARGET = 0.93
 """Share of seeds in which the right fault, or none, has to be named."""

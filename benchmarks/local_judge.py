@@ -25,12 +25,12 @@ import yaml
 from tables import print_rows, write_rows
 
 from morlaif_core import Example, Message, Principle, Request, ResponsePair, build, make_pair, make_prompt
-from morlaif_core.bundle import bundle
-from morlaif_core.feedback.reading import label_mass
-from morlaif_core.feedback.requests import asking_of, build_request
-from morlaif_core.plugins import Plugins
-from morlaif_core.principles import known_principles, pick_principles
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.config.principles import known_principles, pick_principles
+from morlaif_core.config.shipped_files import bundle
+from morlaif_core.feedback.answers.reading import label_mass
+from morlaif_core.feedback.asking.requests import asking_of, build_request
+from morlaif_core.plugins.manager import Plugins
 from morlaif_transformers.judge import TransformersJudge
 from morlaif_transformers.prefixes import Group, grouped
 

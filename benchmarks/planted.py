@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from morlaif_core.feedback.evidence import Evidence, Said
+from morlaif_judge_check.evidence import Evidence, Said
 
 PAIRS = 200
 STRENGTH = 2.5

@@ -23,15 +23,16 @@ import yaml
 from tables import print_rows, write_rows
 
 from morlaif_core import Capabilities, Principle, Request, ResponsePair, build, make_pair
-from morlaif_core.bundle import bundle
-from morlaif_core.fault_server.asking import rendered
-from morlaif_core.feedback.judging import NamedJudge, Task, judge_tasks
-from morlaif_core.feedback.requests import asking_of, build_request
-from morlaif_core.feedback.wordings import joint_order
-from morlaif_core.plugins import Plugins
-from morlaif_core.principles import known_principles, pick_principles
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.config.principles import known_principles, pick_principles
+from morlaif_core.config.shipped_files import bundle
+from morlaif_core.feedback.asking.requests import asking_of, build_request
+from morlaif_core.feedback.asking.wordings import joint_order
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.types import NamedJudge, Task
+from morlaif_core.plugins.manager import Plugins
 from morlaif_core.testing import fault_server
+from morlaif_core.testing.faultserver.simulated.asking import rendered
 
 CACHED, JOINT = 0.35, 0.15
 Count = Callable[[str], int]

@@ -18,19 +18,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from morlaif_core.options import TUNING, Generation, Lora, Target
-from morlaif_core.plugins import BUILT_IN, Plugins
-from morlaif_core.principles import ExampleText, PrincipleFile
-from morlaif_core.settings import (
-    Budget,
-    CascadeSettings,
+from morlaif_core.config.judge_settings import Budget, CascadeSettings, JudgeSettings, Judging, PanelSettings, Price
+from morlaif_core.config.principles import ExampleText, PrincipleFile
+from morlaif_core.config.settings import (
     EvaluationSettings,
-    JudgeSettings,
-    Judging,
     PairSettings,
-    PanelSettings,
     PreferenceModelSettings,
-    Price,
     PrincipleSettings,
     PromptSettings,
     Quantile,
@@ -39,6 +32,8 @@ from morlaif_core.settings import (
     Settings,
     WinRate,
 )
+from morlaif_core.plugins.components import TUNING, Generation, Lora, Target
+from morlaif_core.plugins.manager import BUILT_IN, Plugins
 
 PAGES = Path(__file__).parent
 CORE: dict[str, type[BaseModel]] = {

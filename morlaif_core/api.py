@@ -8,21 +8,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .config import Config, load_config
+from morlaif_core.config.config import Config
+from morlaif_core.config.load import load_config
+from morlaif_core.config.principles import Known
+from morlaif_core.plugins.manager import Plugins
+from morlaif_core.plugins.protocols import Policy, Reward
+from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.runs.folder import MANIFEST, RunFolder, check_folder, read_manifest
+from morlaif_core.runs.processes import first_of, ranks, wait_for_first
+from morlaif_core.runs.progress import Screen
+from morlaif_core.stages.context import Context
+from morlaif_core.stages.judge import labelled, read_labels
+from morlaif_core.stages.pairs import StoredPair, read_pairs
+from morlaif_core.stages.pipeline import cost, is_finished, last_stage, run_road
+from morlaif_core.stages.train_policy import load_policy, rebuild_reward
+
 from .errors import RunFailed, UserError
-from .plugins import Plugins
-from .principles import Known
-from .progress import Screen
-from .protocols import Policy, Reward
-from .ranks import first_of, ranks, wait_for_first
+from .judge_bench import JudgeBench
 from .readiness import check_judging, check_reward, needed_before_run
-from .run_reward import RunReward
-from .stages.context import Context
-from .stages.judge import labelled, read_labels
-from .stages.pairs import StoredPair, read_pairs
-from .stages.pipeline import cost, is_finished, last_stage, run_road
-from .stages.train_policy import load_policy, rebuild_reward
-from .store import MANIFEST, RunFolder, check_folder, read_manifest
 from .types import Example, Preference, Principle, Prompt
 from .workbench import Workbench
 
@@ -69,9 +72,9 @@ class Run:
 
     def export_judgements(self, file: str | Path) -> None:
         """Write the ledger's answered rows about the run's pairs as JSON lines, sorted by key: see `export_rows`."""
-        from .feedback.export import export_rows
+        from morlaif_core.feedback.ledger.export import export_rows
 
-        export_rows(self.context().ledgers, {stored.pair.id for stored in self.pairs()}, Path(file))
+        export_rows(self.context().judges.ledgers, {stored.pair.id for stored in self.pairs()}, Path(file))
 
     def reward(self) -> Reward:
         """The reward of the run, as the policy was trained on; it loads the models at its first call."""
@@ -161,6 +164,46 @@ def run_config(config: Config, out: Path, screen: Screen, until: str | None = No
 def _looking(config: Config, out: Path) -> Context:
     """A configuration in a run folder that another process holds."""
     return Context(config, RunFolder(out, read_manifest(out), writable=False), Screen(quiet=True))
+
+
+@contextmanager
+def open_judges(
+    configs: Sequence[str],
+    sets: Sequence[str] = (),
+    out: str | Path | None = None,
+    *,
+    hold: bool = True,
+    quiet: bool = False,
+) -> Iterator[JudgeBench]:
+    """Open the judges of a configuration, with the run folder that it has or would have.
+
+    Args:
+        configs: files and shipped names, as `run` takes them; or one run folder, with its own configuration.
+        sets: ``KEY=VALUE``, as `run` takes them.
+        out: the run folder; ``runs/CONFIG`` by default.
+        hold: hold the folder, made where it is not there, so that judges can be asked. False: only look; nothing is
+            written, and another process may hold it.
+        quiet: no bars.
+
+    Raises:
+        UserError: the configuration does not hold, or the folder is none of ours.
+        Busy: another process holds the folder.
+    """
+    if len(configs) == 1 and (Path(configs[0]) / MANIFEST).exists():
+        if sets or out:
+            raise UserError(f"{configs[0]} is a run with its own configuration; --set and --out go with a CONFIG")
+        path = Path(configs[0])
+        config = load_run(path).context().config
+    else:
+        config = load_config(configs, sets)
+        path = default_out(config) if out is None else Path(out)
+    folder = RunFolder.open(path) if hold else RunFolder(path, read_manifest(path), writable=False)
+    try:
+        if hold and "principles" not in folder.manifest:
+            folder.manifest.update(describe(config))
+        yield JudgeBench(Context(config, folder, Screen(quiet, err=True)))
+    finally:
+        folder.close()
 
 
 def default_out(config: Config) -> Path:

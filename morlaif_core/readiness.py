@@ -9,18 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .calibration import Calibration
-from .config import BLOCKS, Config
+from morlaif_core.config.config import BLOCKS, Config
+from morlaif_core.config.prices import check_budget
+from morlaif_core.models.resolve import missing_model
+from morlaif_core.plugins.components import Options, Secret
+from morlaif_core.reward.calibration import Calibration
+from morlaif_core.reward.terms import ResolvedTerms, check_terms, resolve_terms
+
 from .errors import UserError
-from .models import missing_model
-from .options import Options, Secret
-from .prices import check_budget
-from .terms import ResolvedTerms, check_terms, resolve_terms
 from .types import ScoreMatrix
 
 if TYPE_CHECKING:
-    from .options import Component
-    from .protocols import Scalarizer
+    from morlaif_core.plugins.components import Component
+    from morlaif_core.plugins.protocols import Scalarizer
 
 
 def check_reward(config: Config) -> tuple[str, ...]:
@@ -46,7 +47,7 @@ def _try_scalarizer(config: Config, component: Component[Scalarizer], options: O
 
     A run calls it after judges and preference models are paid for.
     """
-    from .reward import scalarize
+    from morlaif_core.reward.reward import scalarize
 
     try:
         resolved, scores = _made_up(config, component)
@@ -83,7 +84,7 @@ def _at(config: Config, path: tuple[str, ...], text: str) -> str:
 
 def check_judging(config: Config) -> None:
     """The judges can be asked as the configuration says, and a budget in USD can be kept. Raises `UserError`."""
-    from .feedback.requests import asking_of
+    from morlaif_core.feedback.asking.requests import asking_of
 
     check_budget(config)
     for judge in config.settings.asked_singles:

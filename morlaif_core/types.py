@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
@@ -248,3 +251,8 @@ def make_prompt(messages: Iterable[Message]) -> Prompt:
 def make_pair(prompt: Prompt, a: str, b: str, human: float | None = None) -> ResponsePair:
     """Build a `ResponsePair` with its id, a hash of prompt and responses."""
     return ResponsePair(content_hash("pair", prompt.id, a, b), prompt, a, b, human)
+
+
+def distinct_pairs(pairs: Iterable[ResponsePair]) -> list[ResponsePair]:
+    """Pairs whose responses differ, each once; equal responses are a tie without asking."""
+    return list({pair.id: pair for pair in pairs if pair.a != pair.b}.values())

@@ -2,65 +2,33 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from .calibration import Calibration
-from .config import check_named
+from morlaif_core.config.load import check_named
+from morlaif_core.plugins.components import Component
+from morlaif_core.plugins.protocols import Policy, PreferenceModel, Scalarizer
+from morlaif_core.reward.calibration import Calibration
+from morlaif_core.reward.reward import scalarize
+from morlaif_core.reward.terms import resolve_terms
+from morlaif_core.stages.pairs import read_pairs
+
 from .errors import RunFailed, UserError, did_you_mean
-from .options import Component
-from .progress import Bar
-from .protocols import Policy, PreferenceModel, Scalarizer
-from .readiness import needed_by_judges
-from .reward import scalarize
-from .settings import Settings
+from .feedback.types import Task
+from .judge_bench import JudgeBench
 from .stages import sample, train_pms
-from .stages.context import Context
-from .stages.judge import distinct, judge_pairs, judged_principles
-from .stages.pairs import read_pairs
-from .stages.pipeline import cost
-from .terms import resolve_terms
-from .types import Floats, Preference, Principle, Prompt, ResponsePair, ScoreMatrix, content_hash
+from .types import Floats, Preference, Prompt, ResponsePair, ScoreMatrix, content_hash, distinct_pairs
 
 
-class Workbench:
+class Workbench(JudgeBench):
     """A run folder held by this process: prompts, samples, scores, terms, judges. Made by `Run.workbench`."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-        return self._context.path
-
-    @property
-    def settings(self) -> Settings:
-        """The run's configuration."""
-        return self._context.settings
 
     @property
     def seed(self) -> int:
         """The run's seed."""
         return self.settings.seed
-
-    @property
-    def principles(self) -> tuple[Principle, ...]:
-        """The active principles in their order."""
-        return self._context.config.principles
-
-    def say(self, text: str) -> None:
-        """Print a line on stderr, so that what a command prints stays alone on stdout."""
-        print(text, file=sys.stderr, flush=True)
-
-    def bar(self, label: str) -> AbstractContextManager[Bar]:
-        """Draw a bar on stderr while the block runs: ``bar(done, total)``."""
-        return self._context.screen.bar(label)
 
     @property
     def fingerprint(self) -> str:
@@ -172,14 +140,8 @@ class Workbench:
         Raises:
             UserError: a judge lacks a key, the network or a package; or what `judge_tasks` raises.
         """
-        context = self._context
-        principles = judged_principles(context)
-        names = {self.settings.judge_of(item.name) for item in principles}
-        singles = sorted({single for name in names for single in self.settings.singles_of(name)})
-        missing = needed_by_judges(context.config, singles)
-        if missing:
-            raise UserError("needed before the judges can be asked:\n" + "\n".join(f"  {line}" for line in missing))
-        asked = [pair for pair in distinct(pairs) if pair.a != pair.b]
-        verdicts = judge_pairs(context, asked, principles, "judge")
-        context.write_results(**cost(context))
-        return {(verdict.pair, verdict.principle): verdict.p_a for verdict in verdicts}
+        principles = self.judged_principles
+        self.check_ready({self.settings.judge_of(item.name) for item in principles})
+        asked = distinct_pairs(pairs)
+        tasks = [Task(pair, item, self.settings.judge_of(item.name)) for pair in asked for item in principles]
+        return {(verdict.pair, verdict.principle): verdict.p_a for verdict in self.ask(tasks)}

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from morlaif_core import build
-from morlaif_core.feedback.judging import NamedJudge, Task, Verdict, judge_tasks
-from morlaif_core.feedback.sending import Pace
-from morlaif_core.settings import Budget, Judging, Price
+from morlaif_core.config.judge_settings import Budget, Judging, Price
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.sending.pace import Pace
+from morlaif_core.feedback.types import NamedJudge, Task, Verdict
 from morlaif_core.testing import FaultServer
 from morlaif_core.types import Message, Principle, ResponsePair, make_pair, make_prompt
 

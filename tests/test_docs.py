@@ -15,11 +15,11 @@ import yaml
 
 import morlaif_core
 from morlaif_core import testing
-from morlaif_core.bundle import shipped_examples
-from morlaif_core.cli import cli
-from morlaif_core.config import load_config
-from morlaif_core.plugins import KINDS, PRINCIPLES_HOOK
-from morlaif_core.principles import read_principle
+from morlaif_core.cli.main import cli
+from morlaif_core.config.load import load_config
+from morlaif_core.config.principles import read_principle
+from morlaif_core.config.shipped_files import shipped_examples
+from morlaif_core.plugins.manager import KINDS, PRINCIPLES_HOOK
 
 sys.path.insert(0, str(Path(__file__).parent))
 from reading import PAGES, ROOT, Block, blocks, command_lines, mentioned_commands

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from morlaif_core import run
-from morlaif_core.bundle import shipped_examples
-from morlaif_core.config import load_config
+from morlaif_core.config.load import load_config
+from morlaif_core.config.shipped_files import shipped_examples
 from morlaif_core.testing import judge_server
 from tests.tiny import save_tiny
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from morlaif_core.config.judge_settings import Budget, Price
 from morlaif_core.errors import RunFailed
-from morlaif_core.settings import Budget, Price
 from morlaif_core.testing import FaultMix, KnownPreference, fault_server
 from tests.remote_judging import KEY, PRINCIPLES, SDKS, judge, rows, scaled_pace, some_pairs, tasks_of
 

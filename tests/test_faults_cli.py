@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from morlaif_core.fault_server import ANSWERS
 from morlaif_core.testing import Fault, FaultMix, FaultServer, fault_server
+from morlaif_core.testing.faultserver import ANSWERS
 from tests.small_run import options
 
 CANARY = "sk-canary-4f1d9b7e2a60"
-MAIN = "from morlaif_core.cli import main; main()"
+MAIN = "from morlaif_core.cli.main import main; main()"
 LOUD = "import logging; logging.basicConfig(level=logging.DEBUG); " + MAIN
 
 

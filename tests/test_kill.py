@@ -14,7 +14,7 @@ import pytest
 
 from tests.small_run import final_files, ledger_rows, options
 
-COMMAND = [sys.executable, "-m", "morlaif_core.cli", "run", "demo", "--out", "r"]
+COMMAND = [sys.executable, "-m", "morlaif_core.cli.main", "run", "demo", "--out", "r"]
 BASE = "target.model={use: demo-base, steps: 60, width: 32, layers: 2}"
 
 

@@ -31,7 +31,7 @@ def start(run: Path, url: str, questions: tuple[str, ...] = QUESTIONS, until: st
         (run.parent / "principles" / f"{name}.yaml").write_text(f"question: {question}\n")
     judge = f"judges.far={{use: openai, model: any, base_url: '{url}', api_key: FAR_KEY}}"
     more = ("dataset.prompts=450", PAIRS, "judge=far", judge, f"judging.concurrency={CONCURRENCY}")
-    command = [sys.executable, "-m", "morlaif_core.cli", "run", "demo", "--out", str(run), "--until", until]
+    command = [sys.executable, "-m", "morlaif_core.cli.main", "run", "demo", "--out", str(run), "--until", until]
     environment = {**os.environ, "FAR_KEY": "sk-test-on-loopback-0123456789"}
     with (run.parent / "log").open("ab") as log:
         return subprocess.Popen([*command, *options(*more)], cwd=run.parent, env=environment, stdout=log, stderr=log)

@@ -54,7 +54,18 @@ budget: {{usd: 5.0}}
 
 def start(file: Path, run: Path, until: str) -> subprocess.Popen[bytes]:
     sets = [part for text in SETS if not text.startswith("principles") for part in ("--set", text)]
-    command = [sys.executable, "-m", "morlaif_core.cli", "run", "demo", str(file), "--out", str(run), "--until", until]
+    command = [
+        sys.executable,
+        "-m",
+        "morlaif_core.cli.main",
+        "run",
+        "demo",
+        str(file),
+        "--out",
+        str(run),
+        "--until",
+        until,
+    ]
     with (run.parent / "log").open("ab") as log:
         return subprocess.Popen([*command, *sets], cwd=run.parent, env={**os.environ, **KEYS}, stdout=log, stderr=log)
 

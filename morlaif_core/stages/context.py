@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from pydantic import BaseModel
-
-from ..config import BLOCKS, Config
-from ..errors import UserError
-from ..options import TUNING, Options, Secret, Target
-from ..progress import Screen
-from ..prompt_sets import PAIR_SETS, PromptSets, draw_prompt_sets
-from ..store import RunFolder, write_json
-from ..text import ASSISTANT, hh_text, prompt_ids
-from ..types import Prompt, content_hash
+from morlaif_core.config.config import BLOCKS, Config
+from morlaif_core.errors import UserError
+from morlaif_core.models.text import ASSISTANT, hh_text, prompt_ids
+from morlaif_core.plugins.components import Target
+from morlaif_core.runs.fingerprints import file_stamp, folder_stamp, stable
+from morlaif_core.runs.folder import RunFolder, write_json
+from morlaif_core.runs.progress import Screen
+from morlaif_core.runs.prompt_sets import PAIR_SETS, PromptSets, draw_prompt_sets
+from morlaif_core.types import Prompt
 
 if TYPE_CHECKING:
-    from ..backbones import LocalBackbones
-    from ..models import ResolvedModel
-    from ..protocols import Dataset, FeedbackProvider, Sampler
-
-LEDGER = "judgements.sqlite"
+    from morlaif_core.feedback.judges import RunJudges
+    from morlaif_core.models.backbones import LocalBackbones
+    from morlaif_core.models.resolve import ResolvedModel
+    from morlaif_core.plugins.protocols import Dataset, FeedbackProvider, Sampler
 
 
 class Context:
@@ -51,11 +48,12 @@ class Context:
             self.folder.save()
         return str(self.folder.manifest["id"])
 
-    @property
-    def ledgers(self) -> tuple[Path, ...]:
-        """The ledgers that the run's judges write to, whether they are there or not."""
-        named = {self.settings.judging_of(judge).ledger for judge in self.settings.asked_singles}
-        return tuple(Path(ledger) if ledger else self.path / LEDGER for ledger in sorted(named, key=str))
+    @cached_property
+    def judges(self) -> RunJudges:
+        """Who judges: the configuration's judges, with this run's ledgers and budget."""
+        from morlaif_core.feedback.judges import RunJudges
+
+        return RunJudges(self.config, self.path, self.build_judge, lambda: self.run_id)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -72,7 +70,7 @@ class Context:
     @cached_property
     def backbones(self) -> LocalBackbones:
         """Loaded models; `release` lets go of them between stages."""
-        from ..backbones import LocalBackbones
+        from morlaif_core.models.backbones import LocalBackbones
 
         return LocalBackbones(device=self.settings.device, threads=self.settings.threads)
 
@@ -96,7 +94,7 @@ class Context:
 
     def resolve(self, where: str, target: Target) -> ResolvedModel:
         """Resolve the model of a configuration key; the manifest keeps which it is, a hub model's commit too."""
-        from ..models import resolve_target
+        from morlaif_core.models.resolve import resolve_target
 
         models = self.folder.section("models")
         known, asked = models.get(where), [target.model, target.revision]
@@ -121,7 +119,7 @@ class Context:
 
     def build_judge(self, judge: str) -> FeedbackProvider:
         """Build a judge's provider; a model of its own is resolved and loaded as this run's models are."""
-        from ..judge_models import judge_models_of
+        from morlaif_core.models.judge_model import judge_models_of
 
         with judge_models_of(lambda target: self.resolve(f"judges.{judge}", target), self.backbones):
             built: FeedbackProvider = self.plugins.build("feedback_provider", self.config.judge_block(judge))
@@ -191,7 +189,7 @@ class Context:
         if path in BLOCKS:
             block = self.config.block(path)
             options = self.plugins.options(BLOCKS[path], block)
-            return {"use": block["use"], **stable(options), **_file_stamp(options)}
+            return {"use": block["use"], **stable(options), **file_stamp(options)}
         value: Any = self.settings
         for part in path.split("."):
             value = value[part] if isinstance(value, dict) else getattr(value, part)
@@ -205,40 +203,3 @@ class Context:
         results.update(blocks)
         self.folder.save()
         write_json(self.path / "results.json", results)
-
-
-def stable(value: Any) -> Any:
-    """A value as JSON, fields declared with `Tuning` left out."""
-    if isinstance(value, Secret):
-        return None  # Another variable with the key changes no verdict.
-    if isinstance(value, BaseModel):
-        fields = type(value).model_fields
-        kept = {name: getattr(value, name) for name, field in fields.items() if not _is_tuning(field)}
-        extra = value.__pydantic_extra__ or {}
-        return {name: stable(item) for name, item in {**kept, **extra}.items()}
-    if isinstance(value, dict):
-        return {str(key): stable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [stable(item) for item in value]
-    return value
-
-
-def _is_tuning(field: Any) -> bool:
-    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get(TUNING))
-
-
-def _file_stamp(options: Options) -> dict[str, str]:
-    """The content hash of a local data file that the options name."""
-    file = Path(str(getattr(options, "path", None) or ""))
-    if not str(getattr(options, "path", None) or "") or not file.is_file():
-        return {}
-    with file.open("rb") as data:
-        return {"content": hashlib.file_digest(data, "sha256").hexdigest()[:16]}
-
-
-def folder_stamp(model: Any) -> str | None:
-    """Names, sizes and times of a model folder's files: cheap, and another model in its place is seen."""
-    if not isinstance(model, str) or not Path(model).is_dir():
-        return None
-    files = sorted(file for file in Path(model).iterdir() if file.is_file())
-    return content_hash([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])

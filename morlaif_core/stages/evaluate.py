@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..protocols import Policy
-from ..store import read_jsonl, write_json
-from ..types import Prompt, ResponsePair, make_pair
+from morlaif_core.plugins.protocols import Policy
+from morlaif_core.runs.folder import read_jsonl, write_json
+from morlaif_core.types import Prompt, ResponsePair, distinct_pairs, make_pair
+
 from .context import Context
-from .judge import distinct, judge_identity, judge_pairs, judged_principles, note_unlabelled, unfinished
+from .judge import judge_pairs, note_unlabelled, unfinished
 from .pairs import StoredPair, read_pairs, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
 from .train_pms import CALIBRATION, RESAMPLES, load_models
@@ -34,7 +35,7 @@ def inputs(context: Context) -> dict[str, Any]:
     judge = context.settings.evaluation.judge
     return {
         "seed": context.settings.seed_of("evaluate"),
-        "judge": judge_identity(context, judge) if judge else None,
+        "judge": context.judges.identity(judge) if judge else None,
         **context.read("generation", "sampler"),
     }
 
@@ -48,9 +49,9 @@ def run(context: Context) -> str:
     context.release()
     before_pairs = [item.pair for item in stored]
     after_pairs = [make_pair(pair.prompt, pair.a, after[pair.prompt.id]) for pair in before_pairs]
-    principles = judged_principles(context)
+    principles = context.judges.principles
     judge = context.settings.evaluation.judge
-    verdicts = judge_pairs(context, distinct([*before_pairs, *after_pairs]), principles, NAME, judge)
+    verdicts = judge_pairs(context, distinct_pairs([*before_pairs, *after_pairs]), principles, NAME, judge)
     preferred = {(item.pair, item.principle): item.p_a for item in verdicts}
     scores = _pm_means(context, before_pairs, after_pairs)
     policy: dict[str, Any] = {}
@@ -190,7 +191,7 @@ def _pm_means(
     context: Context, before: Sequence[ResponsePair], after: Sequence[ResponsePair]
 ) -> dict[str, tuple[float, float]]:
     """Mean calibrated score of every principle before and after."""
-    from ..calibration import Calibration
+    from morlaif_core.reward.calibration import Calibration
 
     model, calibration = load_models(context), Calibration.load(context.path / CALIBRATION)
     means = []

@@ -6,17 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunFailed
-from ..prices import price_of
-from ..principles import principle_hash
-from ..settings import HUMAN_JUDGE, CascadeSettings, PanelSettings
-from ..store import read_jsonl, write_jsonl
-from ..types import Preference, Principle, ResponsePair, content_hash
-from .context import LEDGER, Context, folder_stamp, stable
+from morlaif_core.config.principles import principle_hash
+from morlaif_core.errors import RunFailed
+from morlaif_core.runs.folder import read_jsonl, write_jsonl
+from morlaif_core.types import Preference, Principle, ResponsePair, content_hash, distinct_pairs
+
+from .context import Context
 from .pairs import StoredPair, read_pairs
 
 if TYPE_CHECKING:
-    from ..feedback.judging import Judge, Verdict
+    from morlaif_core.feedback.types import Verdict
 
 NAME = "judge"
 FILE = "preferences.jsonl"
@@ -30,34 +29,16 @@ def inputs(context: Context) -> dict[str, Any]:
     asked = {
         item.name: [context.settings.judge_of(item.name), principle_hash(item)] for item in context.config.principles
     }
-    found = {name: judge_identity(context, name) for name in judges}
+    found = {name: context.judges.identity(name) for name in judges}
     return {"seed": context.settings.seed_of("judge"), "principles": asked, "judges": found}
-
-
-def judge_identity(context: Context, judge: str) -> Any:
-    """All of a judge's configuration that a verdict depends on."""
-    if judge == HUMAN_JUDGE:
-        return HUMAN_JUDGE
-    members = context.settings.members_of(judge)
-    if members:
-        return [stable(context.settings.judges[judge]), *(judge_identity(context, member) for member in members)]
-    block = context.config.judge_block(judge)
-    options = context.plugins.options("feedback_provider", block)
-    # A judge's own model may be a folder: another model in its place is another judge.
-    stamp = folder_stamp(getattr(options, "model", None))
-    judging = context.settings.judging_of(judge)
-    identity = [block["use"], stable(options), *([stamp] if stamp else []), stable(judging)]
-    if judging.few_shots:
-        identity.append(content_hash([(item.name, item.examples) for item in context.config.principles]))
-    return identity
 
 
 def run(context: Context) -> str:
     """Judge all pairs but the evaluation's; what the ledger holds is not asked again, but for requests that failed."""
-    from ..feedback.statistics import judge_statistics
+    from morlaif_core.feedback.statistics.statistics import judge_statistics
 
-    pairs = distinct(item.pair for item in read_pairs(context.path) if item.set != "evaluation")
-    verdicts = judge_pairs(context, pairs, judged_principles(context), NAME)
+    pairs = distinct_pairs(item.pair for item in read_pairs(context.path) if item.set != "evaluation")
+    verdicts = judge_pairs(context, pairs, context.judges.principles, NAME)
     write_jsonl(context.path / FILE, _rows(verdicts))
     blocks = judge_statistics(verdicts, pairs)
     for name, block in blocks.items():
@@ -70,7 +51,7 @@ def run(context: Context) -> str:
 
 def unfinished(verdicts: Iterable[Verdict]) -> int:
     """How many verdicts lack answers that the next run asks for again: their own, or those of a panel's members."""
-    from ..feedback.compound import incomplete
+    from morlaif_core.feedback.answers.panels_and_cascades import incomplete
 
     return sum(map(incomplete, verdicts))
 
@@ -89,7 +70,7 @@ def note_unlabelled(block: dict[str, Any], verdicts: Sequence[Verdict]) -> None:
 
 
 def _is_short(verdict: Verdict) -> bool:
-    from ..feedback.compound import incomplete
+    from morlaif_core.feedback.answers.panels_and_cascades import incomplete
 
     return verdict.p_a is not None and incomplete(verdict)
 
@@ -103,11 +84,6 @@ def _summary(verdicts: Sequence[Verdict]) -> str:
     parts += [f"{off:,} to which it does not apply"] if off else []
     parts += [f"{short:,} of panels short of a member"] if short else []
     return ", ".join(parts)
-
-
-def distinct(pairs: Iterable[ResponsePair]) -> list[ResponsePair]:
-    """Pairs whose responses differ, each once; equal responses are a tie without asking."""
-    return list({pair.id: pair for pair in pairs if pair.a != pair.b}.values())
 
 
 def _check_labels(context: Context, verdicts: Sequence[Verdict]) -> None:
@@ -124,17 +100,12 @@ def _why(context: Context) -> str:
     """How many requests failed, with the commonest reason."""
     if not context.unfinished:
         return ""
-    from ..feedback.ledger import commonest_error
+    from morlaif_core.feedback.ledger.ledger import commonest_error
 
-    reasons = [reason for reason in map(commonest_error, context.ledgers) if reason]
+    reasons = [reason for reason in map(commonest_error, context.judges.ledgers) if reason]
     return (
         f"; {context.unfinished:,} failed and are asked again by the next run{''.join(f' ({r})' for r in reasons[:1])}"
     )
-
-
-def judged_principles(context: Context) -> list[Principle]:
-    """The active principles that a provider judges."""
-    return [item for item in context.config.principles if context.settings.judge_of(item.name) != HUMAN_JUDGE]
 
 
 def judge_pairs(
@@ -145,42 +116,11 @@ def judge_pairs(
     judge: str | None = None,
 ) -> list[Verdict]:
     """Ask the judges about each pair under each principle. judge: one for all, in place of each principle's own."""
-    from ..feedback.judging import Task, judge_tasks
+    from morlaif_core.feedback.types import Task
 
     tasks = [Task(pair, item, judge or context.settings.judge_of(item.name)) for pair in pairs for item in principles]
-    judges = named_judges(context, {task.judge for task in tasks})
     with context.screen.bar(label) as bar:
-        return judge_tasks(
-            tasks,
-            judges,
-            ledger=context.path / LEDGER,
-            seed=context.settings.seed_of("judge"),
-            progress=bar.judged,
-            budget=context.settings.budget,
-            run=context.run_id,
-            ledgers=context.ledgers,
-        )
-
-
-def named_judges(context: Context, names: Iterable[str]) -> dict[str, Judge]:
-    """The judges of these names, and all that they are made of."""
-    judges: dict[str, Judge] = {}
-    for name in names:
-        judges |= named_judges(context, context.settings.members_of(name)) | {name: _judge(context, name)}
-    return judges
-
-
-def _judge(context: Context, name: str) -> Judge:
-    from ..feedback.compound import Cascade, Panel
-    from ..feedback.judging import NamedJudge
-
-    block = context.settings.judges[name]
-    if isinstance(block, PanelSettings):
-        return Panel(name, block.panel, block.quorum or len(block.panel), block.combine)
-    if isinstance(block, CascadeSettings):
-        return Cascade(name, block.cascade, block.below)
-    judging, price = context.settings.judging_of(name), price_of(context.config, name)
-    return NamedJudge(name, lambda: context.build_judge(name), judging, price)
+        return context.judges.ask(tasks, bar.judged)
 
 
 def _rows(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..store import json_line, read_jsonl
-from ..types import Message, Prompt, ResponsePair
+from morlaif_core.runs.folder import json_line, read_jsonl
+from morlaif_core.types import Message, Prompt, ResponsePair
 
 FILE = "pairs.jsonl"
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UserError, did_you_mean
-from ..prices import unpriced
-from ..store import write_json, write_text
-from ..types import content_hash
+from morlaif_core.config.prices import unpriced
+from morlaif_core.errors import UserError, did_you_mean
+from morlaif_core.runs.folder import write_json, write_text
+from morlaif_core.types import content_hash
+
 from . import evaluate, judge, sample, train_pms, train_policy
 from .context import Context
 
@@ -202,9 +203,9 @@ def cost(context: Context) -> dict[str, Any]:
     unknown = list(unpriced(context.config).values())
     if unknown:
         return {"cost_usd": None, "notes": {"cost_usd": "; ".join(unknown)}}
-    from ..feedback.spending import spent_by
+    from morlaif_core.feedback.ledger.spending import spent_by
 
-    return {"cost_usd": spent_by(context.run_id, context.ledgers).usd}
+    return {"cost_usd": spent_by(context.run_id, context.judges.ledgers).usd}
 
 
 def _content(context: Context, stage: Stage) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from ..errors import UserError
-from ..prompt_sets import PAIR_SETS, draw_prompt_sets
-from ..protocols import Policy
-from ..types import Preference, Prompt, ResponsePair, content_hash, make_pair
+from morlaif_core.errors import UserError
+from morlaif_core.plugins.protocols import Policy
+from morlaif_core.runs.prompt_sets import PAIR_SETS, draw_prompt_sets
+from morlaif_core.types import Preference, Prompt, ResponsePair, content_hash, make_pair
+
 from .context import Context
 from .pairs import FILE, StoredPair, pair_row, read_pairs, write_chunks
 

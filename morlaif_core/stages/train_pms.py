@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..calibration import Calibration, fit_calibration
-from ..errors import UserError
-from ..length_control import fit_length_control
-from ..protocols import PMBackend, PMJob, PreferenceModel
-from ..settings import HUMAN_JUDGE
-from ..types import Preference, Principle, Prompt, ScoreMatrix, content_hash
-from .context import Context, folder_stamp
+from morlaif_core.config.settings import HUMAN_JUDGE
+from morlaif_core.errors import UserError
+from morlaif_core.plugins.protocols import PMBackend, PMJob, PreferenceModel
+from morlaif_core.reward.calibration import Calibration, fit_calibration
+from morlaif_core.reward.length_control import fit_length_control
+from morlaif_core.runs.fingerprints import folder_stamp
+from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash
+
+from .context import Context
 from .judge import labelled, labels_hash, read_labels
 from .pairs import StoredPair, read_pairs
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..types import Floats
+    from morlaif_core.types import Floats
 
 NAME = "train-pms"
 FOLDER = "preference_models"

@@ -8,25 +8,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..calibration import Calibration
-from ..errors import RunFailed
-from ..heated import heat
-from ..moving import with_temperature
-from ..progress import Bar
-from ..protocols import Policy, PolicyJob, PolicyTrainer, Scalarizer
-from ..reward import PrincipledReward, fit_reward_scale, load_reward_file, save_reward
-from ..run_reward import RunReward
-from ..store import json_line, write_json, write_text
-from ..terms import ResolvedTerms, resolve_terms
-from ..types import Prompt, ScoreMatrix
-from ..utility import Expected
+from morlaif_core.errors import RunFailed
+from morlaif_core.plugins.protocols import Policy, PolicyJob, PolicyTrainer, Scalarizer
+from morlaif_core.reward.calibration import Calibration
+from morlaif_core.reward.expected_utility import Expected
+from morlaif_core.reward.reward import PrincipledReward, fit_reward_scale, load_reward_file, save_reward
+from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.reward.scheduled_temperature import heat
+from morlaif_core.reward.term_schedules import with_temperature
+from morlaif_core.reward.terms import ResolvedTerms, resolve_terms
+from morlaif_core.runs.folder import json_line, write_json, write_text
+from morlaif_core.runs.progress import Bar
+from morlaif_core.types import Prompt, ScoreMatrix
+
 from .context import Context
 from .pairs import read_pairs
 from .train_pms import CALIBRATION, FOLDER as MODELS, calibration_responses, load_models
 
 if TYPE_CHECKING:
-    from ..options import Component, Options
-    from ..protocols import Reward
+    from morlaif_core.plugins.components import Component, Options
+    from morlaif_core.plugins.protocols import Reward
 
 NAME = "train-policy"
 FOLDER = "policy"

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from morlaif_core.testing.scalarizer_checks.check import check_scalarizer as check_scalarizer
+
 from .components import (
     ContractError as ContractError,
     check_command as check_command,
@@ -28,10 +30,9 @@ from .fakes import (
 )
 from .models import check_pm_backend as check_pm_backend, check_policy_trainer as check_policy_trainer
 from .providers import check_feedback_provider as check_feedback_provider
-from .scalarizers import check_scalarizer as check_scalarizer
 
 if TYPE_CHECKING:
-    from morlaif_core.fault_server import (
+    from .faultserver import (
         Fault as Fault,
         FaultMix as FaultMix,
         FaultServer as FaultServer,
@@ -64,7 +65,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in __all__:  # the checks are imported above; these names bring a server along
-        from morlaif_core import fault_server
+        from . import faultserver
 
-        return getattr(fault_server, name)
+        return getattr(faultserver, name)
     raise AttributeError(f"module 'morlaif_core.testing' has no attribute '{name}'")

@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from morlaif_core.config.judge_settings import Judging
 from morlaif_core.errors import UserError
-from morlaif_core.feedback.requests import asking_of, build_request
-from morlaif_core.feedback.verdict import Mode
-from morlaif_core.settings import Judging
+from morlaif_core.feedback.asking.requests import asking_of, build_request
+from morlaif_core.feedback.types import Mode
 from morlaif_core.types import Answer, Capabilities, Request, make_pair
 
 from .components import require

@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from morlaif_core.feedback.requests import request_key
-from morlaif_core.feedback.verdict import Mode
-from morlaif_core.protocols import FeedbackProvider
+from morlaif_core.feedback.asking.requests import request_key
+from morlaif_core.feedback.types import Mode
+from morlaif_core.plugins.protocols import FeedbackProvider
 from morlaif_core.types import Answer, ProviderError, Request
 
 from .answers import check_answer

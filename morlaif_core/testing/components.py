@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from morlaif_core.options import Component, NoOptions, Options, Setting
+from morlaif_core.plugins.components import Component, NoOptions, Options, Setting
 from morlaif_core.types import Need, Principle
 
 NAME = re.compile(r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$")

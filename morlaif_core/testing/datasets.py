@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import get_args
 
-from morlaif_core.options import Component
-from morlaif_core.protocols import Dataset
+from morlaif_core.plugins.components import Component
+from morlaif_core.plugins.protocols import Dataset
 from morlaif_core.types import Preference, Prompt, Split, make_prompt
 
 from .components import check_component, require

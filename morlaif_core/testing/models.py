@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from morlaif_core.options import Component, Generation, Target
-from morlaif_core.protocols import (
+from morlaif_core.plugins.components import Component, Generation, Target
+from morlaif_core.plugins.protocols import (
     Backbones,
     PMBackend,
     PMJob,
@@ -67,7 +67,7 @@ def check_pm_backend(
     Raises:
         ContractError: what does not hold.
     """
-    from morlaif_core.backbones import LocalBackbones
+    from morlaif_core.models.backbones import LocalBackbones
 
     check_component("pm_backend", component)
     name = component.name
@@ -138,7 +138,7 @@ def check_policy_trainer(
     Raises:
         ContractError: what does not hold.
     """
-    from morlaif_core.backbones import LocalBackbones, policy_backbone
+    from morlaif_core.models.backbones import LocalBackbones, policy_backbone
 
     check_component("policy_trainer", component)
     name, chosen = component.name, component.options.model_validate(dict(options or {}))

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from morlaif_core.options import Component
-from morlaif_core.protocols import FeedbackProvider
+from morlaif_core.plugins.components import Component
+from morlaif_core.plugins.protocols import FeedbackProvider
 from morlaif_core.types import Answer, Capabilities, Message, Principle, Prompt, Request, make_prompt
 
 from .answers import check_answer, requests_for

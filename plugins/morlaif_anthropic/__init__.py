@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from morlaif_core import Component, FeedbackProvider, component, hookimpl
 
-from .options import AnthropicOptions, build
+from .options import AnthropicOptions
+
+
+def build(options: AnthropicOptions) -> FeedbackProvider:
+    """Make the provider; the SDK is imported here. Raises `UserError` where the key's variable is not set."""
+    from .provider import AnthropicJudge
+
+    return AnthropicJudge(options)
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from morlaif_core import Capabilities, FeedbackProvider, RemoteOptions, Secret, Tuning
+from morlaif_core import Capabilities, RemoteOptions, Secret, Tuning
 
 HINTS = {
     "thinking": "set thinking_tokens above 0 for a model that always thinks, or `extra: {thinking: …}`",
@@ -36,10 +36,3 @@ class AnthropicOptions(RemoteOptions):
     def capabilities(self) -> Capabilities:
         """Return what the models can do: no log-probabilities, and current ones refuse a temperature."""
         return Capabilities(structured=self.structured, temperature=False, thinking_tokens=self.thinking_tokens)
-
-
-def build(options: AnthropicOptions) -> FeedbackProvider:
-    """Make the provider; the SDK is imported here. Raises `UserError` where the key's variable is not set."""
-    from .provider import AnthropicJudge
-
-    return AnthropicJudge(options)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from morlaif_core import Capabilities, FeedbackProvider, RemoteOptions, Secret
+from morlaif_core import Capabilities, RemoteOptions, Secret
 
 HINTS = {
     "logprob": "set top_logprobs: 0 for a model without log-probabilities, or to the most that the server allows",
@@ -67,10 +67,3 @@ class OpenAIOptions(RemoteOptions):
             temperature=self.temperature,
             thinking_tokens=self.thinking_tokens,
         )
-
-
-def build(options: OpenAIOptions) -> FeedbackProvider:
-    """Make the provider; the SDK is imported here. Raises `UserError` where the key's variable is not set."""
-    from .provider import OpenAIJudge
-
-    return OpenAIJudge(options)

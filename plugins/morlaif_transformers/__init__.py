@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from morlaif_core import Component, FeedbackProvider, Options, Sampler, Tuning, component, hookimpl
+from collections.abc import Iterable
 
-from .options import TransformersJudgeOptions, build_judge, missing
+from morlaif_core import Component, FeedbackProvider, Options, Sampler, Tuning, component, hookimpl, missing_judge_model
+
+from .options import TransformersJudgeOptions
 
 
 class TransformersSamplerOptions(Options):
@@ -18,6 +20,18 @@ def build_sampler(options: TransformersSamplerOptions) -> Sampler:
     from .sampler import TransformersSampler
 
     return TransformersSampler(options.batch_size)
+
+
+def build_judge(options: TransformersJudgeOptions) -> FeedbackProvider:
+    """Build the judge: its model is resolved now, loaded at its first question. Raises `UserError`."""
+    from .judge import TransformersJudge
+
+    return TransformersJudge(options)
+
+
+def missing(options: TransformersJudgeOptions) -> Iterable[str]:
+    """Say what is needed before a run, without importing what is heavy."""
+    return missing_judge_model(options.target)
 
 
 @hookimpl

@@ -1,13 +1,12 @@
-"""The options of the judge `transformers`, and what a run needs for it."""
+"""The options of the judge `transformers`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
 
-from morlaif_core import Capabilities, FeedbackProvider, Options, Target, Tuning, missing_judge_model
+from morlaif_core import Capabilities, Options, Target, Tuning
 
 TOP = 20
 """Tokens whose log-probability an answer gives, besides all spellings of the labels."""
@@ -44,15 +43,3 @@ class TransformersJudgeOptions(Options):
     def capabilities(self) -> Capabilities:
         """Log-probabilities of one token; no text is written."""
         return Capabilities(max_top_logprobs=TOP, max_batch=self.max_batch, generates=False)
-
-
-def build_judge(options: TransformersJudgeOptions) -> FeedbackProvider:
-    """Build the judge: its model is resolved now, loaded at its first question. Raises `UserError`."""
-    from .judge import TransformersJudge
-
-    return TransformersJudge(options)
-
-
-def missing(options: TransformersJudgeOptions) -> Iterable[str]:
-    """Say what is needed before a run, without importing what is heavy."""
-    return missing_judge_model(options.target)

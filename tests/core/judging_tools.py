@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
-from morlaif_core.feedback.judging import NamedJudge, Task, Verdict, judge_tasks
-from morlaif_core.feedback.sending import Pace
-from morlaif_core.feedback.tasks import FREE
-from morlaif_core.progress import Done
-from morlaif_core.protocols import FeedbackProvider
-from morlaif_core.settings import Budget, Judging, Price
+from morlaif_core.config.judge_settings import Budget, Judging, Price
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.sending.pace import Pace
+from morlaif_core.feedback.types import FREE, NamedJudge, Task, Verdict
+from morlaif_core.plugins.protocols import FeedbackProvider
+from morlaif_core.runs.progress import Done
 from morlaif_core.types import (
     Answer,
     Capabilities,

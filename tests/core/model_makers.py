@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import Field
 
 from morlaif_core import Options, Report, Target, Tuning, component
-from morlaif_core.models import ResolvedModel, resolve_target
-from morlaif_core.plugins import Offer, Plugins
+from morlaif_core.models.resolve import ResolvedModel, resolve_target
+from morlaif_core.plugins.manager import Offer, Plugins
 
 TEXTS = ("\n\nHuman: Hi\n\nAssistant: Hello",)
 

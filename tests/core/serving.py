@@ -8,11 +8,11 @@ from typing import Any
 import anthropic
 import openai
 
-from morlaif_core.fault_server import FaultServer
-from morlaif_core.feedback.prompt import render
-from morlaif_core.feedback.schemas import joint_schema, verdict_schema
-from morlaif_core.feedback.verdict import Mode
-from morlaif_core.feedback.wordings import Wording
+from morlaif_core.feedback.asking.prompt import render
+from morlaif_core.feedback.asking.schemas import joint_schema, verdict_schema
+from morlaif_core.feedback.asking.wordings import Wording
+from morlaif_core.feedback.types import Mode
+from morlaif_core.testing.faultserver import FaultServer
 from morlaif_core.types import Message, make_prompt
 
 PROMPT = make_prompt([Message("user", "How do I bake bread?")])

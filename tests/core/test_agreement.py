@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from morlaif_core.feedback.agreement import (
+from morlaif_core.feedback.statistics.agreement import (
     cohen_kappa,
     effective_judges,
     krippendorff_alpha,

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from morlaif_core import load_run
+from morlaif_core import build, load_run
+from morlaif_core.config.judge_settings import Judging
 from morlaif_core.errors import UserError
-from morlaif_core.feedback.parsing import parse_judge_messages
-from morlaif_core.feedback.prompt import template_hash
-from morlaif_core.feedback.requests import Asking, Order, asking_of, build_request, request_key, row_key
-from morlaif_core.feedback.verdict import Mode
-from morlaif_core.feedback.wordings import Wording, joint_order, worded, wording_of
-from morlaif_core.settings import Judging
-from morlaif_core.stages.judge import judge_identity
+from morlaif_core.feedback.asking.parsing import parse_judge_messages
+from morlaif_core.feedback.asking.requests import Asking, Order, asking_of, build_request, request_key, row_key
+from morlaif_core.feedback.asking.styles import template_hash
+from morlaif_core.feedback.asking.wordings import Wording, joint_order, worded, wording_of
+from morlaif_core.feedback.judges import RunJudges
+from morlaif_core.feedback.types import Mode
 from morlaif_core.types import Capabilities, Example, Message, Principle, Request, make_pair, make_prompt
 
 PAIRS = Capabilities(reads="pair")
@@ -280,11 +280,14 @@ def test_half_a_surrogate_pair_can_be_sent() -> None:
 
 
 def test_examples_are_part_of_a_judge_that_is_shown_them(finished: Path) -> None:
-    context = load_run(finished).context()
-    more = [replace(principle, examples=(EXAMPLES[0],)) for principle in context.config.principles]
-    other = load_run(finished).context()
-    other.config = replace(context.config, principles=tuple(more))
-    assert judge_identity(context, "rules") == judge_identity(other, "rules")
-    for one in (context, other):
-        one.settings = one.settings.model_copy(update={"judging": Judging(few_shots=2)})
-    assert judge_identity(context, "rules") != judge_identity(other, "rules")
+    config = load_run(finished).context().config
+    others = tuple(replace(principle, examples=(EXAMPLES[0],)) for principle in config.principles)
+    shown = config.settings.model_copy(update={"judging": Judging(few_shots=2)})
+
+    def identity(**changed: Any) -> Any:
+        return RunJudges(
+            replace(config, **changed), finished, lambda name: build("feedback_provider", "rules"), str
+        ).identity("rules")
+
+    assert identity() == identity(principles=others)
+    assert identity(settings=shown) != identity(settings=shown, principles=others)

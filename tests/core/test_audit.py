@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from benchmarks.planted import JUDGES, PAIRS, Planted, evidence
-from morlaif_core.feedback.audit import Measured, measure
-from morlaif_core.feedback.audit_faults import Judgement, holm, judgements
-from morlaif_core.feedback.evidence import Evidence, Said
+from morlaif_judge_check.evidence import Evidence, Said
+from morlaif_judge_check.faults import Judgement, holm, judgements
+from morlaif_judge_check.measures import Measured, measure
 
 SEEDS = 60
 

@@ -11,8 +11,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from morlaif_core import Lora, Policy, Target, UserError, lora_config, policy_backbone
-from morlaif_core.backbones import LocalBackbones
-from morlaif_core.loading import ensure_pad
+from morlaif_core.models.backbones import LocalBackbones
+from morlaif_core.models.loading import ensure_pad
 from tests.tiny import FAMILIES, save_tiny, tiny_tokenizer
 
 IDS = torch.tensor([[5, 6, 7, 8]])
@@ -141,7 +141,7 @@ def test_threads_follow_the_size_unless_they_are_set(folder: Path, monkeypatch: 
     model = LocalBackbones("cpu").get(Target(model=str(folder))).model
     assert LocalBackbones("cpu").thread_count(model) == 1
     assert LocalBackbones("cpu", threads=3).thread_count(model) == 3
-    monkeypatch.setattr("morlaif_core.backbones._TINY", 0)
+    monkeypatch.setattr("morlaif_core.models.backbones._TINY", 0)
     assert LocalBackbones("cpu").thread_count(model) == 1
     monkeypatch.delenv("OMP_NUM_THREADS")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -229,7 +229,7 @@ def test_pad_is_reused_and_never_added(monkeypatch: pytest.MonkeyPatch) -> None:
     ensure_pad(tokenizer, size)
     assert tokenizer.pad_token == "<pad>"
     assert len(tokenizer) == size
-    monkeypatch.setattr("morlaif_core.loading._PAD_NAMES", ())
+    monkeypatch.setattr("morlaif_core.models.loading._PAD_NAMES", ())
     tokenizer.pad_token = None
     ensure_pad(tokenizer, size)
     assert tokenizer.pad_token == "<unk>"

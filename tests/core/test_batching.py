@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from morlaif_core.config.judge_settings import Budget, Price
 from morlaif_core.errors import RunFailed, UserError
-from morlaif_core.feedback import batching
-from morlaif_core.feedback.budget import Amount
-from morlaif_core.feedback.ledger import Batch, Ledger, Row
-from morlaif_core.feedback.spending import spent_by
-from morlaif_core.http_errors import provider_error
-from morlaif_core.settings import Budget, Price
+from morlaif_core.feedback.ledger.amounts import Amount
+from morlaif_core.feedback.ledger.ledger import Ledger
+from morlaif_core.feedback.ledger.records import Batch, Row
+from morlaif_core.feedback.ledger.spending import spent_by
+from morlaif_core.feedback.sending import batches as batching
+from morlaif_core.feedback.sending.http_errors import provider_error
 from morlaif_core.types import Answer, Capabilities, ProviderError, Request, Usage
 from tests.core.judging_tools import BETTER, WORSE, Letters, run, some_pairs
 

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from morlaif_core.config.judge_settings import Budget, Judging, Price
 from morlaif_core.errors import RunFailed, UserError
-from morlaif_core.feedback.budget import NOTHING, Amount, BudgetReached, Purse
-from morlaif_core.feedback.judging import NamedJudge, Task, judge_tasks
-from morlaif_core.feedback.ledger import Ledger
-from morlaif_core.feedback.metering import Meter
-from morlaif_core.feedback.pacing import Pace, Stopped
-from morlaif_core.feedback.spending import spent_by
-from morlaif_core.progress import Done
-from morlaif_core.settings import Budget, Judging, Price
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.ledger.amounts import NOTHING, Amount
+from morlaif_core.feedback.ledger.ledger import Ledger
+from morlaif_core.feedback.ledger.spending import spent_by
+from morlaif_core.feedback.sending.budget import BudgetReached, Purse
+from morlaif_core.feedback.sending.metering import Meter
+from morlaif_core.feedback.sending.pace import Pace, Stopped
+from morlaif_core.feedback.types import NamedJudge, Task
+from morlaif_core.runs.progress import Done
 from morlaif_core.types import Answer, Capabilities, Message, Principle, ProviderError, Request, Usage, make_prompt
 from tests.core.judging_tools import BETTER, WORSE, Pairwise, fast_pace, longer, provides, run, some_pairs, transient
 

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize
 from scipy.special import expit, xlogy
 
-from morlaif_core.calibration import SCALE_FLOOR, SLOPE_FLOOR, Calibration, fit_calibration, fit_slope
 from morlaif_core.errors import RunFailed
-from morlaif_core.scores import ScoreError
+from morlaif_core.reward.calibration import SCALE_FLOOR, SLOPE_FLOOR, Calibration, fit_calibration, fit_slope
+from morlaif_core.reward.scores import ScoreError
 from morlaif_core.testing import make_scores
 
 

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from morlaif_core import Component, NoOptions, Options, component
-from morlaif_core.plugins import Plugins
+from morlaif_core.plugins.manager import Plugins
 from morlaif_core.testing import ContractError, check_command
 from tests.core.distributions import install_third_party
 

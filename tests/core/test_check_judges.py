@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from morlaif_core.cli import cli
+from morlaif_core.cli.main import cli
+from morlaif_core.config.principles import known_principles
 from morlaif_core.errors import UserError
-from morlaif_core.fault_server import FaultServer
-from morlaif_core.feedback.probes import FILLER, INJECTIONS
-from morlaif_core.plugins import Plugins
-from morlaif_core.principles import known_principles
+from morlaif_core.plugins.manager import Plugins
+from morlaif_core.testing.faultserver import FaultServer
+from morlaif_judge_check.probes import FILLER, INJECTIONS
 from tests.small_run import PRINCIPLES
 
 KNOWN = {item.principle.name: item.principle for item in known_principles(Plugins.load()).values()}

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from morlaif_core import load_run
-from morlaif_core.bundle import shipped_examples
-from morlaif_core.cli import cli, guarded
+from morlaif_core.cli.main import cli, guarded
+from morlaif_core.config.shipped_files import shipped_examples
 from tests.small_run import PRINCIPLES, final_files, options
 
 Cli = Callable[..., tuple[int, str, str]]
-COMMAND = [sys.executable, "-m", "morlaif_core.cli"]
+COMMAND = [sys.executable, "-m", "morlaif_core.cli.main"]
 HH = '{"chosen": "\\n\\nHuman: Hi %d\\n\\nAssistant: Hello.", "rejected": "\\n\\nHuman: Hi %d\\n\\nAssistant: No."}\n'
 
 

@@ -17,13 +17,13 @@ import click
 import pytest
 
 from morlaif_core import UserError, build, load_run
-from morlaif_core.cli import cli, guarded
-from morlaif_core.plugins import CORE_COMMANDS, Plugins
-from morlaif_core.store import RunFolder
+from morlaif_core.cli.main import cli, guarded
+from morlaif_core.plugins.manager import CORE_COMMANDS, Plugins
+from morlaif_core.runs.folder import RunFolder
 from tests.core.distributions import HEAD, add_distribution, command, hook, install_third_party
 
 Called = Callable[..., tuple[int, str, str]]
-COMMAND = [sys.executable, "-m", "morlaif_core.cli"]
+COMMAND = [sys.executable, "-m", "morlaif_core.cli.main"]
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_the_cores_commands_load_no_plugin(site: Path) -> None:
 
 HEAVY = """
 import sys
-from morlaif_core.cli import cli
+from morlaif_core.cli.main import cli
 cli.main(["--help"], standalone_mode=False)
 heavy = {"torch", "transformers", "numpy", "trl", "peft", "datasets", "scipy", "sklearn", "matplotlib", "moocore",
          "PIL", "pandas", "openai", "anthropic", "rich", "morlaif_moderate_heavy"} & set(sys.modules)
@@ -260,7 +260,7 @@ def offered(name: str, options: str = "NoOptions", summary: str = "'x'") -> str:
 
 REFUSED = {
     "thief": (offered("run"), "command 'run' is one of the core's and its name cannot be taken"),
-    "second-thief": (offered("check_judges"), "command 'check_judges' is one of the core's"),
+    "second-thief": (offered("check_judges"), "command 'check_judges' is a built-in name"),
     "options": (
         "from morlaif_core import Options\nclass Mine(Options):\n    pass\n" + offered("mine", "Mine"),
         "the options of command 'mine' are not NoOptions",

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from morlaif_core.errors import RunFailed
-from morlaif_core.feedback.budget import Amount
-from morlaif_core.feedback.commits import GroupCommit
-from morlaif_core.feedback.ledger import Batch, Ledger, Row, Spent
-from morlaif_core.feedback.spending import spent_by
+from morlaif_core.feedback.ledger.amounts import Amount
+from morlaif_core.feedback.ledger.commits import GroupCommit
+from morlaif_core.feedback.ledger.ledger import Ledger
+from morlaif_core.feedback.ledger.records import Batch, Row, Spent
+from morlaif_core.feedback.ledger.spending import spent_by
 from tests.core.test_ledger import ROW
 
 BATCH = Batch("b", "j", "me", None, "planned", (), 1.0)

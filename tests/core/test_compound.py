@@ -10,11 +10,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from morlaif_core.feedback.cascade import BOUNDS, replay
-from morlaif_core.feedback.compound import Cascade, Judge, Panel, cost_of, incomplete, leaves, verdict_on, wanted
-from morlaif_core.feedback.judging import NamedJudge, Task, Verdict, judge_tasks
-from morlaif_core.feedback.verdict import Status, sigmoid
-from morlaif_core.settings import Judging, Price
+from morlaif_core.config.judge_settings import Judging, Price
+from morlaif_core.feedback.answers.panels_and_cascades import (
+    Cascade,
+    Judge,
+    Panel,
+    cost_of,
+    incomplete,
+    leaves,
+    verdict_on,
+    wanted,
+)
+from morlaif_core.feedback.answers.verdict import sigmoid
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.types import NamedJudge, Status, Task, Verdict
 from morlaif_core.types import (
     Answer,
     Capabilities,
@@ -27,6 +36,7 @@ from morlaif_core.types import (
     make_pair,
     make_prompt,
 )
+from morlaif_judge_check.replay import BOUNDS, replay
 from tests.core.judging_tools import BETTER, WORSE, fast_pace, provides, some_pairs
 
 CENT = Price(input=1e4, output=0.0)

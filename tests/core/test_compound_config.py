@@ -9,12 +9,13 @@ import pytest
 import yaml
 
 from morlaif_core import UserError
-from morlaif_core.config import Config, load_config
-from morlaif_core.plugins import Plugins
-from morlaif_core.prices import price_of
+from morlaif_core.cli.output import show_config
+from morlaif_core.config.config import Config
+from morlaif_core.config.judge_settings import CascadeSettings, JudgeSettings, PanelSettings
+from morlaif_core.config.load import load_config
+from morlaif_core.config.prices import price_of
+from morlaif_core.plugins.manager import Plugins
 from morlaif_core.readiness import check_judging, needed_before_run
-from morlaif_core.settings import CascadeSettings, JudgeSettings, PanelSettings
-from morlaif_core.show import show_config
 
 JUDGES = """
 judges:

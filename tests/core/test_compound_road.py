@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from morlaif_core import UserError, load_run, run
-from morlaif_core.cli import cli
+from morlaif_core.cli.main import cli
 from morlaif_core.testing import Fault, FaultServer, KnownPreference
 from tests.small_run import SETS
 

@@ -11,12 +11,13 @@ import pytest
 import yaml
 
 from morlaif_core import NoOptions, UserError, component
-from morlaif_core.bundle import bundle
-from morlaif_core.config import BLOCKS, Config, load_config
-from morlaif_core.options import accepts
-from morlaif_core.plugins import Offer, Plugins
-from morlaif_core.settings import Settings, WinRate
-from morlaif_core.show import show_config
+from morlaif_core.cli.output import show_config
+from morlaif_core.config.config import BLOCKS, Config
+from morlaif_core.config.load import load_config
+from morlaif_core.config.settings import Settings, WinRate
+from morlaif_core.config.shipped_files import bundle
+from morlaif_core.plugins.components import accepts
+from morlaif_core.plugins.manager import Offer, Plugins
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_a_file_both_shipped_and_in_the_working_directory_is_read_once(
     plugins: Plugins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    from morlaif_core import config as module
+    from morlaif_core.config import load as module
 
     real = module.read_yaml
     monkeypatch.setattr(module, "read_yaml", lambda file, label: (read.append(str(file)), real(file, label))[1])

@@ -13,7 +13,7 @@ import pytest
 from pydantic import Field
 
 from morlaif_core import Answer, Capabilities, Component, NoOptions, Options, Principle, Prompt, component, make_prompt
-from morlaif_core.hookspecs import Hooks
+from morlaif_core.plugins.hookspecs import Hooks
 from morlaif_core.testing import (
     ContractError,
     FakePreferenceModel,

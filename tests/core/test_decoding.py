@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from morlaif_core import Decoded, Generation, UserError, decode, stop_strings
-from morlaif_core.decoding import draw, eos_token_ids
+from morlaif_core.models.decoding import draw, eos_token_ids
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14], [20], [30, 31, 32, 33]]

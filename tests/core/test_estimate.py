@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from morlaif_core import UserError, run
-from morlaif_core.cli import cli
-from morlaif_core.config import load_config
-from morlaif_core.estimating import estimate
-from morlaif_core.feedback.power import smallest_share
+from morlaif_core import UserError, open_judges, run
+from morlaif_core.cli.main import cli
 from morlaif_core.testing import FaultServer, KnownPreference
+from morlaif_estimate.estimate import estimate
+from morlaif_estimate.power import smallest_share
 from tests.small_run import PRINCIPLES, SETS, options
 
 PRICE = "{input: 2.0, cached: 0.5, output: 8.0}"
@@ -51,7 +50,8 @@ def all_by(judge: str) -> str:
 
 
 def estimated(out: Path, *sets: str) -> dict[str, Any]:
-    return estimate(load_config(["demo"], (*SETS, *sets)), out)
+    with open_judges(["demo"], (*SETS, *sets), out, hold=False, quiet=True) as bench:
+        return estimate(bench)
 
 
 def of_stage(found: dict[str, Any], stage: str) -> dict[str, Any]:

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from morlaif_core import Floats, ScoreMatrix, Terms, build
-from morlaif_core.calibration import Calibration
-from morlaif_core.explanation import explain, gradient
-from morlaif_core.reward import PrincipledReward, RewardScale
-from morlaif_core.run_reward import RunReward
-from morlaif_core.scores import ScoreError
-from morlaif_core.terms import ResolvedTerms, Tier
+from morlaif_core.reward.calibration import Calibration
+from morlaif_core.reward.expected_utility import Expected
+from morlaif_core.reward.explanation import explain, gradient
+from morlaif_core.reward.reward import PrincipledReward, RewardScale
+from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.reward.scores import ScoreError
+from morlaif_core.reward.terms import ResolvedTerms, Tier
 from morlaif_core.testing import FakePreferenceModel, make_scores, make_terms
 from morlaif_core.types import Message, make_prompt
-from morlaif_core.utility import Expected
 
 VALUES = np.random.default_rng(0).uniform(-2, 2, (50, 3)).astype(np.float32)
 

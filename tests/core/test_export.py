@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from morlaif_core import load_run
-from morlaif_core.feedback.export import export_rows
-from morlaif_core.feedback.ledger import Ledger
+from morlaif_core.feedback.ledger.export import export_rows
+from morlaif_core.feedback.ledger.ledger import Ledger
 from tests.core.test_ledger import ROW, as_anybody
 from tests.small_run import PRINCIPLES, ledger_rows
 
@@ -51,7 +51,7 @@ def test_a_run_exports_its_judgements(finished: Path, tmp_path: Path) -> None:
 FULL = """
 import resource, sys
 from pathlib import Path
-from morlaif_core.feedback.export import export_rows
+from morlaif_core.feedback.ledger.export import export_rows
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 export_rows([Path(sys.argv[1])], {"p"}, Path(sys.argv[2]))
 """

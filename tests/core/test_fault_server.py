@@ -16,7 +16,17 @@ import anthropic
 import openai
 import pytest
 
-from morlaif_core.fault_server import ANSWERS, KINDS, LASTING, PASSING, Fault, FaultMix, fault_server, named, read_lines
+from morlaif_core.testing.faultserver import (
+    ANSWERS,
+    KINDS,
+    LASTING,
+    PASSING,
+    Fault,
+    FaultMix,
+    fault_server,
+    named,
+    read_lines,
+)
 from tests.core.serving import KEY, anthropic_of, ask, chat_body, openai_of, turns
 
 APIS = ("openai", "anthropic")

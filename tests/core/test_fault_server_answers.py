@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from morlaif_core import Answer
-from morlaif_core.fault_server import KnownPreference, fault_server, label_tokens
-from morlaif_core.fault_server.schema import Verdict, fill
-from morlaif_core.feedback.reading import read_answer, read_joint
-from morlaif_core.feedback.verdict import Mode, sigmoid
+from morlaif_core.feedback.answers.reading import read_answer, read_joint
+from morlaif_core.feedback.answers.verdict import sigmoid
+from morlaif_core.feedback.types import Mode
+from morlaif_core.testing.faultserver import KnownPreference, fault_server, label_tokens
+from morlaif_core.testing.faultserver.simulated.schema import Verdict, fill
 from tests.core.serving import (
     QUESTION,
     anthropic_of,

@@ -10,7 +10,7 @@ import anthropic
 import openai
 import pytest
 
-from morlaif_core.fault_server import Fault, FaultMix, KnownPreference, fault_server
+from morlaif_core.testing.faultserver import Fault, FaultMix, KnownPreference, fault_server
 from tests.core.serving import anthropic_of, chat_body, message_body, openai_of, schema_of, turns
 
 ENDPOINT: Any = "/v1/chat/completions"

@@ -17,9 +17,9 @@ from typing import Any
 import openai
 import pytest
 
-from morlaif_core.fault_server import FaultMix, FaultServer, KnownPreference, fault_server, judge_server
-from morlaif_core.fault_server.asking import rendered
-from morlaif_core.fault_server.limits import Limits
+from morlaif_core.testing.faultserver import FaultMix, FaultServer, KnownPreference, fault_server, judge_server
+from morlaif_core.testing.faultserver.simulated.asking import rendered
+from morlaif_core.testing.faultserver.simulated.limits import Limits
 from tests.core.serving import KEY, anthropic_of, ask, chat_body, message_body, openai_of, turns
 
 BLOCK = 16
@@ -268,7 +268,7 @@ def test_a_server_process_ends_with_its_parent_however_that_dies() -> None:
 
 
 def test_the_command_prints_its_address_and_ends_on_a_signal() -> None:
-    command = [sys.executable, "-m", "morlaif_core.fault_server", "--fault-rate=1", "--kinds=answers"]
+    command = [sys.executable, "-m", "morlaif_core.testing.faultserver", "--fault-rate=1", "--kinds=answers"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         url = child.stdout.readline().strip()

@@ -10,12 +10,11 @@ import pytest
 from pydantic import Field, field_validator
 
 from morlaif_core import Component, Floats, Options, Scalarizer, ScoreMatrix, Terms, UserError, build, component
-from morlaif_core.heated import heat
-from morlaif_core.schedules import Schedule
-from morlaif_core.settings import PrincipleSettings, RewardSettings
-from morlaif_core.terms import check_terms
+from morlaif_core.config.settings import PrincipleSettings, RewardSettings, Schedule
+from morlaif_core.reward.expected_utility import Differentiable, Expected, Stateful
+from morlaif_core.reward.scheduled_temperature import heat
+from morlaif_core.reward.terms import check_terms
 from morlaif_core.testing import make_scores, make_terms
-from morlaif_core.utility import Differentiable, Expected, Stateful
 
 SCORES = make_scores([[1.0, -1.0], [-1.0, 2.0]])
 SCHEDULE = Schedule(points=((0, 0.5), (10, 2.0)))

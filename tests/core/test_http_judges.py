@@ -24,7 +24,7 @@ from morlaif_core import (
     read_body,
     token_count,
 )
-from morlaif_core.http_errors import FilteredError
+from morlaif_core.feedback.sending.http_errors import FilteredError
 
 KEY = "canary-0123456789"
 

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from morlaif_core.feedback.intervals import Figure, mean_figure, places, ratio_figure, share_figure, spread
-from morlaif_core.feedback.position import hard_bias
+from morlaif_core.feedback.statistics.intervals import (
+    Figure,
+    mean_figure,
+    number_prompts,
+    ratio_figure,
+    share_figure,
+    spread,
+)
+from morlaif_core.feedback.statistics.position_bias import hard_bias
 
 RUNS = 2000
 
@@ -154,4 +161,4 @@ def test_what_does_not_vary() -> None:
 
 
 def test_prompts_are_numbered_as_they_come() -> None:
-    assert places(["b", "a", "b"]).tolist() == [0, 1, 0]
+    assert number_prompts(["b", "a", "b"]).tolist() == [0, 1, 0]

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from morlaif_core import Target, UserError, build, judge_model, missing_judge_model
-from morlaif_core.backbones import LocalBackbones
-from morlaif_core.config import Config, load_config
-from morlaif_core.judge_models import judge_models_of
-from morlaif_core.models import ResolvedModel, folder_fingerprint
+from morlaif_core.config.config import Config
+from morlaif_core.config.load import load_config
+from morlaif_core.models.backbones import LocalBackbones
+from morlaif_core.models.judge_model import judge_models_of
+from morlaif_core.models.resolve import ResolvedModel, folder_fingerprint
 from morlaif_core.readiness import needed_before_run
 from tests.small_run import small
 from tests.tiny import save_tiny

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from morlaif_core.config.judge_settings import Judging, Price
 from morlaif_core.errors import RunFailed
-from morlaif_core.feedback.judging import NamedJudge, Task, judge_tasks
-from morlaif_core.feedback.ledger import Ledger
-from morlaif_core.settings import Judging, Price
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.ledger.ledger import Ledger
+from morlaif_core.feedback.types import NamedJudge, Task
 from morlaif_core.types import Answer, Capabilities, Principle, ProviderError, Request
 from tests.core.judging_tools import (
     BETTER,

@@ -10,7 +10,7 @@ import pytest
 
 from morlaif_core import Component, NoOptions, ScoreMatrix, Terms, UserError, component, load_run, run as run_road
 from morlaif_core.errors import RunFailed
-from morlaif_core.plugins import Offer
+from morlaif_core.plugins.manager import Offer
 from morlaif_core.types import Floats
 from tests.small_run import SETS, small
 

@@ -7,12 +7,12 @@ from itertools import product
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from morlaif_core.feedback import planning
-from morlaif_core.feedback.keys import Keys
-from morlaif_core.feedback.planning import plan
-from morlaif_core.feedback.requests import Asking, Order, asking_of, build_request, request_key, row_key
-from morlaif_core.feedback.tasks import Task
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.asking import plan as planning
+from morlaif_core.feedback.asking.keys import Keys
+from morlaif_core.feedback.asking.plan import plan
+from morlaif_core.feedback.asking.requests import Asking, Order, asking_of, build_request, request_key, row_key
+from morlaif_core.feedback.types import Task
 from morlaif_core.types import Capabilities, Example, Message, Principle, ResponsePair, make_pair, make_prompt
 from tests.core.judging_tools import some_pairs
 

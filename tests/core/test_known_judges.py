@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from morlaif_core.calibration import fit_slope
-from morlaif_core.feedback.agreement import cohen_kappa
-from morlaif_core.feedback.audit import measure
-from morlaif_core.feedback.probes import Heard, Item, evidence_of
-from morlaif_core.feedback.statistics import judge_statistics
-from morlaif_core.feedback.tasks import Verdict
-from morlaif_core.scores import ScoreMatrix
+from morlaif_core.feedback.statistics.agreement import cohen_kappa
+from morlaif_core.feedback.statistics.statistics import judge_statistics
+from morlaif_core.feedback.types import Verdict
+from morlaif_core.reward.calibration import fit_slope
+from morlaif_core.reward.scores import ScoreMatrix
 from morlaif_core.stages.evaluate import _judge_block, _p_second, _wins
 from morlaif_core.stages.train_pms import Scores, _accuracy
 from morlaif_core.types import Preference, Principle, Request, ResponsePair
+from morlaif_judge_check.measures import measure
+from morlaif_judge_check.probes import Heard, Item, evidence_of
 from tests.core.judging_tools import BETTER, WORSE, Letters, Pairwise, run, some_pairs
 
 N = 240

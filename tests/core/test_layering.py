@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from morlaif_core import UserError
-from morlaif_core.layering import Layers, in_order
-from morlaif_core.yaml_files import parse_yaml, read_yaml
+from morlaif_core.config.layers import Layers, in_order
+from morlaif_core.config.yaml_files import parse_yaml, read_yaml
 
 HERE = Path("/somewhere")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from morlaif_core import Lora, UserError, layer_count, lm_logits, lora_config, run_bottom, run_middle, run_top
-from morlaif_core.layers import positions
+from morlaif_core.models.layers import positions
 from tests.tiny import FAMILIES, tiny_model
 
 MASKS = {

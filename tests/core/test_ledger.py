@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from morlaif_core.errors import Busy, RunFailed, UserError
-from morlaif_core.feedback.budget import Amount
-from morlaif_core.feedback.ledger import Batch, Ledger, Row, Spent, commonest_error, read_rows
-from morlaif_core.feedback.spending import spent_by
-from morlaif_core.feedback.verdict import Counts, Reading
+from morlaif_core.feedback.answers.verdict import Reading
+from morlaif_core.feedback.ledger.amounts import Amount
+from morlaif_core.feedback.ledger.ledger import Ledger, commonest_error, read_rows
+from morlaif_core.feedback.ledger.records import Batch, Row, Spent
+from morlaif_core.feedback.ledger.spending import spent_by
+from morlaif_core.feedback.types import Counts
 
 ROW = Row(
     key="k0", pair="p", principle="toxicity", question_hash="h", order="ab", judge="j", model="m", model_returned="m1",
@@ -105,7 +107,7 @@ def test_wal_and_full_synchronous(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from morlaif_core.feedback.ledger import Ledger
+from morlaif_core.feedback.ledger.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)
@@ -132,7 +134,9 @@ def test_the_lock_outlives_close_and_serves_the_same_process_again(tmp_path: Pat
     path = tmp_path / "l.sqlite"
     Ledger(path).close()
     Ledger(path).close()
-    code = f"from pathlib import Path; from morlaif_core.feedback.ledger import Ledger; Ledger(Path({str(path)!r}))"
+    code = (
+        f"from pathlib import Path; from morlaif_core.feedback.ledger.ledger import Ledger; Ledger(Path({str(path)!r}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "Busy" in done.stderr
 
@@ -163,7 +167,7 @@ def test_a_strangers_database_and_a_newer_format_are_refused(tmp_path: Path) -> 
 OPENER = """
 import sys
 from pathlib import Path
-from morlaif_core.feedback.ledger import Ledger
+from morlaif_core.feedback.ledger.ledger import Ledger
 Ledger(Path(sys.argv[1])).write([])
 """
 
@@ -220,7 +224,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from tests.core.test_ledger import rows
-from morlaif_core.feedback.ledger import Ledger
+from morlaif_core.feedback.ledger.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -259,7 +263,7 @@ import sys
 from pathlib import Path
 from dataclasses import replace
 from tests.core.test_ledger import ROW
-from morlaif_core.feedback.ledger import Ledger
+from morlaif_core.feedback.ledger.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 for i in range(10**6):
     ledger.write([replace(ROW, key=f"{i:06d}-{j}") for j in range(20)])

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from morlaif_core.errors import UserError
-from morlaif_core.feedback import ledger_file
-from morlaif_core.feedback.budget import Amount
-from morlaif_core.feedback.ledger import Ledger, Spent, commonest_error, read_rows
-from morlaif_core.feedback.spending import answered_keys, spent_by
-from morlaif_core.feedback.verdict import Counts, Reading
+from morlaif_core.feedback.answers.verdict import Reading
+from morlaif_core.feedback.ledger import file as ledger_file
+from morlaif_core.feedback.ledger.amounts import Amount
+from morlaif_core.feedback.ledger.ledger import Ledger, commonest_error, read_rows
+from morlaif_core.feedback.ledger.records import Spent
+from morlaif_core.feedback.ledger.spending import answered_keys, spent_by
+from morlaif_core.feedback.types import Counts
 from tests.core.test_ledger import ROW
 
 FORMAT_1 = Path(__file__).parent / "data" / "ledger_format_1.sqlite"

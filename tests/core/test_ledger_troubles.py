@@ -29,7 +29,7 @@ def judge_anew(run: Path, limit: int | None) -> subprocess.CompletedProcess[str]
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    command = [sys.executable, "-m", "morlaif_core.cli", "run", "demo", "--out", str(run), "--until", "judge"]
+    command = [sys.executable, "-m", "morlaif_core.cli.main", "run", "demo", "--out", str(run), "--until", "judge"]
     more = f"principles=[{', '.join((*PRINCIPLES, 'understandability'))}]"
     return subprocess.run(
         [*command, *options(more)], capture_output=True, text=True, check=False, timeout=120, preexec_fn=child

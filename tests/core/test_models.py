@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from morlaif_core import Target, UserError, hub_problem
-from morlaif_core.models import cache_folder, folder_fingerprint, missing_model
+from morlaif_core.models.resolve import cache_folder, folder_fingerprint, missing_model
 from tests.core import model_makers
 from tests.core.model_makers import Letters, fake_plugins, resolve
 
@@ -141,7 +141,7 @@ def test_a_folder_is_known_by_its_content(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morlaif_core.models._WHOLE", 1 << 17)
+    monkeypatch.setattr("morlaif_core.models.resolve._WHOLE", 1 << 17)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(bytes(1 << 20))
     before = folder_fingerprint(tmp_path)
@@ -237,7 +237,7 @@ def test_what_is_missing_is_listed_without_heavy_imports() -> None:
     lines = missing_model(Target(model="letters", quantize="4bit"), plugins)
     assert all("quantize: 4bit" in line for line in lines)
     code = (
-        "import sys; from tests.core.model_makers import *; from morlaif_core.models import missing_model; "
+        "import sys; from tests.core.model_makers import *; from morlaif_core.models.resolve import missing_model; "
         "missing_model(Target(model='a/b', quantize='8bit'), fake_plugins()); "
         "assert not {'torch', 'transformers', 'huggingface_hub', 'numpy'} & set(sys.modules)"
     )

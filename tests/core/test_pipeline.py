@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from morlaif_core import Message, UserError, load_run, make_prompt, run as run_road
-from morlaif_core.progress import Bar, Screen
+from morlaif_core.runs.progress import Bar, Screen
 from tests.small_run import PRINCIPLES, SETS, final_files, ledger_rows, small
 
 STAGES = ["sample", "judge", "train-pms", "train-policy", "evaluate"]

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 
 from morlaif_core import build
-from morlaif_core.feedback.judging import NamedJudge, Task, Verdict, judge_tasks
-from morlaif_core.feedback.ledger import Row, read_rows
-from morlaif_core.feedback.planning import plan
-from morlaif_core.feedback.prefixes import Prefixes
-from morlaif_core.feedback.requests import Asking, asking_of, build_request, request_key, row_key
-from morlaif_core.feedback.rows import Work
-from morlaif_core.feedback.wordings import wording_of
-from morlaif_core.progress import Done
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.asking.plan import plan
+from morlaif_core.feedback.asking.requests import Asking, Work, asking_of, build_request, request_key, row_key
+from morlaif_core.feedback.asking.wordings import wording_of
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.ledger.ledger import read_rows
+from morlaif_core.feedback.ledger.records import Row
+from morlaif_core.feedback.sending.prefixes import Prefixes
+from morlaif_core.feedback.types import NamedJudge, Task, Verdict
+from morlaif_core.runs.progress import Done
 from morlaif_core.testing import FaultServer, fault_server
 from morlaif_core.types import Answer, Capabilities, Example, Principle, Request, ResponsePair, Usage
 from tests.core.judging_tools import Batched, Pairwise, longer, run, some_pairs
@@ -175,7 +176,7 @@ def test_few_pairs_too_find_their_prefix_in_the_servers_cache(tmp_path: Path, pa
 
 
 def test_nobody_waits_for_a_first_request_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morlaif_core.feedback.prefixes.PATIENCE", 0.01)
+    monkeypatch.setattr("morlaif_core.feedback.sending.prefixes.PATIENCE", 0.01)
     (work, *_) = planned(Asks(Judging()), tasks(some_pairs(1)))
 
     async def stuck() -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from morlaif_core import Message, Principle, Request, ScoreMatrix, UserError, build, make_prompt
-from morlaif_core.plugins import KINDS, Plugins, check_name
+from morlaif_core.plugins.manager import KINDS, Plugins, check_name
 from tests.core.distributions import HEAD, ONE, add_distribution, hook, install_third_party, scalarizer
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ def test_a_strangers_plugin_works_like_a_built_in(site: Path, tmp_path: Path) ->
 
 
 def test_a_configuration_uses_it(site: Path, tmp_path: Path) -> None:
-    from morlaif_core.config import load_config
+    from morlaif_core.config.load import load_config
 
     install_third_party(site)
     sets = ["scalarizer.use=median", "judges.brief={use: moderate/shorter}", "principles.relevance.judge=brief"]
@@ -204,7 +204,7 @@ def test_order_on_the_path_never_decides(site: Path) -> None:
 
 
 def test_principles_by_value_and_from_a_package(site: Path) -> None:
-    from morlaif_core.principles import known_principles
+    from morlaif_core.config.principles import known_principles
 
     code = "from morlaif_core import hookimpl, principles_from, Principle\n"
     code += hook("morlaif_principles", "[*principles_from('asked'), Principle('wit', 'Which response is wittier?')]")
@@ -258,7 +258,7 @@ def test_a_plugin_folder_is_no_package() -> None:
 LIGHT = """
 import sys
 import morlaif_core
-from morlaif_core.plugins import Plugins
+from morlaif_core.plugins.manager import Plugins
 plugins = Plugins.load()
 assert sum(map(len, plugins.offers_by_kind.values())) > 10
 for offers in plugins.offers_by_kind.values():

@@ -8,9 +8,10 @@ from datetime import date
 import pytest
 
 from morlaif_core import Usage
-from morlaif_core.config import load_config
-from morlaif_core.feedback.rows import _shares, usd
-from morlaif_core.settings import Price
+from morlaif_core.config.judge_settings import Price
+from morlaif_core.config.load import load_config
+from morlaif_core.feedback.ledger.amounts import usd
+from morlaif_core.feedback.ledger.rows import _shares
 
 PRICE = Price(input=4.0, cached=0.4, written=5.0, output=20.0)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from morlaif_core import Example, Principle, UserError, principles_from
-from morlaif_core.bundle import bundle
-from morlaif_core.plugins import Plugins
-from morlaif_core.principles import known_principles, pick_principles, principle_hash, read_principle
+from morlaif_core.config.principles import known_principles, pick_principles, principle_hash, read_principle
+from morlaif_core.config.shipped_files import bundle
+from morlaif_core.plugins.manager import Plugins
 
 CANDOUR = """
 question: Which response states plainly what it does not know?

@@ -7,20 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from morlaif_core.feedback.probes import (
-    FILLER,
-    INJECTIONS,
-    Heard,
-    Item,
-    applying,
-    evidence_of,
-    example_items,
-    pair_items,
-)
-from morlaif_core.feedback.tasks import Verdict
-from morlaif_core.feedback.verdict import Counts, Reading, decide, hard_logit
-from morlaif_core.feedback.wordings import worded
+from morlaif_core.feedback.answers.verdict import Reading, decide, hard_logit
+from morlaif_core.feedback.asking.wordings import worded
+from morlaif_core.feedback.types import Counts, Verdict
 from morlaif_core.types import Example, Principle, ResponsePair
+from morlaif_judge_check.probes import FILLER, INJECTIONS, Heard, Item, applying, evidence_of, example_items, pair_items
 from tests.core.judging_tools import some_pairs
 
 EXAMPLES = tuple(Example(f"question {i}", f"left {i}", f"right {i}", "a" if i % 2 else "b") for i in range(6))

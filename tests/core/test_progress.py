@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from morlaif_core.progress import Done, Screen
+from morlaif_core.runs.progress import Done, Screen
 
 
 def everything(terminal: int) -> str:

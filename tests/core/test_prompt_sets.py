@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from morlaif_core import Message, Prompt, UserError, make_prompt
-from morlaif_core.prompt_sets import SETS, draw_prompt_sets
-from morlaif_core.settings import PromptSettings
+from morlaif_core.config.settings import PromptSettings
+from morlaif_core.runs.prompt_sets import SETS, draw_prompt_sets
 
 
 def prompts(*texts: str) -> list[Prompt]:

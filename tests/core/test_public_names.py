@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import morlaif_core
-from morlaif_core import hookspecs, options, plugins, protocols, types
+from morlaif_core import types
+from morlaif_core.plugins import components as options, hookspecs, manager as plugins, protocols
 
 FIELDS = {
     "Message": "role content",

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from morlaif_core.errors import RunFailed, UserError
-from morlaif_core.options import Secret
-from morlaif_core.progress import Screen
-from morlaif_core.ranks import SECTION, STALE, Ranks, first_of, ranks, wait_for_first
-from morlaif_core.store import RunFolder, read_manifest
+from morlaif_core.plugins.components import Secret
+from morlaif_core.runs.folder import RunFolder, read_manifest
+from morlaif_core.runs.processes import SECTION, STALE, Ranks, first_of, ranks, wait_for_first
+from morlaif_core.runs.progress import Screen
 
 QUIET = Screen(quiet=True)
 

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from morlaif_core import Floats, NoOptions, ScoreMatrix, Terms, UserError, component
-from morlaif_core.cli import cli
-from morlaif_core.config import load_config
-from morlaif_core.plugins import Offer, Plugins
+from morlaif_core.cli.main import cli
+from morlaif_core.config.load import load_config
+from morlaif_core.plugins.manager import Offer, Plugins
 from morlaif_core.readiness import check_reward
 
 

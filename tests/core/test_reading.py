@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import given, strategies as st
 
-from morlaif_core.feedback.reading import rationale_place, read_answer, read_joint
-from morlaif_core.feedback.verdict import CLIP, Counts, Mode, Reading, merge_samples
+from morlaif_core.feedback.answers.reading import rationale_place, read_answer, read_joint
+from morlaif_core.feedback.answers.verdict import CLIP, Reading, merge_samples
+from morlaif_core.feedback.types import Counts, Mode
 from morlaif_core.types import Answer
 
 LOG3 = math.log(3)

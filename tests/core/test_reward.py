@@ -26,9 +26,10 @@ from morlaif_core import (
     component,
     make_prompt,
 )
-from morlaif_core.calibration import Calibration
+from morlaif_core.config.settings import PrincipleSettings, RewardSettings
 from morlaif_core.errors import RunFailed
-from morlaif_core.reward import (
+from morlaif_core.reward.calibration import Calibration
+from morlaif_core.reward.reward import (
     PrincipledReward,
     RewardScale,
     fit_reward_scale,
@@ -36,10 +37,9 @@ from morlaif_core.reward import (
     save_reward,
     scalarize,
 )
-from morlaif_core.run_reward import RunReward
-from morlaif_core.scores import ScoreError
-from morlaif_core.settings import PrincipleSettings, RewardSettings
-from morlaif_core.terms import ResolvedTerms, check_terms, resolve_terms
+from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.reward.scores import ScoreError
+from morlaif_core.reward.terms import ResolvedTerms, check_terms, resolve_terms
 from morlaif_core.testing import FakePreferenceModel, make_scores
 from morlaif_scalarizers import morlaif_scalarizers
 

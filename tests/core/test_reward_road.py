@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from morlaif_core import load_run
-from morlaif_core.reward import load_reward_file
+from morlaif_core.reward.expected_utility import Expected
+from morlaif_core.reward.reward import load_reward_file
 from morlaif_core.stages.train_policy import _scalarizer
 from morlaif_core.testing import make_scores, make_terms
 from morlaif_core.types import Message, make_prompt
-from morlaif_core.utility import Expected
 from tests.small_run import PRINCIPLES, small
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from morlaif_core import NoOptions, build, component
-from morlaif_core.heated import heat
-from morlaif_core.reward import (
+from morlaif_core.config.settings import PrincipleSettings, RewardSettings, Schedule
+from morlaif_core.reward.reward import (
     PrincipledReward,
     RewardScale,
     fit_reward_scale,
@@ -20,10 +20,9 @@ from morlaif_core.reward import (
     save_reward,
     scalarize,
 )
-from morlaif_core.run_reward import RunReward
-from morlaif_core.schedules import Schedule
-from morlaif_core.settings import PrincipleSettings, RewardSettings
-from morlaif_core.terms import ResolvedTerms, resolve_terms
+from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.reward.scheduled_temperature import heat
+from morlaif_core.reward.terms import ResolvedTerms, resolve_terms
 from morlaif_core.testing import FakePreferenceModel
 from tests.core.test_reward import MEASURES, NAMES, OFFERED, PROMPTS, RESPONSES, calibration, reference
 

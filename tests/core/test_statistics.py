@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from morlaif_core.feedback.intervals import wilson
-from morlaif_core.feedback.judging import Verdict
-from morlaif_core.feedback.statistics import judge_statistics
-from morlaif_core.feedback.verdict import Status
+from morlaif_core.feedback.statistics.intervals import wilson
+from morlaif_core.feedback.statistics.statistics import judge_statistics
+from morlaif_core.feedback.types import Status, Verdict
 from morlaif_core.types import Principle, Request, ResponsePair
 from tests.core.judging_tools import BETTER, WORSE, Letters, Pairwise, longer, run, some_pairs
 

@@ -14,13 +14,21 @@ import pytest
 
 from morlaif_core import UserError
 from morlaif_core.errors import Busy
+from morlaif_core.runs.folder import (
+    RunFolder,
+    check_folder,
+    read_jsonl,
+    read_manifest,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 from morlaif_core.stages.pairs import write_chunks
-from morlaif_core.store import RunFolder, check_folder, read_jsonl, read_manifest, write_json, write_jsonl, write_text
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from morlaif_core.store import RunFolder
+from morlaif_core.runs.folder import RunFolder
 folder = RunFolder.open(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)
@@ -58,7 +66,7 @@ def test_the_same_process_cannot_hold_it_twice_but_again_after_closing(tmp_path:
 
 
 def test_a_process_that_waits_for_nobody_ends_with_75(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    command = [sys.executable, "-m", "morlaif_core.cli", "run", "demo", "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "morlaif_core.cli.main", "run", "demo", "--out", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 75
     assert "in use by another process" in done.stderr

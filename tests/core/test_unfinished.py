@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from morlaif_core import UserError, run
-from morlaif_core.stages.judge import distinct
 from morlaif_core.testing import Fault, judge_server
-from morlaif_core.types import Message, make_pair, make_prompt
+from morlaif_core.types import Message, distinct_pairs, make_pair, make_prompt
 from tests.small_run import SETS
 
 REFUSED = Fault(status=400, body='{"error": {"message": "this text is not taken here"}}')
@@ -89,4 +88,4 @@ def test_a_principle_without_any_label_stops_with_the_servers_reason(tmp_path: P
 def test_a_pair_is_judged_once() -> None:
     prompt = make_prompt([Message("user", "Hello?")])
     pair = make_pair(prompt, "Yes.", "No.")
-    assert distinct([pair, make_pair(prompt, "Yes.", "Yes."), pair]) == [pair]
+    assert distinct_pairs([pair, make_pair(prompt, "Yes.", "Yes."), pair]) == [pair]

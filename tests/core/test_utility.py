@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from morlaif_core import Floats, ScoreMatrix, Terms, UserError, build
-from morlaif_core.plugins import Plugins
-from morlaif_core.schedules import Schedule
-from morlaif_core.settings import PrincipleSettings, RewardSettings
-from morlaif_core.terms import ResolvedTerms, check_terms, resolve_terms
+from morlaif_core.config.settings import PrincipleSettings, RewardSettings, Schedule
+from morlaif_core.plugins.manager import Plugins
+from morlaif_core.reward.expected_utility import MOMENTUM, Expected
+from morlaif_core.reward.terms import ResolvedTerms, check_terms, resolve_terms
 from morlaif_core.testing import make_scores, make_terms
-from morlaif_core.utility import MOMENTUM, Expected
 from tests.core.test_reward import calibration, reference
 
 SCORES = make_scores([[1.0, -1.0], [-1.0, 2.0]])

@@ -7,10 +7,9 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from morlaif_core.feedback.prompt import judge_messages, parse_judge_messages, render
-from morlaif_core.feedback.reading import label_mass, read_answer
-from morlaif_core.feedback.requests import asking_of, build_request, orders_of, request_key
-from morlaif_core.feedback.verdict import (
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.answers.reading import label_mass, read_answer
+from morlaif_core.feedback.answers.verdict import (
     CLIP,
     Reading,
     combine_orders,
@@ -18,8 +17,10 @@ from morlaif_core.feedback.verdict import (
     hard_logit,
     sigmoid,
 )
-from morlaif_core.feedback.wordings import Wording, worded
-from morlaif_core.settings import Judging
+from morlaif_core.feedback.asking.parsing import parse_judge_messages
+from morlaif_core.feedback.asking.prompt import judge_messages, render
+from morlaif_core.feedback.asking.requests import asking_of, build_request, orders_of, request_key
+from morlaif_core.feedback.asking.wordings import Wording, worded
 from morlaif_core.types import Answer, Capabilities, Message, Principle, Request, make_pair, make_prompt
 
 LOGPROBS = Capabilities(max_top_logprobs=20)

@@ -11,7 +11,7 @@ import pytest
 
 from morlaif_core import Run, UserError, build, load_run, make_pair
 from morlaif_core.errors import Busy, RunFailed
-from morlaif_core.store import MANIFEST, RunFolder
+from morlaif_core.runs.folder import MANIFEST, RunFolder
 from morlaif_core.testing import make_terms
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from morlaif_core.cli import cli, guarded
+from morlaif_core.cli.main import cli, guarded
 
 SMALL = ("--prompts", "40", "--responses", "3")
 CALL = """
 import sys
-from morlaif_core.cli import cli, guarded
+from morlaif_core.cli.main import cli, guarded
 code = guarded(lambda: cli(["preview", *sys.argv[1:]], standalone_mode=False))
 print("torch" in sys.modules, file=sys.stderr)
 sys.exit(code)

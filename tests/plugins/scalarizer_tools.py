@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from morlaif_core import Component, Options, Scalarizer, ScoreMatrix, Terms
-from morlaif_core.plugins import Plugins
+from morlaif_core.plugins.manager import Plugins
 from morlaif_core.testing import make_scores, make_terms
 from morlaif_scalarizers import morlaif_scalarizers
 

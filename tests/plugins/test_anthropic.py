@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from morlaif_anthropic import build
 from morlaif_anthropic.message import constants, message_body, read_message
-from morlaif_anthropic.options import AnthropicOptions, build
+from morlaif_anthropic.options import AnthropicOptions
 from morlaif_core import Answer, Message, Principle, ProviderError, Request, make_pair, make_prompt
-from morlaif_core.feedback.requests import asking_of, build_request
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.asking.requests import asking_of, build_request
 from morlaif_core.testing import Fault, FaultServer
 
 DETAIL = Principle("detail", "Which response is more detailed?")

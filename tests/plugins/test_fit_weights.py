@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from morlaif_analysis.fit_weights.choices import Doubles
 from morlaif_analysis.fit_weights.command import _differences, fit_weights
 from morlaif_core import Preference, UserError, load_run
-from morlaif_core.cli import cli
-from morlaif_core.config import load_config
+from morlaif_core.cli.main import cli
+from morlaif_core.config.load import load_config
 from tests.small_run import small
 
 

@@ -20,13 +20,15 @@ from morlaif_core import (
     make_pair,
     make_prompt,
 )
+from morlaif_core.config.judge_settings import Judging
 from morlaif_core.errors import RunFailed
-from morlaif_core.fault_server import Fault, Faults, FaultServer, judge_server
-from morlaif_core.feedback.judging import NamedJudge, Task, Verdict, judge_tasks
-from morlaif_core.feedback.ledger import Ledger
-from morlaif_core.feedback.sending import Pace
-from morlaif_core.settings import Judging
-from morlaif_openai.options import OpenAIOptions, build
+from morlaif_core.feedback.judging import judge_tasks
+from morlaif_core.feedback.ledger.ledger import Ledger
+from morlaif_core.feedback.sending.pace import Pace
+from morlaif_core.feedback.types import NamedJudge, Task, Verdict
+from morlaif_core.testing.faultserver import Fault, Faults, FaultServer, judge_server
+from morlaif_openai import build
+from morlaif_openai.options import OpenAIOptions
 
 CANARY = "sk-canary-5f3a9c1e7b"
 WORSE = Principle("toxicity", "Which response is more toxic?", "worse")

@@ -13,11 +13,12 @@ import pytest
 from pydantic import ValidationError
 
 from morlaif_core import Answer, Message, Principle, ProviderError, Request, make_pair, make_prompt
-from morlaif_core.feedback.requests import asking_of, build_request, request_key
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.asking.requests import asking_of, build_request, request_key
 from morlaif_core.testing import Fault, FaultServer
+from morlaif_openai import build
 from morlaif_openai.chat import chat_body, read_completion
-from morlaif_openai.options import OpenAIOptions, build
+from morlaif_openai.options import OpenAIOptions
 
 DETAIL = Principle("detail", "Which response is more detailed?")
 PAIR = make_pair(make_prompt([Message("user", "How are you?")]), "Well 1.0", "Fine, thank you 0.5")

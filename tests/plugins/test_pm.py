@@ -30,7 +30,7 @@ from morlaif_core import (
     encode_pair,
     make_prompt,
 )
-from morlaif_core.backbones import LocalBackbones
+from morlaif_core.models.backbones import LocalBackbones
 from morlaif_pm import build_full, build_lora, build_probe, morlaif_pm_backends
 from morlaif_pm.encoding import batches_by_length, pad_right
 from morlaif_pm.folders import newest

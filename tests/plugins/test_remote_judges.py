@@ -31,10 +31,10 @@ from morlaif_core import (
     make_pair,
     make_prompt,
 )
-from morlaif_core.fault_server import ANSWERS, KINDS, LASTING, PASSING
-from morlaif_core.feedback.requests import asking_of, build_request, request_key
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.asking.requests import asking_of, build_request, request_key
 from morlaif_core.testing import Fault, FaultServer, check_feedback_provider
+from morlaif_core.testing.faultserver import ANSWERS, KINDS, LASTING, PASSING
 
 CANARY = "canary-5f3a9c1e7b02"
 DETAIL = Principle("detail", "Which response is more detailed?")

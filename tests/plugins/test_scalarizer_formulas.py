@@ -101,7 +101,9 @@ FORMULAS: list[tuple[str, dict[str, object], Formula]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "formula"), FORMULAS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("name", "options", "formula"), FORMULAS, ids=lambda value: "" if callable(value) else str(value)[:40]
+)
 @given(case=cases())
 def test_formula(name: str, options: dict[str, object], formula: Formula, case: tuple[ScoreMatrix, Terms]) -> None:
     scores, terms = case

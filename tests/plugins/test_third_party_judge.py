@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 
 from morlaif_core import Answer, Message, Principle, ProviderError, make_pair, make_prompt
-from morlaif_core.feedback.requests import asking_of, build_request
-from morlaif_core.settings import Judging
+from morlaif_core.config.judge_settings import Judging
+from morlaif_core.feedback.asking.requests import asking_of, build_request
 from morlaif_core.testing import FaultServer, check_feedback_provider
 from tests.reading import ROOT, blocks
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from morlaif_core import Message, ProviderError, build, make_pair, make_prompt
-from morlaif_core.feedback.reading import label_mass
+from morlaif_core.feedback.answers.reading import label_mass
 from morlaif_transformers import TransformersJudgeOptions, morlaif_feedback_providers
 from morlaif_transformers.prefixes import grouped
 from tests.core.judging_tools import run as judge_pairs, some_pairs

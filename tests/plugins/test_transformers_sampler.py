@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from morlaif_core import Generation, Lora, Message, Policy, Target, lora_config, make_prompt
-from morlaif_core.backbones import LocalBackbones
+from morlaif_core.models.backbones import LocalBackbones
 from morlaif_transformers import TransformersSamplerOptions, build_sampler, morlaif_samplers
 from tests.tiny import FAMILIES, save_tiny
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..tables import interval, number, print_table
+from morlaif_core import format_interval, format_number, print_table
 
 CALLED = {"fitted": "fitted", "equal": "equal weights", "own": "the run's own weights", "best_single": "best single"}
 
@@ -26,7 +26,7 @@ def show_weights(found: Mapping[str, Any]) -> None:
     click.echo("  " + "  ".join(f"{count}: {value:.3f}" for count, value in enumerate(found["curve"])))
     slope = found["slope"]
     click.echo(
-        f"\nslope {slope['mean']:.3f} {interval(slope['ci95'])}: logits of the human's choice for each unit of the "
+        f"\nslope {slope['mean']:.3f} {format_interval(slope['ci95'])}: logits of the human's choice for each unit of the "
         "weighted score"
     )
     for name, why in found["left_out"].items():
@@ -40,11 +40,11 @@ def _show_principles(found: Mapping[str, Any]) -> None:
     rows = [
         [
             name,
-            number(block["weight"]),
-            f"{number(block['coefficient'])} {interval(block['ci95'])}",
-            f"{number(block['signed']['coefficient'])} {interval(block['signed']['ci95'])}",
+            format_number(block["weight"]),
+            f"{format_number(block['coefficient'])} {format_interval(block['ci95'])}",
+            f"{format_number(block['signed']['coefficient'])} {format_interval(block['signed']['ci95'])}",
             f"{block['sign_stability']:.0%}",
-            number(block["vif"], 1),
+            format_number(block["vif"], 1),
             _signed(block["gain"]),
         ]
         for name, block in found["principles"].items()
@@ -65,15 +65,15 @@ def _show_held_out(found: Mapping[str, Any]) -> None:
         block = found["held_out"][name]
         called = f"{title}: {block['principle']}" if "principle" in block else title
         gains = [_signed(block[key]) if key in block else "-" for key in ("gain", "log_loss_gain")]
-        accuracy = f"{number(block['accuracy']['mean'])} {interval(block['accuracy']['ci95'])}"
-        rows.append([called, accuracy, number(block["log_loss"]["mean"]), *gains])
+        accuracy = f"{format_number(block['accuracy']['mean'])} {format_interval(block['accuracy']['ci95'])}"
+        rows.append([called, accuracy, format_number(block["log_loss"]["mean"]), *gains])
     sizes = found["choices"]
     click.echo(f"\non {sizes['held_out']:,} held-out choices ({sizes['held_out_decided']:,} decided):")
     print_table(["weights", "accuracy", "log loss", "accuracy gained by the fit", "log loss saved by it"], rows)
 
 
 def _signed(figure: Mapping[str, Any]) -> str:
-    return f"{figure['mean']:+.3f} {interval(figure['ci95'])}"
+    return f"{figure['mean']:+.3f} {format_interval(figure['ci95'])}"
 
 
 def _note(text: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from ..tables import print_table
+from morlaif_core import print_table
+
 from .labels import NO_WEIGHT, principle_label, rewarded
 
 PLAIN_COLUMNS = 4

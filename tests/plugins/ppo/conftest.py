@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from morlaif_core import Generation, Message, PolicyJob, Prompt, RewardBatch, ScoreMatrix, Target, make_prompt
-from morlaif_core.backbones import LocalBackbones
+from morlaif_core.models.backbones import LocalBackbones
 
 WORDS = "tell me about the sea and the hills in spring, please; it is a fine day there. Thanks, see you!".split()
 

@@ -15,13 +15,13 @@ from hypothesis import given, settings, strategies as st
 from safetensors.torch import load_file
 
 from morlaif_core import Lora, RewardBatch, UserError, build as build_component
-from morlaif_core.calibration import Calibration
-from morlaif_core.config import load_config
-from morlaif_core.plugins import Plugins
-from morlaif_core.reward import PrincipledReward, RewardScale
-from morlaif_core.terms import ResolvedTerms, Tier
+from morlaif_core.config.load import load_config
+from morlaif_core.plugins.manager import Plugins
+from morlaif_core.reward.calibration import Calibration
+from morlaif_core.reward.expected_utility import Expected
+from morlaif_core.reward.reward import PrincipledReward, RewardScale
+from morlaif_core.reward.terms import ResolvedTerms, Tier
 from morlaif_core.testing import FakePreferenceModel, make_scores, make_terms
-from morlaif_core.utility import Expected
 from morlaif_ppo import checkpoint
 from morlaif_ppo.advantages import gae, part_rewards
 from morlaif_ppo.batch import Batch, pad

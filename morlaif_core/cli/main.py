@@ -1,0 +1,261 @@
+"""The command line, thin: parse, call the API, print; errors that a user can cause have no traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from morlaif_core import __version__
+from morlaif_core.errors import UserError, disk_trouble
+
+from .plugin_commands import Commands
+
+INTERRUPTED = 130
+_SIGNALS: list[int] = []
+"""What has interrupted this process."""
+CONFIGS = click.argument("configs", nargs=-1, metavar="[CONFIG]…")
+SETS = click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change one value; VALUE is YAML. Repeatable."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+RUN = click.argument("run", type=click.Path(path_type=Path))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="morlaif")
+def cli() -> None:
+    """From a YAML list of principles to a trained policy: multi-objective RL from AI feedback."""
+
+
+@cli.command()
+@CONFIGS
+@SETS
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder; runs/CONFIG by default.")
+@click.option("--until", metavar="STAGE", help="Stop after a stage.")
+@click.option("--only", metavar="STAGE", help="Run one stage alone; those before it must be done.")
+def run(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until: str | None, only: str | None) -> None:
+    """Run the road: sample, judge, train-pms, train-policy, evaluate.
+
+    CONFIG is a file or a shipped name (demo); several layer from left to right. A finished stage whose inputs are
+    unchanged is not run again, and what a crash cut short goes on.
+    """
+    from morlaif_core.api import default_out, run_config
+    from morlaif_core.config.load import load_config
+    from morlaif_core.runs.processes import ranks
+    from morlaif_core.runs.progress import Screen
+
+    from .output import show_results
+
+    config = load_config(configs, sets)
+    folder = out or default_out(config)
+    screen = Screen(quiet=not ranks().first)
+    try:
+        done = run_config(config, folder, screen, until, only)
+    except BaseException as error:
+        if not was_interrupted(error):
+            raise
+        screen.say(f"\ninterrupted; nothing is lost, the same command goes on from here ({folder})")
+        sys.exit(INTERRUPTED)
+    show_results(done.results, screen)
+    screen.say(f"run folder: {folder}")
+
+
+@cli.command()
+@CONFIGS
+@SETS
+def check(configs: tuple[str, ...], sets: tuple[str, ...]) -> None:
+    """Check a configuration, print it with the origin of each value, and say what a run still needs."""
+    from morlaif_core.config.load import load_config
+    from morlaif_core.readiness import check_judging, check_reward, needed_before_run
+
+    from .output import show_config
+
+    config = load_config(configs, sets)
+    check_judging(config)
+    notes = check_reward(config)
+    show_config(config, notes, needed_before_run(config))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("morlaif.yaml"))
+@click.option("--from", "source", default="demo", show_default=True, metavar="NAME", help="A shipped configuration.")
+def init(file: Path, source: str) -> None:
+    """Write a commented configuration to start from."""
+    from morlaif_core.config.load import find_config
+    from morlaif_core.runs.folder import write_text
+
+    shipped, _ = find_config(source, Path("/nonexistent"))
+    if file.exists():
+        raise UserError(f"{file} is there already; name another file")
+    write_text(file, shipped.read_text(encoding="utf-8"))
+    click.echo(f"wrote {file}; run it with: morlaif run {file}")
+
+
+@cli.command()
+@RUN
+@JSON
+def status(run: Path, as_json: bool) -> None:
+    """Say which stages of a run are done, and its numbers so far."""
+    from morlaif_core.api import load_run
+    from morlaif_core.runs.tables import print_json
+
+    from .output import show_status
+
+    done = load_run(run)
+    results = done.results
+    with suppress(UserError):  # a run without a configuration yet, or one that cannot be read here any more
+        results = results | done.spent()
+    if as_json:
+        print_json({"stages": done.manifest.get("stages", {}), "results": results})
+    else:
+        show_status(done.manifest, results)
+
+
+@cli.command()
+@JSON
+def plugins(as_json: bool) -> None:
+    """List what installed plugins offer, and which are set aside and why."""
+    from morlaif_core.plugins.manager import Plugins
+
+    from .output import show_plugins
+
+    with warnings.catch_warnings():
+        # The list itself says what is set aside.
+        warnings.simplefilter("ignore")
+        show_plugins(Plugins.load(), as_json)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@JSON
+def principles(name: str | None, as_json: bool) -> None:
+    """List the principles; with a NAME, show the question as a judge gets it."""
+    from morlaif_core.config.principles import known_principles, pick_principles
+    from morlaif_core.plugins.manager import Plugins
+
+    from .output import show_principle, show_principles
+
+    known = known_principles(Plugins.load())
+    if name is None:
+        show_principles(known, as_json)
+    else:
+        (principle,) = pick_principles([name], known)
+        show_principle(next(item for item in known.values() if item.principle is principle), as_json)
+
+
+@cli.command()
+@RUN
+@click.option("--prompt", required=True, help="What was asked.")
+@click.option(
+    "--response", "responses", multiple=True, help="A response to score; repeatable. Without: one per line on stdin."
+)
+@JSON
+def score(run: Path, prompt: str, responses: tuple[str, ...], as_json: bool) -> None:
+    """Score responses with the preference models and the reward of a run."""
+    from morlaif_core.api import load_run
+    from morlaif_core.types import Message, make_prompt
+
+    from .output import show_scores
+
+    texts = list(responses) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    if not texts:
+        raise UserError("no response given; say --response TEXT, or write one per line to stdin")
+    asked = make_prompt([Message("user", prompt)])
+    batch = load_run(run).reward()([asked] * len(texts), texts)
+    show_scores(texts, batch, as_json)
+
+
+@cli.command()
+@RUN
+@click.option("--prompt", required=True, help="What to ask.")
+@click.option(
+    "-n", "count", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Responses of each model."
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the sampling.")
+@JSON
+def generate(run: Path, prompt: str, count: int, seed: int, as_json: bool) -> None:
+    """Answer a prompt with the model before and after training, side by side."""
+    from morlaif_core.api import load_run
+    from morlaif_core.types import Message, make_prompt
+
+    from .output import show_generations
+
+    before, after = load_run(run).generate([make_prompt([Message("user", prompt)])], n=count, seed=seed)
+    show_generations(before[0], after[0], as_json)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong use, 75 busy, 130 interrupted."""
+    warnings.formatwarning = _plain_warning
+    if not sys.stderr.isatty():
+        # Bars of the libraries are as unreadable in a log as ours would be.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    sys.exit(guarded(lambda: cli(standalone_mode=False)))
+
+
+def guarded(call: Callable[[], Any]) -> int:
+    """Call, print what a user can cause without a traceback, and return the exit code."""
+    try:
+        return int(call() or 0)
+    except BaseException as error:
+        if was_interrupted(error):
+            click.echo("interrupted", err=True)
+            return INTERRUPTED
+        return _exit_code(error)
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """Say whether an error comes of Ctrl-C or SIGTERM.
+
+    A library whose import or loading is interrupted may turn the interruption into an error of its own.
+    """
+    return isinstance(error, (KeyboardInterrupt, click.Abort)) or (bool(_SIGNALS) and isinstance(error, Exception))
+
+
+def _exit_code(error: BaseException) -> int:
+    """Print an error that a user can cause and return its exit code; raise any other."""
+    from morlaif_core.plugins.redaction import redact
+
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, UserError):
+        click.echo(f"morlaif: {redact(str(error))}", err=True)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        # Who read our output left. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    trouble = disk_trouble(error) if isinstance(error, Exception) else None
+    if trouble is None or os.environ.get("MORLAIF_STRICT") == "1":
+        raise error
+    advice = "what is committed is kept: mend it (make room?), then run the same command"
+    click.echo(f"morlaif: {redact(trouble)}; {advice}", err=True)
+    return 1
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """SIGTERM ends a run as Ctrl-C does."""
+    _SIGNALS.append(number)
+    raise KeyboardInterrupt
+
+
+def _plain_warning(message: Any, category: Any, filename: str, lineno: int, line: str | None = None) -> str:
+    """A warning as one line, without the source line that caused it."""
+    return f"warning: {message}\n"
+
+
+if __name__ == "__main__":
+    main()

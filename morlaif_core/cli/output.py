@@ -1,0 +1,191 @@
+"""Tables and JSON for the terminal: rich where there is one, else plain lines, never cut or wrapped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from morlaif_core.runs.progress import Screen
+from morlaif_core.runs.tables import change, format_interval, format_number, measured, print_json, print_table
+
+if TYPE_CHECKING:
+    from morlaif_core.config.config import Config
+    from morlaif_core.config.principles import Known
+    from morlaif_core.plugins.manager import Plugins
+    from morlaif_core.types import RewardBatch
+
+
+def show_results(results: Mapping[str, Any], screen: Screen) -> None:
+    """The table at the end of a run: per principle, judge and preference model before and after."""
+    policy = results.get("policy")
+    if not policy or screen.quiet:
+        return
+    models = results.get("preference_models", {})
+    columns = ["principle", "PM accuracy", "judge score", "difference, 95 % interval", "win rate", "PM score"]
+    rows = [
+        [
+            name,
+            format_number(models.get(name, {}).get("accuracy"), 2),
+            change(block.get("judge_before"), block.get("judge_after"), 3),
+            measured(block.get("judge_difference"), block.get("judge_difference_ci95")),
+            format_number(block.get("win_rate")),
+            change(block.get("pm_before"), block.get("pm_after"), 2),
+        ]
+        for name, block in policy.items()
+    ]
+    print_table(columns, rows, "\non held-out prompts, judged in both orders:")
+    win, length = results["win_rate"], results["length"]
+    if win["overall"] is not None:
+        click.echo(
+            f"overall win rate {win['overall']:.3f} {format_interval(win['ci95'])} over {win['n']} prompts (0.5: no change)"
+        )
+    click.echo(f"mean length {length['before']:.1f} -> {length['after']:.1f} words")
+
+
+def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+    """Stages with state and seconds, then the results' table."""
+    from morlaif_core.stages.pipeline import ROAD
+
+    stages = manifest.get("stages", {})
+    rows = [
+        [
+            stage.name,
+            stages.get(stage.name, {}).get("state", "not begun"),
+            f"{stages.get(stage.name, {}).get('seconds', 0):.0f} s",
+        ]
+        for stage in ROAD
+    ]
+    print_table(["stage", "state", "time"], rows)
+    if results.get("cost_usd"):
+        click.echo(f"judging has cost ${results['cost_usd']:,.4f}")
+    elif "cost_usd" in results.get("notes", {}):
+        click.echo(f"what judging costs is not known: {results['notes']['cost_usd']}")
+    show_results(results, Screen())
+
+
+def show_config(config: Config, notes: Sequence[str], needed: Sequence[str]) -> None:
+    """Every value with its origin, then notes and what a run still needs."""
+    values = config.settings.model_dump(mode="json")
+    rows = [[".".join(path), _short(value), config.layers.origin(path)] for path, value in _leaves(values, ())]
+    print_table(["key", "value", "from"], rows)
+    for note in notes:
+        click.echo(f"note: {note}")
+    if needed:
+        click.echo("\nneeded before run:")
+        for line in needed:
+            click.echo(f"  {line}")
+    else:
+        click.echo("\nready to run")
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, dict) and value:
+        return [leaf for key, item in value.items() for leaf in _leaves(item, (*path, str(key)))]
+    return [(path, value)]
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def show_plugins(plugins: Plugins, as_json: bool) -> None:
+    """What is offered, by kind, then what is set aside."""
+    offers = [offer for kind in plugins.offers_by_kind.values() for offer in kind]
+    if as_json:
+        rows = [
+            {
+                "kind": offer.kind,
+                "name": offer.component.name,
+                "summary": offer.component.summary,
+                "plugin": offer.plugin,
+                "distribution": offer.distribution,
+                "version": offer.version,
+                "options": {
+                    name: {
+                        "default": None if field.is_required() else field.get_default(call_default_factory=True),
+                        "description": field.description,
+                    }
+                    for name, field in offer.component.options.model_fields.items()
+                },
+            }
+            for offer in offers
+        ]
+        print_json({"offers": rows, "set_aside": [vars(aside) for aside in plugins.set_aside]})
+        return
+    table = [[offer.kind, offer.component.name, offer.plugin, offer.component.summary] for offer in offers]
+    print_table(["kind", "name", "plugin", "summary"], table)
+    for aside in plugins.set_aside:
+        click.echo(str(aside))
+
+
+def show_principles(known: Mapping[str, Known], as_json: bool) -> None:
+    """All principles with question and source."""
+    items = sorted(known.values(), key=lambda item: item.principle.name)
+    if as_json:
+        print_json([_principle_json(item) for item in items])
+        return
+    rows = [
+        [
+            item.principle.name,
+            item.principle.picks,
+            item.source + "".join(f" (shadows {name})" for name in item.shadows),
+            item.principle.question,
+        ]
+        for item in items
+    ]
+    print_table(["principle", "picks", "from", "question"], rows)
+
+
+def show_principle(item: Known, as_json: bool) -> None:
+    """One principle with the request that a judge gets for its first example."""
+    from morlaif_core.feedback.asking.prompt import judge_messages
+    from morlaif_core.types import Message, Request, make_prompt
+
+    if as_json:
+        print_json(_principle_json(item))
+        return
+    principle = item.principle
+    click.echo(f"{principle.name} ({item.source})\n{principle.question}")
+    click.echo(
+        "the judge names the " + ("better" if principle.picks == "better" else "worse one; turned round on reading")
+    )
+    for phrasing in principle.phrasings:
+        click.echo(f"also: {phrasing}")
+    if principle.examples:
+        example = principle.examples[0]
+        request = Request(make_prompt([Message("user", example.prompt)]), example.a, example.b, principle)
+        click.echo(f"\nas a judge gets it, for the first example (preferred: {example.winner}):")
+        for message in judge_messages(request):
+            click.echo(f"[{message.role}]\n{message.content}")
+
+
+def _principle_json(item: Known) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(item.principle), "source": item.source, "shadows": list(item.shadows)}
+
+
+def show_scores(texts: Sequence[str], batch: RewardBatch, as_json: bool) -> None:
+    """Calibrated scores of every principle, and the reward."""
+    names = batch.scores.principles
+    if as_json:
+        rows = zip(texts, batch.rewards.tolist(), batch.scores.values.tolist(), strict=True)
+        print_json([{"response": t, "reward": r, "scores": dict(zip(names, s, strict=True))} for t, r, s in rows])
+        return
+    table = [
+        [format_number(float(reward)), *(format_number(float(value)) for value in row), text]
+        for text, reward, row in zip(texts, batch.rewards, batch.scores.values, strict=True)
+    ]
+    print_table(["reward", *names, "response"], table)
+
+
+def show_generations(before: Sequence[str], after: Sequence[str], as_json: bool) -> None:
+    """Responses before and after training."""
+    if as_json:
+        print_json({"before": list(before), "after": list(after)})
+        return
+    for one, other in zip(before, after, strict=True):
+        click.echo(f"before: {one}\nafter:  {other}\n")

@@ -1,0 +1,190 @@
+"""A run's configuration: layers of YAML, validated, every value with its origin; errors say file and key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from morlaif_core.errors import UserError, did_you_mean
+from morlaif_core.plugins.components import Options
+from morlaif_core.plugins.manager import Plugins
+from morlaif_core.plugins.option_errors import explain_each
+
+from .config import BLOCKS, Config
+from .judges import check_judges, with_known_judges
+from .layers import Layers, in_order
+from .model_keys import check_revisions, name_folders
+from .nulls import drop_nulls
+from .principles import Known, known_principles, pick_principles
+from .settings import Settings
+from .shipped_files import bundle, shipped_examples
+from .yaml_files import read_yaml
+
+ADVICE: dict[str, str] = {
+    "groups": "ppo supplies them with trainer.responses_per_prompt of 2 or more",
+    "linear": "a step's reward is linear in its scores with reward.utility: expected, or with the scalarizer weighted",
+}
+"""What to do about a need that nobody supplies; where nothing is said: choose another."""
+
+
+def load_config(
+    configs: Sequence[str],
+    sets: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    plugins: Plugins | None = None,
+    folder: Path | None = None,
+    known: dict[str, Known] | None = None,
+    *,
+    alone: bool = False,
+) -> Config:
+    """Layer shipped < ./registry.yaml < CONFIG files < overrides < ``--set``, and validate. Raises `UserError`.
+
+    known: the principles there are, in place of the shipped, the plugins' and those in ``./principles/``.
+    alone: the CONFIG files are complete (a run's own run.yaml); no registry.yaml lies below them.
+    """
+    folder = folder or Path.cwd()
+    layers = Layers()
+    shipped = bundle("registry.yaml")
+    local = folder / "registry.yaml"
+    if not alone:
+        _add_file(layers, shipped, "shipped registry.yaml")
+    if not alone and local.is_file() and not (isinstance(shipped, Path) and shipped.resolve() == local.resolve()):
+        _add_file(layers, local, "registry.yaml")
+    for name in configs:
+        _add_file(layers, *find_config(name, folder))
+    for key, value in (overrides or {}).items():
+        layers.add({key: value}, "overrides", folder)
+    for text in in_order(sets):
+        layers.add_set(text, folder)
+    plugins = plugins or Plugins.load()
+    name_folders(layers, plugins)
+    drop_nulls(layers, plugins)
+    known = known if known is not None else known_principles(plugins, folder)
+    return _validated("+".join(_stem(name) for name in configs) or "run", layers, plugins, known)
+
+
+def find_config(name: str, folder: Path) -> tuple[Traversable, str]:
+    """A configuration file, or a shipped one by name, with its label."""
+    file = folder / Path(name).expanduser()
+    if file.is_file():
+        return file, name
+    examples = shipped_examples()
+    if name in examples:
+        return examples[name], f"shipped {name}.yaml"
+    raise UserError(
+        f"there is no configuration '{name}': neither a file nor a shipped name.{did_you_mean(name, list(examples))} "
+        f"Shipped: {', '.join(examples)}"
+    )
+
+
+def _add_file(layers: Layers, file: Traversable, label: str) -> None:
+    data = read_yaml(file, label)
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise UserError(f"{label}: a configuration is a mapping of keys, not {type(data).__name__}")
+    layers.add(data, label, file.parent if isinstance(file, Path) else None)
+
+
+def _stem(name: str) -> str:
+    return Path(name).name.removesuffix(".yaml").removesuffix(".yml")
+
+
+def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Known]) -> Config:
+    try:
+        settings = Settings.model_validate(layers.values)
+    except ValidationError as error:
+        raise UserError(_with_origins(error, Settings, layers)) from None
+    settings = with_known_judges(settings, layers)
+    principles = pick_principles(settings.principles, known)
+    # Names may be written with - or _; from here on a principle has the name of its file.
+    terms = dict(zip((item.name for item in principles), settings.principles.values(), strict=True))
+    if len(terms) < len(principles):
+        raise UserError("principles: one principle is named twice (- and _ are the same)")
+    config = Config(name, settings.model_copy(update={"principles": terms}), principles, plugins, layers)
+    _check_blocks(config)
+    check_judges(config)
+    if not any(terms.weight > 0 for terms in config.settings.principles.values()):
+        raise UserError("principles: none has a weight above 0, so there is no reward; add one, or set a weight")
+    _check_needs(config)
+    return config
+
+
+def _with_origins(error: ValidationError, model: type[Any], layers: Layers, at: tuple[str, ...] = ()) -> str:
+    """One line a mistake: the key, what is wrong, and the layer to mend."""
+    lines = []
+    for path, line in explain_each(error, model, ".".join(at)):
+        origin = layers.nearest((*at, *(str(part) for part in path)))
+        lines.append(line if origin == "default" else f"{line} [{origin}]")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _check_blocks(config: Config) -> None:
+    """Validate every component's options."""
+    for key, kind in BLOCKS.items():
+        _options(config, kind, config.block(key), (key,))
+    for judge in config.settings.judges:
+        if config.settings.members_of(judge):
+            continue
+        _options(config, "feedback_provider", config.judge_block(judge), ("judges", judge))
+        try:
+            config.settings.judging_of(judge)
+        except ValidationError as error:
+            at = ("judges", judge, "judging")
+            raise UserError(_with_origins(error, type(config.settings.judging), config.layers, at)) from None
+    for key, target in (("target", config.settings.target), ("preference_model.base", config.settings.pm_base)):
+        if isinstance(target.model, dict):
+            if "use" not in target.model:
+                raise UserError(f"{key}.model: a mapping must say `use: NAME`, the name of an offered model")
+            _options(config, "model", dict(target.model), (*key.split("."), "model"))
+    check_revisions(config.settings.target, config.settings.preference_model.base, config.layers, config.plugins)
+
+
+def _options(config: Config, kind: str, block: dict[str, Any], path: tuple[str, ...]) -> Options:
+    """Validate one component's options. Raises `UserError` naming the key and the layer that gave it."""
+    try:
+        component = config.plugins.find(kind, str(block["use"]))
+    except UserError as error:
+        raise UserError(f"{'.'.join(path)}.use: {error} [{config.layers.nearest((*path, 'use'))}]") from None
+    try:
+        return component.options.model_validate({key: value for key, value in block.items() if key != "use"})
+    except ValidationError as error:
+        raise UserError(_with_origins(error, component.options, config.layers, path)) from None
+
+
+def _check_needs(config: Config) -> None:
+    """Scalarizer, trainer and preference models get what they need of each other, or the run does not start."""
+    blocks = {key: BLOCKS[key] for key in ("scalarizer", "trainer", "preference_model")}
+    parts = {key: config.plugins.find(kind, config.block(key)["use"]) for key, kind in blocks.items()}
+    options = {key: config.plugins.options(kind, config.block(key)) for key, kind in blocks.items()}
+    supplied = {need for key, part in parts.items() for need in part.all_supplies(options[key])}
+    if config.settings.reward.utility == "expected":
+        supplied.add("linear")
+    for key, part in parts.items():
+        lacking = sorted(part.all_needs(options[key]) - supplied)
+        if lacking:
+            others = " nor ".join(f"{other} '{parts[other].name}'" for other in parts if other != key)
+            advice = "; ".join(ADVICE[need] for need in lacking if need in ADVICE)
+            raise UserError(
+                f"{key}.use: '{part.name}' needs {', '.join(lacking)}, which neither {others} supplies as they are set; "
+                f"{advice or 'choose another'} [{config.layers.nearest((key, 'use'))}]"
+            )
+    scalarizer = parts["scalarizer"]
+    check_named(config, scalarizer.names(options["scalarizer"]) if scalarizer.names else ())
+
+
+def check_named(config: Config, names: Iterable[str]) -> None:
+    """The principles that a scalarizer's options name are in the reward. Raises `UserError`."""
+    rewarded = [name for name, terms in config.settings.principles.items() if terms.weight > 0]
+    known = {name.replace("-", "_") for name in rewarded}
+    for name in names:
+        if name.replace("-", "_") not in known:
+            raise UserError(
+                f"scalarizer: its options name the principle '{name}', which is not active with a weight above 0."
+                f"{did_you_mean(name, rewarded)} There are: {', '.join(rewarded)} "
+                f"[{config.layers.nearest(('scalarizer',))}]"
+            )

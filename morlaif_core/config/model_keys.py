@@ -1,0 +1,53 @@
+"""The keys that name a model: an offered name goes before a folder, a folder before a hub id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from morlaif_core.errors import UserError
+from morlaif_core.plugins.components import Target
+from morlaif_core.plugins.manager import Plugins
+
+from .layers import TARGETS, Layers, absolute
+
+
+def name_folders(layers: Layers, plugins: Plugins) -> None:
+    """Make a model's name absolute where a folder of that name lies beside its layer and no plugin offers the name."""
+    paths = [found for block in TARGETS for found in (block, (*block, "model"))]
+    for path in (*paths, *_judge_models(layers, plugins)):
+        value, folder = layers.at(path), layers.folder(path)
+        if isinstance(value, str) and folder is not None and not plugins.offers("model", value):
+            local = absolute(value, folder)
+            if os.path.isdir(local):
+                layers.at(path[:-1])[path[-1]] = local
+
+
+def _judge_models(layers: Layers, plugins: Plugins) -> Iterator[tuple[str, ...]]:
+    """Yield the keys of judges' models on this machine: those whose options have ``model`` with the target's type."""
+    judges = layers.at(("judges",))
+    for name, block in judges.items() if isinstance(judges, dict) else ():
+        use = block.get("use") if isinstance(block, dict) else None
+        if isinstance(use, str) and plugins.offers("feedback_provider", use):
+            with suppress(UserError):  # a name offered twice is told where the block is checked
+                model = plugins.find("feedback_provider", use).options.model_fields.get("model")
+                if model is not None and model.annotation == Target.model_fields["model"].annotation:
+                    yield "judges", name, "model"
+
+
+def check_revisions(target: Target, base: Target | None, layers: Layers, plugins: Plugins) -> None:
+    """Raise `UserError` where a revision is asked of what has none: an offered model, or a folder."""
+    for path, model in _given(target, base):
+        if isinstance(model.model, dict) or plugins.offers("model", model.model):
+            kind = "an offered model"
+        elif os.path.isdir(os.path.expanduser(model.model)):
+            kind = "a folder"
+        else:
+            continue
+        key, origin = ".".join(path), layers.nearest((*path, "revision"))
+        raise UserError(f"{key}.revision: only the hub's models have revisions, {key}.model is {kind} [{origin}]")
+
+
+def _given(target: Target, base: Target | None) -> Iterator[tuple[tuple[str, ...], Target]]:
+    yield from ((path, model) for path, model in zip(TARGETS, (target, base), strict=True) if model and model.revision)

@@ -1,0 +1,257 @@
+"""The run's configuration as validated models: every core key, its default and what it means."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from morlaif_core.plugins.components import Generation, Options, Target, Tuning
+
+from .judge_settings import (
+    Budget,
+    CascadeSettings,
+    JudgeBlock,
+    JudgeSettings,
+    Judging,
+    PanelSettings,
+    Price,
+    Use,
+)
+
+StageName = Literal["sample", "judge", "train_pms", "train_policy", "evaluate"]
+STAGES: tuple[StageName, ...] = ("sample", "judge", "train_pms", "train_policy", "evaluate")
+MAX_SEED = 2**32 - 1
+"""The largest seed that every generator takes."""
+HUMAN_JUDGE = "human"
+"""The reserved judge: the data set's own labels."""
+
+
+class Quantile(Options):
+    """A threshold at a quantile of the reference responses' scores."""
+
+    quantile: float = Field(gt=0, lt=1, description="0.5: the median reference response")
+
+
+class WinRate(Options):
+    """A threshold as the probability to win against a reference response."""
+
+    win_rate: float = Field(gt=0, lt=1, description="0.6: preferred to a reference response in 60 of 100 cases")
+
+
+class PrincipleSettings(Options):
+    """How a principle counts, and who judges it."""
+
+    judge: str | None = Field(None, description="a name under `judges`, or human; null: the run's `judge`")
+    weight: float = Field(1.0, ge=0, description="0: judged, trained and logged, but not in the reward")
+    threshold: float | Quantile | WinRate = Field(
+        0.0, description="in calibrated units, or {quantile: q}, {win_rate: w}"
+    )
+    priority: int | None = Field(None, description="lower comes first; null: its place in the mapping")
+
+
+class PromptSettings(Options):
+    """How many prompts each set has. The sets are disjoint and drawn by hash."""
+
+    pm: int = Field(2000, ge=2, description="prompts whose pairs train and validate the preference models")
+    validation: float = Field(0.1, gt=0, lt=1, description="share of `pm` kept for the held-out accuracy")
+    calibration: int = Field(200, ge=2, description="prompts whose responses fix zero and unit of every score")
+    rl: int | None = Field(None, ge=1, description="prompts of policy training; null: the rest")
+    evaluation: int = Field(200, ge=2, description="prompts of the final evaluation, from the test split")
+    max_tokens: int | None = Field(None, ge=1, description="longer prompts are left out and counted")
+
+
+class PairSettings(Options):
+    """Where pairs come from."""
+
+    source: Literal["sampled", "dataset"] = Field(
+        "sampled", description="sampled from the target, or the data set's own"
+    )
+    per_prompt: int = Field(2, ge=2, le=16, description="responses a prompt; every two make a pair")
+    ties: Literal["half", "drop"] = Field("half", description="ties in PM training: a label of one half, or left out")
+
+
+class PreferenceModelSettings(Use):
+    """The preference-model backend."""
+
+    base: Target | None = Field(None, description="the base model; null: the target's, without its adapter")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _string_is_a_model(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("base"), str):
+            return {**data, "base": {"model": data["base"]}}
+        return data
+
+    @field_validator("base")
+    @classmethod
+    def _no_adapter(cls, base: Target | None) -> Target | None:
+        if base is not None and base.lora is not None:
+            raise ValueError("takes no lora: the backend's own options say how a preference model is trained")
+        return base
+
+
+class RewardSettings(Options):
+    """From raw preference-model scores to one reward."""
+
+    calibrate: Literal["platt", "std", "none"] = Field(
+        "platt", description="unit of a score: a logit, a deviation, raw"
+    )
+    clip: float = Field(3.0, gt=0, description="soft clip c tanh(r / c) of every calibrated score")
+    standardize: bool = Field(
+        True, description="shift and divide the scalarized reward by its reference mean and deviation"
+    )
+    length_control: bool = Field(False, description="take the part of each score out that a response's length explains")
+    utility: Literal["per_response", "expected"] = Field(
+        "per_response", description="scalarize each response, or the running mean scores (their gradient weighs a step)"
+    )
+    schedules: dict[str, Schedule] = Field(
+        default_factory=dict, description="PRINCIPLE.weight, PRINCIPLE.threshold or temperature over the training steps"
+    )
+
+
+class EvaluationSettings(Options):
+    """The final evaluation."""
+
+    judge: str | None = Field(None, description="one judge for all principles; null: each principle's own")
+
+
+def _model_string(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+def _names_are_defaults(value: Any) -> Any:
+    """A list of names is short for a mapping of defaults; a null entry means defaults too."""
+    if isinstance(value, list):
+        if not all(isinstance(name, str) for name in value):
+            raise ValueError(
+                "a list holds names alone; to say how one counts, write a mapping: {a: {}, b: {weight: 2}}"
+            )
+        repeated = sorted({name for name in value if value.count(name) > 1})
+        if repeated:
+            raise ValueError(f"listed twice: {', '.join(repeated)}")
+        return {name: {} for name in value}
+    if isinstance(value, dict):
+        return {name: {} if terms is None else terms for name, terms in value.items()}
+    return value
+
+
+def _stage_names(value: Any) -> Any:
+    """``-`` is the same as ``_`` in a stage's name."""
+    return {str(key).replace("-", "_"): seed for key, seed in value.items()} if isinstance(value, dict) else value
+
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+
+
+class Settings(Options):
+    """A whole run."""
+
+    version: Literal[1] = Field(1, description="of the configuration's format")
+    seed: int = Field(0, ge=0, le=MAX_SEED, strict=True, description="of every stage")
+    seeds: Annotated[dict[StageName, Seed], BeforeValidator(_stage_names)] = Field(
+        default_factory=dict, description="one stage's seed set apart"
+    )
+    judge: str = Field("rules", description="of every principle that names none")
+    judges: dict[str, JudgeBlock] = Field(default_factory=dict, description="judges by name")
+    judging: Judging = Field(default_factory=Judging, description="of every judge")
+    budget: Budget = Field(default_factory=Budget, description="a hard cap on what judging costs")
+    prices: dict[str, Price] = Field(default_factory=dict, description="the price table, by model")
+    principles: Annotated[dict[str, PrincipleSettings], BeforeValidator(_names_are_defaults)] = Field(
+        description="the active principles"
+    )
+    dataset: Use = Field(description="the data set")
+    prompts: PromptSettings = Field(default_factory=PromptSettings, description="disjoint sets of prompts")
+    pairs: PairSettings = Field(default_factory=PairSettings, description="the pairs to be judged")
+    target: Annotated[Target, BeforeValidator(_model_string)] = Field(description="the model to be trained")
+    generation: Generation = Field(default_factory=Generation, description="how responses are sampled")
+    sampler: Use = Field(default_factory=lambda: Use(use="transformers"), description="who samples")
+    preference_model: PreferenceModelSettings = Field(description="who learns the judgements")
+    reward: RewardSettings = Field(default_factory=RewardSettings, description="scores to reward")
+    scalarizer: Use = Field(description="K scores to one")
+    trainer: Use = Field(description="who trains the policy")
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="the final evaluation")
+    device: str = Tuning("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the GPU where there is one")
+    threads: Threads | Literal["auto"] = Tuning("auto", description="auto: 1 for tiny models on a CPU, else all cores")
+
+    def seed_of(self, stage: StageName) -> int:
+        """The seed of one stage."""
+        return self.seeds.get(stage, self.seed)
+
+    def judge_of(self, principle: str) -> str:
+        """The judge of an active principle."""
+        return self.principles[principle].judge or self.judge
+
+    def members_of(self, judge: str) -> tuple[str, ...]:
+        """The judges that a panel or cascade names; none of a provider's."""
+        block = self.judges[judge]
+        if isinstance(block, PanelSettings):
+            return block.panel
+        return block.cascade if isinstance(block, CascadeSettings) else ()
+
+    def singles_of(self, judge: str) -> tuple[str, ...]:
+        """The providers' judges that a judge is made of, each once, in order; itself where it is one."""
+        found = [single for member in self.members_of(judge) for single in self.singles_of(member)]
+        return tuple(dict.fromkeys(found)) or (judge,)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The judges that the run asks, panels and cascades as such; sorted."""
+        used = {terms.judge or self.judge for terms in self.principles.values()} | {self.evaluation.judge}
+        return tuple(sorted(judge for judge in used if judge is not None and judge != HUMAN_JUDGE))
+
+    @property
+    def asked_singles(self) -> tuple[str, ...]:
+        """The providers' judges that the run may ask; sorted."""
+        return tuple(sorted({single for judge in self.asked for single in self.singles_of(judge)}))
+
+    def single(self, judge: str) -> JudgeSettings:
+        """A provider's judge. Raises KeyError for a panel or cascade, which has no options."""
+        block = self.judges[judge]
+        if not isinstance(block, JudgeSettings):
+            raise KeyError(f"{judge} is made of judges: {', '.join(self.members_of(judge))}")
+        return block
+
+    def judging_of(self, judge: str) -> Judging:
+        """The judging options of a provider's judge, its own keys before the run's."""
+        return Judging.model_validate({**self.judging.model_dump(), **self.single(judge).judging})
+
+    @property
+    def pm_base(self) -> Target:
+        """What preference models start from."""
+        return self.preference_model.base or self.target.model_copy(update={"lora": None})
+
+
+class Schedule(Options):
+    """A number that changes over the training steps, between given points."""
+
+    shape: Literal["linear", "cosine", "piecewise"] = Field(
+        "linear", description="between two points: a line, half a cosine, or the earlier value until the later step"
+    )
+    points: tuple[tuple[Annotated[int, Field(ge=0)], float], ...] = Field(
+        min_length=1, description="[step, value] in the order of steps; before the first and after the last: constant"
+    )
+
+    @field_validator("points")
+    @classmethod
+    def _in_order(cls, points: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
+        if any(later[0] <= earlier[0] for earlier, later in pairwise(points)):
+            raise ValueError("steps must grow from point to point")
+        return points
+
+    def at(self, step: int) -> float:
+        """The value at a step."""
+        before = [point for point in self.points if point[0] <= step]
+        after = [point for point in self.points if point[0] > step]
+        if not before or not after:
+            return (before[-1] if before else after[0])[1]
+        (start, low), (end, high) = before[-1], after[0]
+        share = (step - start) / (end - start)
+        if self.shape == "piecewise":
+            return low
+        if self.shape == "cosine":
+            share = (1 - math.cos(math.pi * share)) / 2
+        return low + (high - low) * share

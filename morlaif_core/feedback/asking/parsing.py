@@ -1,0 +1,56 @@
+"""Reads a judge's prompt back, for servers that play a judge in tests."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from morlaif_core.feedback.types import Mode
+
+from .styles import SHOTS, STEM, STEMMED, STYLES
+
+
+class Parsed(NamedTuple):
+    """What stands in a judge's messages: turns as (role, text), the two responses, what is asked and how.
+
+    questions: all of a joint request, else the one. mode: logprob stands for text too, which is asked alike.
+    """
+
+    turns: list[tuple[str, str]]
+    first: str
+    second: str
+    question: str
+    questions: tuple[str, ...]
+    abstain: bool
+    mode: Mode
+
+
+def parse_judge_messages(user: str) -> Parsed:
+    """Read back what `render` wrote into the user turn; for test servers. Raises ValueError for other text."""
+    head = re.match(r"<(?:system|user|assistant) ([0-9a-f]{4,64})>\n", user)
+    if head is None:
+        raise ValueError("not a judge's prompt: it does not start with a fenced turn")
+    fence = head[1]
+    blocks = re.findall(rf"<(\w+) {fence}>\n(.*?)\n</\1 {fence}>", user, re.S)
+    texts = dict(blocks)
+    _, closed, tail = user.partition(f"\n</response_B {fence}>\n\n")
+    found = next((key for key, style in STYLES.items() if tail.endswith("\n" + style.ask)), None)
+    if not {"response_A", "response_B"} <= texts.keys() or not closed or found is None:
+        raise ValueError("not a judge's prompt: an answer or the question is missing")
+    mode, abstain = found
+    questions = _questions(tail.removesuffix(STYLES[found].ask)[:-1], mode)
+    turns = [(name, text) for name, text in blocks if not name.startswith("response_")]
+    return Parsed(turns, texts["response_A"], texts["response_B"], questions[0], questions, abstain, mode)
+
+
+def _questions(asked: str, mode: Mode) -> tuple[str, ...]:
+    """Return the questions, without the examples before them, whose lines are JSON and letters."""
+    start = "Questions:" if mode == "joint" else "Question: "
+    examples, found, rest = asked.partition(start) if asked.startswith(start) else asked.partition("\n" + start)
+    if not found or (examples and not examples.startswith(SHOTS)):
+        raise ValueError("not a judge's prompt: no question")
+    if mode != "joint":
+        return (rest,)
+    head, *lines = rest.split("\n")
+    stem = STEM if head == STEMMED else ""
+    return tuple(stem + line.partition(". ")[2] for line in lines)

@@ -1,0 +1,108 @@
+"""What a judge reads: the long part first (conversation, both answers), what is asked last; judged text is data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+
+from morlaif_core.feedback.types import Mode
+from morlaif_core.types import Message, Prompt, Request
+
+from .styles import SHOTS, STEM, STEMMED, STYLES, Style
+from .wordings import Shot, Wording
+
+
+def judge_messages(request: Request) -> tuple[Message, ...]:
+    """Render a request as a judge reads it that answers with one letter: see `render`."""
+    return render(request.prompt, request.first, request.second, [Wording(request.principle.question)])
+
+
+def render(
+    prompt: Prompt,
+    first: str,
+    second: str,
+    asked: Sequence[Wording],
+    mode: Mode = "logprob",
+    abstain: bool = False,
+) -> tuple[Message, ...]:
+    """Render what is asked: system turn, then a user turn: conversation, response A (first), response B, examples,
+    question (several, numbered, in a joint request).
+
+    The fence depends on the judged texts alone, so that all principles of a pair in one order share a prefix, which
+    prefix caches need. Text is joined, never formatted, so no text can act as a template.
+    """
+    user = shared_text(prompt, first, second, mode, abstain) + asked_text(asked, mode, abstain)
+    return Message("system", STYLES[mode, abstain].system), Message("user", user)
+
+
+def shared_text(prompt: Prompt, first: str, second: str, mode: Mode, abstain: bool) -> str:
+    """Return the start of the user turn, which all principles of a pair share in this order."""
+    return _head(prompt.messages, first, second, STYLES[mode, abstain].fence)
+
+
+def asked_text(asked: Sequence[Wording], mode: Mode, abstain: bool) -> str:
+    """Return the rest of the user turn."""
+    style = STYLES[mode, abstain]
+    return (_joint_tail(asked, style) if mode == "joint" else _tail(asked[0], style)) + style.ask
+
+
+def _tail(asked: Wording, style: Style) -> str:
+    shots = SHOTS + "".join(_shown(shot, style) for shot in asked.shots) if asked.shots else ""
+    return shots + "Question: " + asked.question + "\n"
+
+
+def _joint_tail(asked: Sequence[Wording], style: Style) -> str:
+    """Number the questions, each on a line of its own, and say which example belongs to which.
+
+    How all of them begin is said once.
+    """
+    numbered = list(enumerate(asked, 1))
+    shots = "".join(f"{place}. " + _shown(shot, style) for place, wording in numbered for shot in wording.shots)
+    questions = [" ".join(wording.question.split()) for wording in asked]
+    stem = STEM if all(question.startswith(STEM) for question in questions) else ""
+    lines = "".join(f"{place}. " + question.removeprefix(stem) + "\n" for place, question in enumerate(questions, 1))
+    return (SHOTS + shots if shots else "") + "Questions:" + (STEMMED if stem else "") + "\n" + lines
+
+
+def _shown(shot: Shot, style: Style) -> str:
+    """Show an example as a line of JSON and a line with its answer."""
+    text = json.dumps({"user": shot.prompt, "A": shot.first, "B": shot.second}, ensure_ascii=False)
+    return text + "\n" + style.answer + shot.letter + "\n"
+
+
+def _fenced(name: str, fence: str, text: str) -> str:
+    return "<" + name + " " + fence + ">\n" + text + "\n</" + name + " " + fence + ">"
+
+
+@lru_cache(maxsize=256)  # the principles of a pair follow each other
+def _head(turns: tuple[Message, ...], first: str, second: str, digits: int) -> str:
+    names = [*(turn.role for turn in turns), "response_A", "response_B"]
+    texts = [_sound(text) for text in (*(turn.content for turn in turns), first, second)]
+    fence = _fence(texts, digits)
+    parts = [_fenced(name, fence, text) for name, text in zip(names, texts, strict=True)]
+    return "\n\n".join(parts) + "\n\n"
+
+
+def _sound(text: str) -> str:
+    """Replace halves of surrogate pairs, which JSON can bring in and nobody can send."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _fence(texts: Sequence[str], digits: int) -> str:
+    """Return hex digits that no judged text contains: who writes a text cannot know the hash of the whole.
+
+    A text that holds very many numbers makes the fence longer.
+    """
+    whole = "\0".join([*(str(len(text)) for text in texts), *texts])
+    salt = 0
+    while True:
+        fence = hashlib.sha256((str(salt) + "\0" + whole).encode()).hexdigest()[: digits + salt // 8]
+        if fence not in whole:
+            return fence
+        salt += 1

@@ -1,0 +1,37 @@
+"""A judge that is being asked: its provider, how it is asked, who sends its requests and where its rows go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from morlaif_core.feedback.answers.verdict import Reading
+from morlaif_core.feedback.asking.requests import asking_of
+from morlaif_core.feedback.ledger.commits import GroupCommit
+from morlaif_core.feedback.ledger.rows import Asked
+from morlaif_core.feedback.types import NamedJudge
+
+from .budget import Purse
+from .pace import Pace, Throttle
+from .retry import Sender
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the judges of a run share. note: called with each row's key and reading once it is on disk."""
+
+    run: str
+    purse: Purse
+    note: Callable[[str, Reading], None]
+
+
+class ActiveJudge:
+    """A judge whose provider is built. What its workers and its batches both need."""
+
+    def __init__(self, judge: NamedJudge, commits: GroupCommit, pace: Pace, around: Surroundings) -> None:
+        self.name, self.judging, self.commits, self.pace, self.around = judge.name, judge.judging, commits, pace, around
+        self.provider = judge.build()
+        self.identity, self.capabilities = self.provider.identity, self.provider.capabilities
+        self.asking = asking_of(self.capabilities, self.judging)
+        self.asked = Asked(self.name, self.identity, self.asking, judge.price, run=around.run)
+        self.sender = Sender(Throttle(pace, self.judging), around.purse)

@@ -1,0 +1,1 @@
+"""What verdicts say of a judge: bias, consistency, agreement, each with its interval."""

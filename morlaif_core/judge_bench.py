@@ -1,0 +1,205 @@
+"""A configuration's judges before, during or after a run: what commands such as `check-judges` and `estimate` work with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config.prices import price_of, unpriced
+from .config.settings import Settings
+from .errors import UserError
+from .readiness import needed_by_judges
+from .runs.folder import read_jsonl
+from .runs.progress import Bar
+from .runs.prompt_sets import draw_prompt_sets, set_sizes
+from .stages import evaluate, sample
+from .stages.context import Context
+from .stages.pairs import FILE, StoredPair, read_pairs
+from .stages.pipeline import cost, is_finished
+from .types import Capabilities, Principle, Prompt, ResponsePair
+
+if TYPE_CHECKING:
+    from .feedback.answers.panels_and_cascades import Judge
+    from .feedback.planned_judge import PlannedJudge
+    from .feedback.types import Task, Verdict
+    from .plugins.protocols import FeedbackProvider
+
+
+class JudgeBench:
+    """The judges of a configuration, with the ledger, the budget and the pairs of a run folder. Made by `open_judges`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self._context.path
+
+    @property
+    def settings(self) -> Settings:
+        """The run's configuration."""
+        return self._context.settings
+
+    @property
+    def principles(self) -> tuple[Principle, ...]:
+        """The active principles in their order."""
+        return self._context.config.principles
+
+    def say(self, text: str) -> None:
+        """Print a line on stderr, so that what a command prints stays alone on stdout."""
+        print(text, file=sys.stderr, flush=True)
+
+    def bar(self, label: str) -> AbstractContextManager[Bar]:
+        """Draw a bar on stderr while the block runs: ``bar(done, total)``."""
+        return self._context.screen.bar(label)
+
+    @property
+    def judged_principles(self) -> tuple[Principle, ...]:
+        """The active principles that a provider judges; the others have the data set's own labels."""
+        return self._context.judges.principles
+
+    def judges(self, names: Iterable[str]) -> dict[str, Judge]:
+        """Return the judges of these names, and all that they are made of."""
+        return self._context.judges.named(names)
+
+    def model(self, judge: str) -> str:
+        """Return the name of a provider's judge's model in the configuration, the provider's where it names none."""
+        block = self._context.config.judge_block(judge)
+        model = getattr(self._context.plugins.options("feedback_provider", block), "model", None)
+        return str(model["use"] if isinstance(model, dict) else model or block["use"])
+
+    def refusal(self, judge: str, principle: Principle) -> str | None:
+        """Return why a judge, or one that it is made of, cannot measure a principle; None where all of them can."""
+        plugins, config = self._context.plugins, self._context.config
+        for single in self.settings.singles_of(judge):
+            block = config.judge_block(single)
+            refuses = plugins.find("feedback_provider", block["use"]).refuses
+            reason = refuses and refuses(plugins.options("feedback_provider", block), principle)
+            if reason:
+                return reason
+        return None
+
+    def check_ready(self, judges: Iterable[str]) -> None:
+        """Raise `UserError` where judges, or those that they are made of, lack a key, the network or a package."""
+        singles = sorted({single for name in judges for single in self.settings.singles_of(name)})
+        missing = needed_by_judges(self._context.config, singles)
+        if missing:
+            raise UserError("needed before the judges can be asked:\n" + "\n".join(f"  {line}" for line in missing))
+
+    def ask(
+        self, tasks: Sequence[Task], judges: Mapping[str, Judge] | None = None, label: str = "judge"
+    ) -> list[Verdict]:
+        """Judge tasks, in their order. Answers go into the run's ledger, so that the same question costs nothing again,
+        and count for its budget.
+
+        judges: those that the tasks name, with their members; None: the configuration's. Raises what `judge_tasks` raises.
+        """
+        with self.bar(label) as bar:
+            verdicts = self._context.judges.ask(tasks, bar.judged, judges)
+        if self._context.folder.section("results"):  # not before there is a run that the money is part of
+            self._context.write_results(**cost(self._context))
+        return verdicts
+
+    def planned_judge(self, name: str) -> PlannedJudge:
+        """Return a provider's judge as it will be asked; nothing is sent.
+
+        It is built only where its ledger may hold answers, whose keys name its model. Raises `UserError` where what it
+        can do is known only once it is built, and it cannot be, or where it cannot be asked as the configuration says.
+        """
+        from .feedback.asking.requests import asking_of
+        from .feedback.judges import LEDGER
+        from .feedback.ledger.spending import answered_keys
+        from .feedback.planned_judge import PlannedJudge
+
+        config, block, note = self._context.config, self._context.config.judge_block(name), None
+        component, judging = config.plugins.find("feedback_provider", block["use"]), self.settings.judging_of(name)
+        answered, identity, can = answered_keys(Path(judging.ledger or self.folder / LEDGER)), "", None
+        if component.capabilities is not None:
+            can = component.capabilities(config.plugins.options("feedback_provider", block))
+        if answered or can is None:
+            try:
+                identity, can = self._looked_at(name)
+            except UserError as error:
+                if can is None:
+                    raise UserError(f"judges.{name}: what it can do is known only once it is built: {error}") from None
+                note = f"judge '{name}': what its ledger holds is not taken off, since it cannot be built: {error}"
+                answered = set()
+        try:
+            asking = asking_of(can, judging)
+        except UserError as error:
+            raise UserError(f"judges.{name}: {error}") from None
+        return PlannedJudge(name, asking, judging, price_of(config, name), identity, answered, note)
+
+    def _looked_at(self, name: str) -> tuple[str, Capabilities]:
+        """A provider's identity and what it can do; it is built inside an event loop, as judging builds it."""
+        from .feedback.sending.interrupts import run_draining
+
+        async def look() -> tuple[str, Capabilities]:
+            provider: FeedbackProvider = self._context.build_judge(name)
+            try:
+                return provider.identity, provider.capabilities
+            finally:
+                close = getattr(provider, "aclose", None)
+                if close is not None:
+                    await close()
+
+        return run_draining(look)
+
+    @property
+    def spent_usd(self) -> float:
+        """What the run has spent so far, USD; judges whose price is not known add nothing: see `unpriced`."""
+        from .feedback.ledger.spending import spent_by
+
+        return spent_by(self._context.run_id, self._context.judges.ledgers).usd
+
+    def unpriced(self) -> dict[str, str]:
+        """Return the judges whose price is not known, each with what to say in the configuration."""
+        return unpriced(self._context.config)
+
+    def is_finished(self, stage: str) -> bool:
+        """Say whether the run's stages up to this one are done with these settings."""
+        return is_finished(self._context, until=stage)
+
+    def stored_pairs(self) -> list[StoredPair]:
+        """Return the run's pairs, each with the name of its prompt set. Raises `UserError` where there are none yet."""
+        if not (self.folder / FILE).exists():
+            raise UserError(f"{self.folder} has no pairs yet; `morlaif run CONFIG --until sample` makes them")
+        return read_pairs(self.folder)
+
+    def trained_responses(self) -> dict[str, str]:
+        """Return the trained policy's responses by prompt id; empty until it has answered the evaluation's prompts."""
+        file = self.folder / evaluate.RESPONSES
+        if not file.exists() or not self.is_finished("train-policy"):
+            return {}
+        return {row["prompt_id"]: row["after"] for row in read_jsonl(file)}
+
+    def dataset_prompts(self) -> tuple[list[Prompt], list[Prompt]]:
+        """Return the data set's prompts, train and test. Raises `UserError` or `OSError` where it cannot be read here."""
+        block = self._context.config.block("dataset")
+        component, options = self._context.plugins.find("dataset", block["use"]), self._context.plugins.options
+        lacking = list(component.missing(options("dataset", block)) if component.missing else ())
+        if lacking:
+            raise UserError("; ".join(lacking))
+        return list(self._context.dataset.prompts("train")), list(self._context.dataset.prompts("test"))
+
+    def drawn_prompts(
+        self, train: Sequence[Prompt], test: Sequence[Prompt], fits: Callable[[Prompt], bool]
+    ) -> dict[str, tuple[Prompt, ...]]:
+        """Draw the prompt sets as a run does, by name. fits: whether a prompt is short enough, which a run asks its model.
+
+        Raises `UserError` where there are too few prompts.
+        """
+        wanted = self.settings.prompts
+        return draw_prompt_sets(train, test, wanted, lambda prompts: [fits(prompt) for prompt in prompts]).sets
+
+    def prompt_set_sizes(self) -> dict[str, int]:
+        """Return how many prompts each set gets where the data set is large enough."""
+        return set_sizes(self.settings.prompts)
+
+    def labelled_pairs(self, prompt: Prompt) -> list[ResponsePair]:
+        """Return the data set's own pairs of a prompt, with its labels."""
+        return list(sample.given_pairs(self._context, prompt))

@@ -1,0 +1,99 @@
+"""A causal LM run in parts: the lower blocks once, the upper ones as often as adapters and epochs ask for it.
+
+What lies below the first adapted block gives the same states for the reference, for every adapter and in every epoch.
+`run_bottom` followed by `run_top` is the model's own forward pass, up to rounding, in float32 on a CPU bit for bit.
+Positions are counted over real tokens, as `generate` counts them, so left and right padding agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from morlaif_core.errors import UserError
+
+# Families whose forward pass is: embed, blocks, norm, head, with nothing scaled in between.
+_LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3")
+
+
+def _base(model: Any) -> Any:
+    """Return transformers' causal LM under a peft wrapper; adapted modules stay in place inside it."""
+    return model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
+
+
+def _is_gpt2(lm: Any) -> bool:
+    """Tell GPT-2 from the Llama family; refuse what is neither. Raises `UserError`."""
+    family = lm.config.model_type
+    if family == "gpt2":
+        return True
+    windowed = "sliding_attention" in (getattr(lm.config, "layer_types", None) or ())
+    if family not in _LLAMA_LIKE or windowed or getattr(lm.config, "sliding_window", None):
+        raise UserError(
+            f"models of the family '{family}' cannot be run in parts; use one of gpt2, {', '.join(_LLAMA_LIKE)} "
+            "(without sliding windows), or leave `lora.top_layers` and components that share lower layers out"
+        )
+    return False
+
+
+def _blocks(lm: Any) -> Any:
+    return lm.transformer.h if _is_gpt2(lm) else lm.model.layers
+
+
+def layer_count(model: Any) -> int:
+    """Return the number of transformer blocks. Raises `UserError` for families that cannot be run in parts."""
+    return len(_blocks(_base(model)))
+
+
+def positions(attention_mask: Any) -> Any:
+    """Return position ids (b, t) counted over real tokens, 0 on padding that stands before them."""
+    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+
+
+def run_bottom(model: Any, input_ids: Any, attention_mask: Any, layers: int) -> Any:
+    """Embed (b, t) token ids and run the first ``layers`` blocks; returns states (b, t, h), before any final norm.
+
+    attention_mask: (b, t), 1 on real tokens. layers: 0 (embeddings alone) to `layer_count`. Raises `UserError`.
+    """
+    lm = _base(model)
+    if _is_gpt2(lm):
+        inner = lm.transformer
+        hidden = inner.drop(inner.wte(input_ids) + inner.wpe(positions(attention_mask)))
+    else:
+        hidden = lm.model.embed_tokens(input_ids)
+    return run_middle(model, hidden, attention_mask, 0, layers)
+
+
+def run_middle(model: Any, hidden: Any, attention_mask: Any, start: int, stop: int) -> Any:
+    """Run blocks ``start`` to ``stop`` - 1 on states (b, t, h); returns states (b, t, h)."""
+    from transformers.masking_utils import create_causal_mask
+
+    lm = _base(model)
+    blocks = _blocks(lm)
+    if not 0 <= start <= stop <= len(blocks):
+        raise ValueError(f"blocks {start} to {stop} of {len(blocks)}")
+    if start == stop:
+        return hidden
+    where = positions(attention_mask)
+    extra = {} if _is_gpt2(lm) else {"position_embeddings": lm.model.rotary_emb(hidden, position_ids=where)}
+    mask = create_causal_mask(
+        config=lm.config, inputs_embeds=hidden, attention_mask=attention_mask, past_key_values=None, position_ids=where
+    )
+    for block in blocks[start:stop]:
+        hidden = block(hidden, attention_mask=mask, position_ids=where, use_cache=False, **extra)
+    return hidden
+
+
+def run_top(model: Any, hidden: Any, attention_mask: Any, start: int, *, last_hidden: bool = False) -> Any:
+    """Run blocks ``start`` to the end, the final norm and the head on states (b, t, h) of `run_bottom`.
+
+    Returns logits (b, t, V); with ``last_hidden`` the states (b, t, h) that the head reads instead: cut them to the
+    positions that matter, then call `lm_logits`. Gradients pass to adapters and to ``hidden``.
+    """
+    lm = _base(model)
+    hidden = run_middle(model, hidden, attention_mask, start, len(_blocks(lm)))
+    hidden = lm.transformer.ln_f(hidden) if _is_gpt2(lm) else lm.model.norm(hidden)
+    return hidden if last_hidden else lm.lm_head(hidden)
+
+
+def lm_logits(model: Any, hidden: Any) -> Any:
+    """Apply the language-model head to final states (…, h); returns logits (…, V)."""
+    return _base(model).lm_head(hidden)

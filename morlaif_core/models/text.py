@@ -1,0 +1,66 @@
+"""The one place where a prompt becomes text, and where a scored response becomes tokens."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from morlaif_core.types import Message, Prompt
+
+Template = Literal["auto", "chat", "hh"]
+HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
+
+
+class Encoded(NamedTuple):
+    """Token ids of prompt and response; ``ids[start:]`` is the response, its eos included."""
+
+    ids: list[int]
+    start: int
+
+
+def hh_text(messages: tuple[Message, ...]) -> str:
+    """Write a conversation in the form of HH-rlhf, turn by turn; a system turn stands first, bare."""
+    heads = {"user": HUMAN + " ", "assistant": ASSISTANT + " ", "system": ""}
+    return "".join(heads[turn.role] + turn.content for turn in messages)
+
+
+def uses_chat(tokenizer: Any, template: Template) -> bool:
+    """Say whether prompts are rendered by the tokenizer's chat template."""
+    return template == "chat" or (template == "auto" and getattr(tokenizer, "chat_template", None) is not None)
+
+
+def render(tokenizer: Any, prompt: Prompt, template: Template = "auto") -> str:
+    """Turn a prompt into the text that a response follows: chat template where there is one, else HH turns."""
+    if uses_chat(tokenizer, template):
+        turns = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return str(text)
+    return hh_text(prompt.messages) + ASSISTANT
+
+
+def prompt_ids(tokenizer: Any, prompt: Prompt, template: Template = "auto") -> list[int]:
+    """Encode a rendered prompt; a template brings its own special tokens, so none are added to it."""
+    chat = uses_chat(tokenizer, template)
+    ids = tokenizer(render(tokenizer, prompt, template), add_special_tokens=not chat)["input_ids"]
+    # A tokenizer that closes every text with eos would end the conversation before the response.
+    if ids and not chat and ids[-1] == tokenizer.eos_token_id and len(ids) > 1:
+        ids = ids[:-1]
+    return list(ids)
+
+
+def response_ids(tokenizer: Any, response: str, template: Template = "auto") -> list[int]:
+    """Encode a response as it would follow its prompt, eos at the end."""
+    text = response if uses_chat(tokenizer, template) else " " + response
+    return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def encode_pair(tokenizer: Any, prompt: Prompt, response: str, max_length: int, template: Template = "auto") -> Encoded:
+    """Encode a prompt and a response that is to be scored in at most ``max_length`` tokens.
+
+    The prompt is cut on the left; where the response alone is too long it is cut on the right and its eos kept.
+    """
+    answer = response_ids(tokenizer, response, template)
+    if len(answer) > max_length:
+        answer = [*answer[: max_length - 1], answer[-1]]
+    head = prompt_ids(tokenizer, prompt, template)
+    head = head[max(0, len(head) - (max_length - len(answer))) :] if len(answer) < max_length else []
+    return Encoded([*head, *answer], len(head))

@@ -1,0 +1,7 @@
+"""What a plugin offers, and how it is found.
+
+`hookspecs` lists the hooks, `protocols` what each kind of component must be able to do, `components` how one is described
+(`Component`, `Options`, `Secret`); `manager` finds plugins by their entry points and resolves names; `option_errors` says
+in a user's words what is wrong with options; `redaction` keeps keys out of every text. Imports `types` and `errors` alone,
+and never a plugin: built-in ones are found as a stranger's are.
+"""

@@ -1,0 +1,200 @@
+"""Options, Secret, Component: how a plugin describes what it offers."""
+
+from __future__ import annotations
+
+import os
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import core_schema
+
+from morlaif_core.types import Need
+
+from .redaction import REVEALED
+
+if TYPE_CHECKING:
+    from morlaif_core.types import Capabilities, Principle
+
+TUNING = "tuning"
+SHORTEST_SECRET = 8
+"""Characters; a shorter value is no key, and to redact it would make other text unreadable."""
+SECRET_PATTERN = r"^[A-Z_][A-Z0-9_]*$"
+"""A variable's name; what does not fit it may be the key itself, and is not shown."""
+
+
+class Options(BaseModel):
+    """Base of every options model. Each field has a description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true for 1: who writes ``seed: true`` means something else."""
+        if isinstance(value, bool) and info.field_name is not None:
+            annotation = cls.model_fields[info.field_name].annotation
+            if not accepts(annotation, bool) and (accepts(annotation, int) or accepts(annotation, float)):
+                raise ValueError(f"a number is needed, not {str(value).lower()}")
+        return value
+
+
+def accepts(annotation: Any, kind: type) -> bool:
+    """Say whether a field of this type takes values of a kind (``NoneType``, ``bool``, ``int``) as they are."""
+    annotation = getattr(annotation, "__value__", annotation)  # what `type Name = …` stands for
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return any(isinstance(value, kind) for value in arguments)
+    if origin is Annotated:
+        return accepts(arguments[0], kind)
+    if origin in (Union, types.UnionType):
+        return any(accepts(argument, kind) for argument in arguments)
+    return annotation in (Any, object) or (isinstance(annotation, type) and issubclass(annotation, kind))
+
+
+class NoOptions(Options):
+    """For components without options."""
+
+
+def Tuning(default: Any = ..., **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
+    """Declare a field like pydantic's ``Field``; its value changes speed, not results, so no fingerprint counts it."""
+    return Field(default, json_schema_extra={TUNING: True}, **kwargs)
+
+
+class Secret(str):
+    """The NAME of an environment variable; its value is redacted wherever it would be printed or stored."""
+
+    def reveal(self) -> str:
+        """Return the variable's value. Raises `KeyError` where it is not set."""
+        value = os.environ[str(self)]
+        if len(value) >= SHORTEST_SECRET:
+            REVEALED.add(value)
+        return value
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
+        name = core_schema.str_schema(pattern=SECRET_PATTERN, max_length=64)
+        return core_schema.no_info_after_validator_function(cls, name)
+
+
+T_co = TypeVar("T_co", covariant=True)
+O = TypeVar("O", bound=Options)  # noqa: E741 - the contract's name
+Setting = Literal["weight", "threshold", "priority"]
+
+
+@dataclass(frozen=True)
+class Component(Generic[T_co]):
+    """What a plugin offers under a name. Made by `component`."""
+
+    name: str
+    build: Callable[[Any], T_co]
+    options: type[Options]
+    summary: str
+    needs: frozenset[Need] = frozenset()
+    supplies: frozenset[Need] = frozenset()
+    uses: frozenset[Setting] = frozenset()
+    monotone: bool = False
+    missing: Callable[[Any], Iterable[str]] | None = None
+    """Given the options: what a run still needs from outside (a package, the network), each line says what to do."""
+    refuses: Callable[[Any, Principle], str | None] | None = None
+    """Feedback providers: given options and a principle, why this judge cannot measure it, or None."""
+    bills: Callable[[Any], str] | None = None
+    """Feedback providers: given the options, the model's name in the price table (`prices`); None: costs nothing."""
+    needs_for: Callable[[Any], frozenset[Need]] | None = None
+    """Given the options: what it needs besides `needs`."""
+    supplies_for: Callable[[Any], frozenset[Need]] | None = None
+    """Given the options: what it supplies besides `supplies`."""
+    names: Callable[[Any], Iterable[str]] | None = None
+    """Scalarizers: given the options, the principles that they name; each must be active, with a weight above 0."""
+    capabilities: Callable[[Any], Capabilities] | None = None
+    """Feedback providers: given the options, the provider's `capabilities` before it is built; None: not known then."""
+
+    def all_needs(self, options: Options) -> frozenset[Need]:
+        """Return what it needs with these options."""
+        return self.needs | (self.needs_for(options) if self.needs_for else frozenset())
+
+    def all_supplies(self, options: Options) -> frozenset[Need]:
+        """Return what it supplies with these options."""
+        return self.supplies | (self.supplies_for(options) if self.supplies_for else frozenset())
+
+
+def component(
+    name: str,
+    build: Callable[[O], T_co],
+    options: type[O],
+    summary: str,
+    *,
+    needs: frozenset[Need] = frozenset(),
+    supplies: frozenset[Need] = frozenset(),
+    uses: frozenset[Setting] = frozenset(),
+    monotone: bool = False,
+    missing: Callable[[O], Iterable[str]] | None = None,
+    refuses: Callable[[O, Principle], str | None] | None = None,
+    bills: Callable[[O], str] | None = None,
+    needs_for: Callable[[O], frozenset[Need]] | None = None,
+    supplies_for: Callable[[O], frozenset[Need]] | None = None,
+    names: Callable[[O], Iterable[str]] | None = None,
+    capabilities: Callable[[O], Capabilities] | None = None,
+) -> Component[T_co]:
+    """Describe one offer; a type checker sees a ``build`` that does not fit its options.
+
+    ``build`` does the heavy imports.
+    """
+    return Component(
+        name,
+        build,
+        options,
+        summary,
+        needs,
+        supplies,
+        uses,
+        monotone,
+        missing,
+        refuses,
+        bills,
+        needs_for,
+        supplies_for,
+        names,
+        capabilities,
+    )
+
+
+class Lora(Options):
+    """A low-rank adapter (Hu et al., arXiv 2106.09685)."""
+
+    r: int = Field(16, ge=1, description="rank")
+    alpha: float = Field(32, gt=0, description="scale: the update is multiplied by alpha / r")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapter's input during training")
+    modules: tuple[str, ...] | Literal["auto"] = Field("auto", description="adapted modules; auto: every linear layer")
+    top_layers: int | None = Field(
+        None, ge=1, description="adapt the top N layers only, what lies below runs once; null: all"
+    )
+
+
+class Target(Options):
+    """A causal language model and how it is loaded."""
+
+    model: str | dict[str, object] = Field(description="{use: NAME, ...}, an offered name, a folder, or a hub id")
+    revision: str | None = Field(None, description="the hub's revision")
+    template: Literal["auto", "chat", "hh"] = Field(
+        "auto", description="auto: the tokenizer's chat template, else HH turns"
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: float32 on a CPU, bfloat16 on a GPU"
+    )
+    quantize: Literal["4bit", "8bit"] | None = Field(
+        None, description="load quantised weights (needs bitsandbytes, a GPU)"
+    )
+    lora: Lora | None = Field(None, description="train an adapter, not the weights")
+
+
+class Generation(Options):
+    """How responses are sampled: of pairs, rollouts, evaluation and `generate` alike."""
+
+    max_new_tokens: int = Field(128, ge=1, description="tokens a response may have")
+    temperature: float = Field(0.7, gt=0, description="softmax temperature")
+    stop: Literal["auto"] | tuple[str, ...] = Field(
+        "auto", description="auto: eos, and the next human turn of HH prompts"
+    )

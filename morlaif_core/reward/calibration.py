@@ -1,0 +1,240 @@
+"""Raw preference-model scores to comparable ones: zero, unit and clip of every principle, fitted once and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from morlaif_core.runs.folder import write_json
+from morlaif_core.types import Floats, ScoreMatrix
+
+from .length_control import LengthControl
+from .scores import ScoreError, check_finite, read_json, select
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Doubles: TypeAlias = NDArray[np.float64]
+
+Method: TypeAlias = Literal["platt", "std", "none"]
+FORMAT = 1
+SCALE_FLOOR = 1e-5
+"""Least deviation as a share of the scores' root mean square: below it they differ by rounding and noise alone."""
+SLOPE_FLOOR = 0.1
+"""Least logits to one deviation of the reference scores: a model that does not predict its judge counts for little."""
+SLOPE_LIMIT = 30.0
+"""Logits to one root mean square of the differences from which on labels count as separated by the scores."""
+MIN_PAIRS = 8
+"""Fewer judged pairs say nothing about a slope."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """``r = c tanh(z / c)`` with ``z = (raw - location) / scale`` for each principle.
+
+    Bradley-Terry scores have an arbitrary zero and unit, so raw scores of two principles cannot be compared.
+
+    Attributes:
+        method: platt (z is in logits of the judge's preference), std (in deviations of the reference's scores), none.
+        clip: c > 0; calibrated scores lie within [-c, c].
+        principles: k names.
+        location: k means of the reference's raw scores (0 under none).
+        scale: k numbers of raw units to one calibrated unit (1 under none).
+        notes: what was out of the ordinary when it was fitted, a line each.
+        length: takes the part that length explains out of the raw scores first; None: nothing is taken out.
+    """
+
+    method: Method
+    clip: float
+    principles: tuple[str, ...]
+    location: tuple[float, ...]
+    scale: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+    length: LengthControl | None = None
+
+    def apply(self, scores: ScoreMatrix, responses: Sequence[str] = ()) -> tuple[ScoreMatrix, float]:
+        """Calibrate raw scores.
+
+        Args:
+            scores: raw, values (n, k') float32, holding at least the calibration's principles in any order.
+            responses: the n texts that were scored; needed for length control alone.
+
+        Returns:
+            The calibrated scores, (n, k) in the calibration's order, and the share of them that lay beyond the clip
+            before it (|z| > c), in [0, 1]. The soft clip keeps every order.
+
+        Raises:
+            ScoreError: a principle is missing, a score is NaN or infinite, a shape does not fit.
+        """
+        import numpy as np
+
+        scores = select(scores, self.principles)
+        check_finite(scores)
+        if self.length is not None:
+            scores = self.length.remove(scores, responses)
+        scale = np.array(self.scale)
+        z = (scores.values.astype(np.float64) - np.array(self.location)) / scale
+        values = (self.clip * np.tanh(z / self.clip)).astype(np.float32)
+        spread = None if scores.spread is None else (scores.spread / scale).astype(np.float32)
+        share = float(np.mean(np.abs(z) > self.clip)) if z.size else 0.0
+        return replace(scores, values=values, spread=spread), share
+
+    def unclipped(self, calibrated: Floats) -> Doubles:
+        """Return z for calibrated scores r: the inverse of the soft clip, in float64."""
+        import numpy as np
+
+        bounded = np.clip(calibrated.astype(np.float64) / self.clip, -1 + 1e-7, 1 - 1e-7)
+        return self.clip * np.arctanh(bounded)
+
+    def save(self, path: Path) -> None:
+        """Write JSON in one step; floats come back exactly."""
+        units = zip(self.principles, self.location, self.scale, strict=True)
+        content: dict[str, Any] = {
+            "format": FORMAT,
+            "method": self.method,
+            "clip": self.clip,
+            "principles": {name: {"location": location, "scale": scale} for name, location, scale in units},
+            "notes": list(self.notes),
+        }
+        if self.length is not None:
+            slopes = dict(zip(self.length.principles, self.length.slopes, strict=True))
+            content["length"] = {"slopes": slopes, "mean": self.length.mean}
+        write_json(path, content)
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Read what `save` wrote. Raises `RunFailed` where the file is missing, damaged or of another format."""
+        content = read_json(path, FORMAT)
+        units, length = content["principles"], content.get("length")
+        return cls(
+            content["method"],
+            content["clip"],
+            tuple(units),
+            tuple(unit["location"] for unit in units.values()),
+            tuple(unit["scale"] for unit in units.values()),
+            tuple(content["notes"]),
+            length and LengthControl(tuple(length["slopes"]), tuple(length["slopes"].values()), length["mean"]),
+        )
+
+
+def fit_calibration(
+    method: Method,
+    clip: float,
+    reference: ScoreMatrix,
+    differences: Mapping[str, Floats],
+    p_a: Mapping[str, Floats],
+) -> Calibration:
+    """Fit zero and unit of every principle.
+
+    The zero is the mean of the reference's scores. The unit is, under platt, one logit of the judge's preference: the
+    slope b of ``P(a preferred) = sigma(b (s_a - s_b))``, without intercept since a and b are interchangeable, fitted to
+    soft labels by maximum likelihood (Platt, "Probabilistic outputs for support vector machines", 1999; its smoothed
+    targets where the scores separate the labels and no finite slope is the best); under std, one population standard
+    deviation of the reference's scores.
+
+    Args:
+        method: platt, std or none (neither zero nor unit is changed, scores are clipped only).
+        clip: c of the soft clip, > 0.
+        reference: raw scores (n, k) of the reference responses to the calibration prompts; n >= 2.
+        differences: principle -> raw score differences a - b (m,) of its judged calibration pairs.
+        p_a: principle -> P(a preferred) (m,), in [0, 1].
+
+    Returns:
+        The calibration; `notes` say where a floor or a fallback was taken.
+
+    Raises:
+        ScoreError: a score is NaN or infinite, or there are fewer than two reference responses.
+    """
+    import numpy as np
+
+    check_finite(reference)
+    if method == "none":
+        k = len(reference.principles)
+        return Calibration(method, clip, reference.principles, (0.0,) * k, (1.0,) * k)
+    if len(reference.values) < 2:
+        raise ScoreError("calibration needs at least two reference responses; raise prompts.calibration")
+    values = reference.values.astype(np.float64)
+    scales, notes = [], []
+    sizes = np.sqrt(np.mean(values**2, axis=0))
+    for name, deviation, size in zip(reference.principles, values.std(axis=0).tolist(), sizes.tolist(), strict=True):
+        # Relative to the scores' size, since that is arbitrary; a slope has bounds of its own.
+        floor = SCALE_FLOOR * (size or 1.0)
+        scale, note = max(deviation, floor), ""
+        if method == "platt":
+            scale, note = _platt_scale(name, scale, differences.get(name), p_a.get(name))
+        if deviation < floor:  # no slope either: it would be fitted to rounding
+            scale = max(scale, floor)
+            note = f"the unit is the floor {floor:.3g}: its scores hardly differ"
+        scales.append(scale)
+        notes += [f"{name}: {note}"] if note else []
+    location = tuple(values.mean(axis=0).tolist())
+    return Calibration(method, clip, reference.principles, location, tuple(scales), tuple(notes))
+
+
+def _platt_scale(name: str, deviation: float, differences: Floats | None, p_a: Floats | None) -> tuple[float, str]:
+    """Return raw units to one logit, and a note where it is not the plain fit."""
+    import numpy as np
+
+    d = np.zeros(0) if differences is None else differences.astype(np.float64)
+    p = np.zeros(0) if p_a is None else p_a.astype(np.float64)
+    if d.shape != p.shape or not (np.isfinite(d).all() and np.all((p >= 0) & (p <= 1))):
+        raise ScoreError(f"{name}: calibration needs finite score differences and as many labels in [0, 1]")
+    if np.count_nonzero(d) < MIN_PAIRS:
+        return (
+            deviation,
+            f"only {np.count_nonzero(d)} judged calibration pairs with different scores: the unit is one deviation",
+        )
+    slope, separated = fit_slope(d, p)
+    if slope * deviation < SLOPE_FLOOR:
+        return deviation / SLOPE_FLOOR, (
+            f"its scores do not predict the judge's preference on the calibration pairs (slope {slope:.3g}): "
+            f"one deviation counts {SLOPE_FLOOR} logits"
+        )
+    return (
+        1 / slope,
+        "its scores separate the calibration labels: slope of Platt's smoothed targets" if separated else "",
+    )
+
+
+def fit_slope(differences: Doubles, p_a: Doubles) -> tuple[float, bool]:
+    """Return the maximum-likelihood b of ``p_a = sigma(b d)``, and whether the targets had to be smoothed.
+
+    Args:
+        differences: d (m,), not all 0.
+        p_a: soft labels (m,) in [0, 1].
+
+    Returns:
+        b, which may be 0 or negative, in logits per unit of d; True where the labels are separated by d, so that no
+        finite b is the best, and Platt's targets (m p + 1) / (m + 2) were fitted instead.
+    """
+    import numpy as np
+
+    limit = SLOPE_LIMIT / float(np.sqrt(np.mean(differences**2)))
+    slope = _root(differences, p_a, limit)
+    if slope is not None:
+        return slope, False
+    m = len(p_a)
+    slope = _root(differences, (m * p_a + 1) / (m + 2), limit)
+    return (limit if slope is None else slope), True
+
+
+def _root(d: Doubles, p: Doubles, limit: float) -> float | None:
+    """Return where the likelihood's derivative is 0, or None where that is beyond the limit.
+
+    The derivative sum d (sigma(b d) - p) rises with b, so bracketing finds the one root.
+    """
+    import numpy as np
+    from scipy.optimize import brentq
+    from scipy.special import expit
+
+    def derivative(slope: float) -> float:
+        return float(np.sum(d * (expit(slope * d) - p)))
+
+    if derivative(limit) <= 0:
+        return None
+    if derivative(-limit) >= 0:
+        return -limit
+    return float(brentq(derivative, -limit, limit, xtol=1e-12 * limit, rtol=1e-14))

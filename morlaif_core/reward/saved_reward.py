@@ -1,0 +1,70 @@
+"""The reward of a run folder, which crosses processes: `RunReward`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from morlaif_core.plugins.protocols import Reward
+from morlaif_core.types import Explanation, Prompt, RewardBatch, ScoreMatrix
+
+LOADER = "morlaif_core.api.load_reward"
+
+
+class RunReward:
+    """The `Reward` of a run folder. It pickles as (folder, state) and loads the models at its first call.
+
+    Args:
+        folder: the run folder.
+        reward: the loaded reward, where this process has it already.
+        loader: dotted name of a function that loads the reward of a run folder.
+    """
+
+    def __init__(self, folder: Path | str, reward: Reward | None = None, *, loader: str = LOADER) -> None:
+        self.folder, self.loader = Path(folder), loader
+        self._reward, self._state = reward, cast("Mapping[str, object] | None", None)
+
+    def __getstate__(self) -> dict[str, object]:
+        state = self._reward.state() if self._reward is not None else self._state
+        return {"folder": str(self.folder.absolute()), "loader": self.loader, "state": state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.folder, self.loader = Path(state["folder"]), state["loader"]
+        self._reward, self._state = None, state["state"]
+
+    def _loaded(self) -> Reward:
+        if self._reward is None:
+            module, _, function = self.loader.rpartition(".")
+            load: Callable[[Path], Reward] = getattr(importlib.import_module(module), function)
+            reward = load(self.folder)
+            if self._state is not None:
+                reward.restore(self._state)
+            self._reward, self._state = reward, None
+        return self._reward
+
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None) -> RewardBatch:
+        """Score responses, one for each prompt: see `reward.PrincipledReward`."""
+        return self._loaded()(prompts, responses, step=step)
+
+    def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
+        """Say which principle decided each reward of a batch: see `reward.PrincipledReward`."""
+        return self._loaded().explain(batch, step=step)
+
+    def end_step(self, means: ScoreMatrix) -> None:
+        """Once per training step, with the mean calibrated scores (1, k) over all processes."""
+        self._loaded().end_step(means)
+
+    def state(self) -> Mapping[str, object]:
+        """Return what a checkpoint keeps (JSON)."""
+        if self._reward is None and self._state is not None:
+            return self._state
+        return self._loaded().state()
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on from what `state` returned; the models are not loaded for it."""
+        if self._reward is None:
+            self._state = dict(state)
+        else:
+            self._reward.restore(state)

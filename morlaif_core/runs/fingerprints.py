@@ -1,0 +1,52 @@
+"""What a fingerprint counts: settings without what only changes speed, and stamps of the files they name."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from morlaif_core.plugins.components import TUNING, Options, Secret
+from morlaif_core.types import content_hash
+
+if TYPE_CHECKING:
+    pass
+
+
+def stable(value: Any) -> Any:
+    """A value as JSON, fields declared with `Tuning` left out."""
+    if isinstance(value, Secret):
+        return None  # Another variable with the key changes no verdict.
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        kept = {name: getattr(value, name) for name, field in fields.items() if not _is_tuning(field)}
+        extra = value.__pydantic_extra__ or {}
+        return {name: stable(item) for name, item in {**kept, **extra}.items()}
+    if isinstance(value, dict):
+        return {str(key): stable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [stable(item) for item in value]
+    return value
+
+
+def _is_tuning(field: Any) -> bool:
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get(TUNING))
+
+
+def file_stamp(options: Options) -> dict[str, str]:
+    """The content hash of a local data file that the options name."""
+    file = Path(str(getattr(options, "path", None) or ""))
+    if not str(getattr(options, "path", None) or "") or not file.is_file():
+        return {}
+    with file.open("rb") as data:
+        return {"content": hashlib.file_digest(data, "sha256").hexdigest()[:16]}
+
+
+def folder_stamp(model: Any) -> str | None:
+    """Names, sizes and times of a model folder's files: cheap, and another model in its place is seen."""
+    if not isinstance(model, str) or not Path(model).is_dir():
+        return None
+    files = sorted(file for file in Path(model).iterdir() if file.is_file())
+    return content_hash([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])

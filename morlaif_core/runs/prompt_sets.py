@@ -1,0 +1,105 @@
+"""Disjoint sets of prompts, drawn by hash: PM training, PM validation, calibration, RL, evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from morlaif_core.config.settings import PromptSettings
+from morlaif_core.errors import UserError
+from morlaif_core.types import Prompt, content_hash
+
+SETS = ("pm", "validation", "calibration", "rl", "evaluation")
+PAIR_SETS = ("pm", "validation", "calibration", "evaluation")
+"""The sets whose prompts get pairs."""
+
+
+@dataclass(frozen=True)
+class PromptSets:
+    """Prompts by set, and why how many were left out."""
+
+    sets: dict[str, tuple[Prompt, ...]]
+    left_out: dict[str, int]
+
+    def ids(self) -> dict[str, list[str]]:
+        """Prompt ids by set, for the manifest."""
+        return {name: [prompt.id for prompt in prompts] for name, prompts in self.sets.items()}
+
+
+def draw_prompt_sets(
+    train: Iterable[Prompt],
+    test: Iterable[Prompt],
+    wanted: PromptSettings,
+    fits: Callable[[Sequence[Prompt]], Sequence[bool]],
+) -> PromptSets:
+    """Draw all sets. fits: which prompts are short enough. Raises `UserError` with the table of what is needed."""
+    left_out: dict[str, int] = {}
+    evaluation_pool = _distinct(test, left_out)
+    held_out = {prompt.id for prompt in evaluation_pool}
+    pool = _distinct(train, left_out)
+    shared = [prompt for prompt in pool if prompt.id in held_out]
+    if shared:
+        left_out["in both splits"] = len(shared)
+        pool = [prompt for prompt in pool if prompt.id not in held_out]
+    pool = _short(pool, fits, left_out)
+    evaluation_pool = _short(evaluation_pool, fits, left_out)
+    sizes = set_sizes(wanted, len(pool))
+    _check_enough(sizes, wanted, len(pool), len(evaluation_pool), left_out)
+    sets, start = {}, 0
+    for name in ("pm", "validation", "calibration", "rl"):
+        sets[name] = tuple(pool[start : start + sizes[name]])
+        start += sizes[name]
+    sets["evaluation"] = tuple(evaluation_pool[: sizes["evaluation"]])
+    return PromptSets(sets, left_out)
+
+
+def set_sizes(wanted: PromptSettings, pool: int = 0) -> dict[str, int]:
+    """Return how many prompts each set gets. pool: usable prompts of the training split, of which `rl` gets the rest."""
+    validation = min(max(1, round(wanted.pm * wanted.validation)), wanted.pm - 1)
+    sizes = {"pm": wanted.pm - validation, "validation": validation, "calibration": wanted.calibration}
+    sizes["rl"] = wanted.rl if wanted.rl is not None else max(0, pool - sum(sizes.values()))
+    return sizes | {"evaluation": wanted.evaluation}
+
+
+def _distinct(prompts: Iterable[Prompt], left_out: dict[str, int]) -> list[Prompt]:
+    """Each prompt once, in the order of its hash: the same draw in every run."""
+    seen: dict[str, Prompt] = {}
+    repeated = 0
+    for prompt in prompts:
+        repeated += prompt.id in seen
+        seen.setdefault(prompt.id, prompt)
+    if repeated:
+        left_out["repeated prompts"] = left_out.get("repeated prompts", 0) + repeated
+    return sorted(seen.values(), key=lambda prompt: content_hash("draw", prompt.id))
+
+
+def _short(
+    prompts: list[Prompt], fits: Callable[[Sequence[Prompt]], Sequence[bool]], left_out: dict[str, int]
+) -> list[Prompt]:
+    kept = [prompt for prompt, good in zip(prompts, fits(prompts), strict=True) if good]
+    if len(kept) < len(prompts):
+        left_out["too long"] = left_out.get("too long", 0) + len(prompts) - len(kept)
+    return kept
+
+
+def _check_enough(
+    sizes: dict[str, int], wanted: PromptSettings, train: int, test: int, left_out: dict[str, int]
+) -> None:
+    need_rl = wanted.rl if wanted.rl is not None else 1
+    needed = wanted.pm + wanted.calibration + need_rl
+    if needed <= train and wanted.evaluation <= test:
+        return
+    rows = [
+        f"  pm          {wanted.pm:>7,}  (of these {sizes['validation']:,} for validation)",
+        f"  calibration {wanted.calibration:>7,}",
+        f"  rl          {need_rl:>7,}{'  (null: the rest, at least 1)' if wanted.rl is None else ''}",
+        f"  together    {needed:>7,}  of {train:,} usable prompts in the training split",
+        f"  evaluation  {wanted.evaluation:>7,}  of {test:,} usable prompts in the test split",
+    ]
+    lost = ", ".join(f"{count:,} {why}" for why, count in left_out.items())
+    raise UserError(
+        "too few prompts for the sets under `prompts`:\n"
+        + "\n".join(rows)
+        + (f"\n  left out: {lost}" if lost else "")
+        + "\nLower prompts.pm, prompts.calibration, prompts.rl or prompts.evaluation, or take a larger data set."
+    )

@@ -1,0 +1,63 @@
+"""Tables and JSON for the terminal: rich where there is one, else plain lines, never cut or wrapped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import click
+
+Row: TypeAlias = Sequence[str]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def print_table(columns: Row, rows: Sequence[Row], title: str = "", *, wrap: bool = False) -> None:
+    """Draw a table; without a terminal, lines of aligned columns. wrap: in a terminal, any column may be wrapped."""
+    if title:
+        click.echo(title)
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table()
+        for place, column in enumerate(columns):
+            # The last column may be a sentence; the others are names and numbers, which must not be cut.
+            table.add_column(column, no_wrap=not wrap and place < len(columns) - 1)
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(row[column]) for row in [columns, *rows]) for column in range(len(columns))]
+    for row in [columns, *rows]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def format_number(value: Any, digits: int = 3) -> str:
+    """A figure, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def format_interval(bounds: Sequence[float] | None, digits: int = 3) -> str:
+    """An interval, or a dash."""
+    return "-" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
+
+
+def measured(value: float | None, bounds: Sequence[float] | None) -> str:
+    """A figure with its interval, or a dash."""
+    return "-" if value is None else f"{format_number(value)} {format_interval(bounds)}"
+
+
+def change(before: float | None, after: float | None, digits: int) -> str:
+    """Before and after, or a dash."""
+    return (
+        "-"
+        if before is None and after is None
+        else f"{format_number(before, digits)} -> {format_number(after, digits)}"
+    )

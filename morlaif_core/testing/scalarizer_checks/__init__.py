@@ -1,0 +1,1 @@
+"""What `check_scalarizer` asks of a scalarizer: `check` reads from top to bottom, the others hold its parts."""

@@ -1,0 +1,31 @@
+"""The command `check-judges`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from morlaif_core import open_judges
+
+
+@click.command("check-judges")
+@click.argument("configs", nargs=-1, metavar="[CONFIG]…")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change one value; VALUE is YAML. Repeatable.")
+@click.option("--judge", "only", multiple=True, metavar="NAME", help="One judge alone, used or not; repeatable.")
+@click.option("--pairs", type=click.IntRange(0), default=0, metavar="N", help="Ask about N of the run's own pairs too.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder; runs/CONFIG by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check_judges(
+    configs: tuple[str, ...], sets: tuple[str, ...], only: tuple[str, ...], pairs: int, out: Path | None, as_json: bool
+) -> None:
+    """Try the judges before they are paid for: accuracy, bias, and what moves them although it should not.
+
+    CONFIG as in `run`, or a run folder. The judges are asked about the principles' example pairs; answers go into the
+    run's ledger.
+    """
+    from .check import check_judges as check
+    from .show import show_judges
+
+    with open_judges(configs, sets, out, quiet=as_json) as bench:
+        show_judges(check(bench, only, pairs), as_json)
