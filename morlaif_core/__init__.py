@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .feedback.sending.http_errors import error_in_body as error_in_body, provider_error as provider_error
     from .feedback.sending.http_judges import (
         Endpoint as Endpoint,
+        RemoteJudge as RemoteJudge,
         RemoteOptions as RemoteOptions,
         json_lines as json_lines,
         read_body as read_body,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         run_middle as run_middle,
         run_top as run_top,
     )
+    from .models.loading import no_progress_bars as no_progress_bars
     from .models.text import (
         Encoded as Encoded,
         encode_pair as encode_pair,
@@ -143,7 +145,7 @@ _HOME = {
     "feedback.asking.wordings": "worded",
     "feedback.planned_judge": "PlannedJudge PlannedRequest",
     "feedback.sending.http_errors": "error_in_body provider_error",
-    "feedback.sending.http_judges": "Endpoint RemoteOptions json_lines read_body token_count",
+    "feedback.sending.http_judges": "Endpoint RemoteJudge RemoteOptions json_lines read_body token_count",
     "feedback.statistics.agreement": "cohen_kappa one_family",
     "feedback.statistics.intervals": (
         "Doubles Figure Places Spread effective_rows mean_figure number_prompts ratio_figure share_figure spread"
@@ -158,6 +160,7 @@ _HOME = {
     "models.hub": "hub_problem hub_snapshot",
     "models.judge_model": "JudgeModel judge_model missing_judge_model",
     "models.layers": "layer_count lm_logits run_bottom run_middle run_top",
+    "models.loading": "no_progress_bars",
     "models.text": "Encoded encode_pair hh_text prompt_ids render",
     "plugins.components": "Component Generation Lora NoOptions Options Secret Target Tuning component",
     "plugins.hookspecs": "hookimpl",

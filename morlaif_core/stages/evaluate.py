@@ -11,10 +11,11 @@ from morlaif_core.runs.folder import read_jsonl, write_json
 from morlaif_core.types import Prompt, ResponsePair, distinct_pairs, make_pair
 
 from .context import Context
+from .intervals import mean_interval, resampled_interval
 from .judge import judge_pairs, note_unlabelled, unfinished
 from .pairs import StoredPair, read_pairs, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
-from .train_pms import CALIBRATION, RESAMPLES, load_models
+from .train_pms import CALIBRATION, load_models
 from .train_policy import load_policy
 
 if TYPE_CHECKING:
@@ -147,15 +148,6 @@ def _no_judge(reason: str) -> dict[str, Any]:
     return {**dict.fromkeys(names), "n": 0, "notes": {"judge_before": reason}}
 
 
-def mean_interval(values: Doubles) -> list[float]:
-    """95 % percentile bootstrap interval of the mean over rows, from a fixed seed."""
-    import numpy as np
-
-    draws = np.random.default_rng(0).integers(0, len(values), size=(RESAMPLES, len(values)))
-    means = values[draws].mean(axis=1)
-    return [float(bound) for bound in np.percentile(means, [2.5, 97.5])]
-
-
 def _overall(context: Context, wins: Mapping[str, Doubles]) -> dict[str, Any]:
     """The weighted mean of the principles' win rates, as printed; whole prompts are resampled for its interval.
 
@@ -182,9 +174,8 @@ def _overall(context: Context, wins: Mapping[str, Doubles]) -> dict[str, Any]:
         mean: Doubles = means @ (weight / weight.sum())
         return mean
 
-    draws = np.random.default_rng(0).integers(0, len(labelled), size=(RESAMPLES, len(labelled)))
-    bounds = np.nanpercentile(rate(labelled[draws]), [2.5, 97.5])
-    return {"overall": float(rate(labelled)), "ci95": [float(bound) for bound in bounds], "n": len(labelled)}
+    ci95 = resampled_interval(len(labelled), lambda draws: rate(labelled[draws]))
+    return {"overall": float(rate(labelled)), "ci95": ci95, "n": len(labelled)}
 
 
 def _pm_means(
