@@ -23,7 +23,7 @@ from morlaif_core.stages.pairs import StoredPair, read_pairs
 from morlaif_core.stages.pipeline import cost, is_finished, last_stage, run_pipeline
 from morlaif_core.stages.train_policy import load_policy, rebuild_reward
 
-from .errors import RunFailed, UserError
+from .errors import RunFailed, UserError, needed
 from .judge_bench import JudgeBench
 from .readiness import check_judging, check_reward, needed_before_run
 from .types import Example, Preference, Principle, Prompt
@@ -147,7 +147,7 @@ def run_config(config: Config, out: Path, screen: Screen, until: str | None = No
     missing = needed_before_run(config)
     if missing and not (out / MANIFEST).exists():
         # No folder is begun for it. A run that is complete needs nothing from outside to say so: see `run_pipeline`.
-        raise UserError("needed before this run:\n" + "\n".join(f"  {line}" for line in missing))
+        raise needed("this run", missing)
     if not mine.first:
         wait_for_first(out, lambda: is_finished(_looking(config, out), until, only))
         return Run(out)

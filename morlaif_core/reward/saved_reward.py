@@ -81,14 +81,11 @@ FORMAT = 1
 def save_reward(path: Path, name: str, resolved: ResolvedTerms, scale: RewardScale) -> None:
     """Write reward.json in one step: the scalarizer's name, its resolved terms and the reward's scale."""
     notes = [*resolved.notes, *scale.notes]
-    scaling = {"mean": scale.mean, "deviation": scale.deviation, "start": list(scale.start), **_by_step(scale)}
+    scaling = {"mean": scale.mean, "deviation": scale.deviation, "start": scale.start}
+    scaling |= {"steps": scale.steps} if scale.steps else {}
     write_json(
         path, {"format": FORMAT, "scalarizer": name, "terms": resolved.to_json(), "scale": scaling, "notes": notes}
     )
-
-
-def _by_step(scale: RewardScale) -> dict[str, list[list[float]]]:
-    return {"steps": [list(pair) for pair in scale.steps]} if scale.steps else {}
 
 
 def load_reward_file(path: Path) -> tuple[str, ResolvedTerms, RewardScale]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from morlaif_core.plugins.protocols import Policy
@@ -13,7 +12,7 @@ from morlaif_core.types import Prompt, ResponsePair, distinct_pairs, make_pair
 from .context import Context
 from .intervals import mean_interval, resampled_interval
 from .judge import judge_pairs, note_unlabelled, unfinished
-from .pairs import StoredPair, read_pairs, write_chunks
+from .pairs import read_pairs, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
 from .train_pms import CALIBRATION, load_models
 from .train_policy import load_policy
@@ -195,10 +194,3 @@ def _pm_means(
 
 def _mean_words(texts: Sequence[str]) -> float:
     return sum(len(text.split()) for text in texts) / len(texts)
-
-
-def before_and_after(run: Path) -> list[tuple[StoredPair, str]]:
-    """The evaluation pairs of a finished run, each with the trained policy's response, in the order of prompt ids."""
-    after = {row["prompt_id"]: row["after"] for row in read_jsonl(run / RESPONSES)}
-    rows = [(item, after[item.pair.prompt.id]) for item in read_pairs(run) if item.set == "evaluation"]
-    return sorted(rows, key=lambda row: row[0].pair.prompt.id)

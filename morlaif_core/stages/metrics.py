@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,19 +31,15 @@ class Metrics:
 
     def rows(self) -> list[dict[str, Any]]:
         """All whole rows; a crash may have left half a line at the end."""
-        if not self.file.exists():
-            return []
-        return list(_whole(self.file.read_text(encoding="utf-8").splitlines()))
+        found = []
+        for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+        return found
 
     def last(self) -> dict[str, Any]:
         """The last row, empty where there is none."""
         rows = self.rows()
         return rows[-1] if rows else {}
-
-
-def _whole(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return

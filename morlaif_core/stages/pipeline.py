@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from morlaif_core.config.prices import unpriced
-from morlaif_core.errors import UserError, did_you_mean
+from morlaif_core.errors import UserError, did_you_mean, needed
 from morlaif_core.runs.folder import write_json, write_text
 from morlaif_core.types import content_hash
 
@@ -63,7 +63,7 @@ def run_pipeline(
         _require_upstream(context, STAGES[: STAGES.index(stages[0])], prints)
     todo = [stage for stage in stages if not _done(context, stage, prints)]
     if todo and missing:
-        raise UserError("needed before this run:\n" + "\n".join(f"  {line}" for line in missing))
+        raise needed("this run", list(missing))
     if any(_is_of_other_settings(context, stage, prints) for stage in todo):
         sample.check(context)  # before what was made of other settings moves away
     _announce(context, stages, todo, prints)
