@@ -53,6 +53,7 @@ from .plugins.protocols import (
     Policy as Policy, PolicyJob as PolicyJob, PolicyTrainer as PolicyTrainer, PreferenceModel as PreferenceModel,
     Report as Report, Reward as Reward, Sampler as Sampler, Scalarizer as Scalarizer,
 )
+from .runs.folder import write_json as write_json, write_text as write_text
 from .runs.tables import (
     format_interval as format_interval, format_number as format_number, print_json as print_json,
     print_table as print_table,

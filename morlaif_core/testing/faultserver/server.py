@@ -118,7 +118,7 @@ class FaultServer(ServerSettings):
 
     def _make_service(self, ledger: Ledger) -> Service:
         return Service(
-            Judge(self.oracle, self.bias, self.mass, self.spellings, self.abstains, self.ties, self.seed, self.reader),
+            Judge(self),
             self.faults,
             Limits(self.requests_per_minute, self.tokens_per_minute, self.time_scale, self.burst),
             PrefixCache(self.tokenizer, self.cache_block),

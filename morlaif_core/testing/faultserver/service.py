@@ -121,7 +121,7 @@ class Service:
         """Read a request; a text says why the API refuses it."""
         try:
             ask = dialect.read(body)
-            asked = self.judge.reader(ask.turns)
+            asked = self.judge.traits.reader(ask.turns)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
             return f"invalid request: {type(error).__name__} {error}"
         return _Read(ask, asked, self.cache.count(rendered(ask.turns), ask.prefix))

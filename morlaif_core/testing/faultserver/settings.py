@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from morlaif_core.testing.faultserver.simulated.asking import Reader, read_prompt
 from morlaif_core.testing.faultserver.simulated.cache import Tokenizer
 from morlaif_core.testing.faultserver.simulated.faults import FaultMix, Faults
-from morlaif_core.testing.faultserver.simulated.labels import SPELLINGS, Spellings
-from morlaif_core.testing.faultserver.simulated.oracle import Abstains, KnownPreference, Oracle
+from morlaif_core.testing.faultserver.simulated.judge import JudgeTraits
 
 
 @dataclass
-class ServerSettings:
-    """The fields of `FaultServer`."""
+class ServerSettings(JudgeTraits):
+    """The fields of `FaultServer`, besides those of the judge that it plays."""
 
-    oracle: Oracle = field(default_factory=KnownPreference)
-    """P(first is what the question asks for), a function of the two answers and the question."""
-    bias: float = 0.0
-    """position bias, added to the log-odds of what stands first."""
-    mass: float = 0.98
-    """probability of all labels together where log-probabilities are asked for; other tokens get the rest."""
-    spellings: Spellings = SPELLINGS
-    """how labels are spelt, and what share of a label's probability each spelling has; the first is what is written."""
-    abstains: Abstains | None = None
-    """where the prompt offers it: whether the question does not apply."""
-    ties: float = 0.0
-    """answers by a schema that offers a tie: below this |log-odds|, bias included, it is one."""
-    seed: int = 0
-    """of the verdicts that are drawn: at temperature 0 the likelier letter is written, else P(first) decides by chance,
-    as a function of seed, body and how many answers that body has had."""
     redraws: bool = True
     """whether the same body, asked again after it was answered, may get another letter, as from a model; False, or a
     `seed` in the body: it gets the same one."""
@@ -60,8 +43,6 @@ class ServerSettings:
     """where ledger lines are appended, as JSON, each before its request is answered."""
     keep_bodies: bool = True
     """whether `requests` holds the bodies; no header is ever kept."""
-    reader: Reader = read_prompt
-    """finds what is asked in a request's turns."""
     port: int = 0
     """0: any free one."""
     process: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from morlaif_core import Preference, UserError, load_run
+from morlaif_core import Preference, UserError, load_run, print_json, write_json, write_text
 
 if TYPE_CHECKING:
     from .choices import Choices
@@ -46,7 +45,6 @@ def fit_weights(
     predict which response people chose. All numbers go to RUN/weights/weights.json; the YAML is a layer:
     `morlaif run CONFIG RUN/weights/weights.yaml`.
     """
-    from ..files import write_whole
     from .findings import findings
     from .measure import Plan, measure
     from .show_weights import show_weights
@@ -66,15 +64,15 @@ def fit_weights(
         found["findings"] = findings(found)
         found["settings"] = {"pairs": pairs, "resamples": resamples, "seed": bench.seed, "run": bench.fingerprint}
         folder, dataset = bench.folder / "weights", bench.settings.dataset.use
-        write_whole(folder / "weights.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        write_json(folder / "weights.json", found)
         file = out or folder / "weights.yaml"
         usable = any(block["weight"] > 0 for block in found["principles"].values())
         if usable:
-            write_whole(file, weights_layer(found, terms, dataset, file))
+            write_text(file, weights_layer(found, terms, dataset, file))
         elif out is None:
             file.unlink(missing_ok=True)  # an older fit's would be taken for this one's
     if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        print_json(found)
     else:
         show_weights(found)
     if not usable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -11,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from morlaif_core import UserError, load_run
-
-from ..files import write_whole
+from morlaif_core import UserError, load_run, print_json, write_json
 
 if TYPE_CHECKING:
     from morlaif_core import Workbench
@@ -65,7 +62,7 @@ def preview(
     path, result, stopped = compared(run, prompts, responses, scalarizers, judged, seed)
     drawn = draw(result, path)
     if as_json:
-        click.echo(json.dumps(result, indent=1, ensure_ascii=False))
+        print_json(result)
     else:
         show_preview(result)
         click.echo(f"\n{path}/preview.json, {', '.join(file.name for file in drawn)}")
@@ -117,7 +114,7 @@ def compared(
         rewards, left_out = rewards_of(bench, found, choices)
         result = _trade_offs(bench, found, rewards, seed)
         result |= {"left_out": left_out, "settings": _settings(found, choices, rewards, seed)}
-        _write(folder / "preview.json", result)
+        write_json(folder / "preview.json", result)
         if judged is None:
             return folder, result, None
         try:
@@ -128,7 +125,7 @@ def compared(
     for name, block in scores.items():
         result["scalarizers"][name]["judged"] = block
     result["settings"]["judged_prompts"] = judged
-    _write(folder / "preview.json", result)
+    write_json(folder / "preview.json", result)
     return folder, result, None
 
 
@@ -154,8 +151,3 @@ def _settings(found: Sampled, choices: list[Choice], rewards: Mapping[str, Any],
         "scalarizers": {choice.name: choice.block for choice in choices if choice.name in rewards},
         "fingerprint": found.fingerprint,
     }
-
-
-def _write(file: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON whole or not at all."""
-    write_whole(file, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

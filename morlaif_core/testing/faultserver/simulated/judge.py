@@ -19,17 +19,33 @@ _UNSURE = 0.01
 
 
 @dataclass
-class Judge:
-    """See `FaultServer` for the fields."""
+class JudgeTraits:
+    """Whom a simulated judge plays."""
 
     oracle: Oracle = field(default_factory=KnownPreference)
+    """P(first is what the question asks for), a function of the two answers and the question."""
     bias: float = 0.0
+    """position bias, added to the log-odds of what stands first."""
     mass: float = 0.98
+    """probability of all labels together where log-probabilities are asked for; other tokens get the rest."""
     spellings: Spellings = SPELLINGS
+    """how labels are spelt, and what share of a label's probability each spelling has; the first is what is written."""
     abstains: Abstains | None = None
+    """where the prompt offers it: whether the question does not apply."""
     ties: float = 0.0
+    """answers by a schema that offers a tie: below this |log-odds|, bias included, it is one."""
     seed: int = 0
+    """of the verdicts that are drawn: at temperature 0 the likelier letter is written, else P(first) decides by chance,
+    as a function of seed, body and how many answers that body has had."""
     reader: Reader = read_prompt
+    """finds what is asked in a request's turns."""
+
+
+class Judge:
+    """Answers as a model with these traits would."""
+
+    def __init__(self, traits: JudgeTraits) -> None:
+        self.traits = traits
 
     def say(self, ask: Ask, asked: Asked, key: str, draw: int, odd: str = "") -> Said:
         """Answer a request. key: the body's hash; draw: which of several drawn answers to that body this is.
@@ -44,32 +60,32 @@ class Judge:
         return self._prose(ask, asked, views[0], drawn[0], odd)
 
     def _view(self, asked: Asked, question: str) -> _View:
-        leaning = log_odds(self.oracle(asked.first, asked.second, question)) + self.bias
+        leaning = log_odds(self.traits.oracle(asked.first, asked.second, question)) + self.traits.bias
         applies = not (
             asked.abstain
-            and self.abstains is not None
-            and self.abstains(asked.prompt, asked.first, asked.second, question)
+            and self.traits.abstains is not None
+            and self.traits.abstains(asked.prompt, asked.first, asked.second, question)
         )
         return _View(leaning, applies, asked.abstain)
 
     def _drawn(self, view: _View, ask: Ask, place: tuple[str, int, int]) -> Verdict:
         p = sigmoid(view.leaning)
-        first = uniform(self.seed, "draw", *place) < p if ask.sampled else p >= 0.5
+        first = uniform(self.traits.seed, "draw", *place) < p if ask.sampled else p >= 0.5
         letter, p = ("A", p) if first else ("B", 1 - p)
         if not view.applies:
             return Verdict("C", _SURE, letter)
-        tied = ask.schema is not None and abs(view.leaning) < self.ties
+        tied = ask.schema is not None and abs(view.leaning) < self.traits.ties
         return Verdict("tie", 0.5, letter) if tied else Verdict(letter, p, letter)
 
     def _prose(self, ask: Ask, asked: Asked, view: _View, drawn: Verdict, odd: str) -> Said:
         """A letter, or a rationale and a last line with the letter; with log-probabilities where asked for."""
         before = words(RATIONALE + "\nVerdict:") if asked.rationale else []
-        spellings = ODD_SPELLINGS if odd == "odd_spelling" else self.spellings
+        spellings = ODD_SPELLINGS if odd == "odd_spelling" else self.traits.spellings
         spellings = after_space(spellings) if asked.rationale else spellings
         main = spellings[0][0].format(drawn.letter)
         if ask.top is None:
             return _cut(ask, [*before, main], None)
-        listed = label_tokens(view.labels(), self.mass, spellings)
+        listed = label_tokens(view.labels(), self.traits.mass, spellings)
         # A model that is not held to letters writes what is likeliest; sampled, and after "Verdict:", a label.
         chosen = main if ask.sampled or asked.rationale else listed[0][0]
         positions = [plain(token, ask.top) for token in before]
