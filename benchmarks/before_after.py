@@ -15,10 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from runs import before_and_after
 from tables import print_rows, write_rows
 
 from morlaif_core import Run, load_run
-from morlaif_core.stages.evaluate import before_and_after
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from runs import before_and_after
 from tables import print_rows, write_rows
 
 from morlaif_core import Run, load_run, make_pair, run
-from morlaif_core.stages.evaluate import before_and_after
 from morlaif_core.stages.judge import judge_pairs
 
 Doubles: TypeAlias = NDArray[np.float64]

@@ -1,180 +1,19 @@
-"""Multi-objective reinforcement learning from AI feedback: the public names, imported when first used (PEP 562)."""
+"""Multi-objective reinforcement learning from AI feedback: the public names, imported when first used (PEP 562).
+
+Which name is where is said once, in ``__init__.pyi``, for type checkers and for this file.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .api import Run as Run, build as build, load_run as load_run, open_judges as open_judges, run as run
-    from .config.principles import principles_from as principles_from
-    from .errors import UserError as UserError, did_you_mean as did_you_mean
-    from .feedback.answers.panels_and_cascades import (
-        Cascade as Cascade,
-        Judge as Judge,
-        Panel as Panel,
-        cost_of as cost_of,
-        unsure as unsure,
-    )
-    from .feedback.asking.wordings import worded as worded
-    from .feedback.planned_judge import PlannedJudge as PlannedJudge, PlannedRequest as PlannedRequest
-    from .feedback.sending.http_errors import error_in_body as error_in_body, provider_error as provider_error
-    from .feedback.sending.http_judges import (
-        Endpoint as Endpoint,
-        RemoteOptions as RemoteOptions,
-        json_lines as json_lines,
-        read_body as read_body,
-        token_count as token_count,
-    )
-    from .feedback.statistics.agreement import cohen_kappa as cohen_kappa, one_family as one_family
-    from .feedback.statistics.intervals import (
-        Doubles as Doubles,
-        Figure as Figure,
-        Places as Places,
-        Spread as Spread,
-        effective_rows as effective_rows,
-        mean_figure as mean_figure,
-        number_prompts as number_prompts,
-        ratio_figure as ratio_figure,
-        share_figure as share_figure,
-        spread as spread,
-    )
-    from .feedback.statistics.position_bias import HardBias as HardBias, hard_bias as hard_bias
-    from .feedback.statistics.statistics import (
-        agreement_with_human as agreement_with_human,
-        panel_agreement as panel_agreement,
-        picks as picks,
-    )
-    from .feedback.types import NamedJudge as NamedJudge, Task as Task, Verdict as Verdict
-    from .judge_bench import JudgeBench as JudgeBench
-    from .models.adapters import lora_config as lora_config
-    from .models.backbones import policy_backbone as policy_backbone
-    from .models.decoding import Decoded as Decoded, decode as decode, stop_strings as stop_strings
-    from .models.hub import hub_problem as hub_problem, hub_snapshot as hub_snapshot
-    from .models.judge_model import (
-        JudgeModel as JudgeModel,
-        judge_model as judge_model,
-        missing_judge_model as missing_judge_model,
-    )
-    from .models.layers import (
-        layer_count as layer_count,
-        lm_logits as lm_logits,
-        run_bottom as run_bottom,
-        run_middle as run_middle,
-        run_top as run_top,
-    )
-    from .models.text import (
-        Encoded as Encoded,
-        encode_pair as encode_pair,
-        hh_text as hh_text,
-        prompt_ids as prompt_ids,
-        render as render,
-    )
-    from .plugins.components import (
-        Component as Component,
-        Generation as Generation,
-        Lora as Lora,
-        NoOptions as NoOptions,
-        Options as Options,
-        Secret as Secret,
-        Target as Target,
-        Tuning as Tuning,
-        component as component,
-    )
-    from .plugins.hookspecs import hookimpl as hookimpl
-    from .plugins.protocols import (
-        Backbone as Backbone,
-        Backbones as Backbones,
-        Batches as Batches,
-        Dataset as Dataset,
-        FeedbackProvider as FeedbackProvider,
-        ModelMaker as ModelMaker,
-        PMBackend as PMBackend,
-        PMJob as PMJob,
-        Policy as Policy,
-        PolicyJob as PolicyJob,
-        PolicyTrainer as PolicyTrainer,
-        PreferenceModel as PreferenceModel,
-        Report as Report,
-        Reward as Reward,
-        Sampler as Sampler,
-        Scalarizer as Scalarizer,
-    )
-    from .runs.tables import (
-        format_interval as format_interval,
-        format_number as format_number,
-        print_json as print_json,
-        print_table as print_table,
-    )
-    from .types import (
-        Answer as Answer,
-        Capabilities as Capabilities,
-        Example as Example,
-        Explanation as Explanation,
-        Floats as Floats,
-        Ints as Ints,
-        Message as Message,
-        Need as Need,
-        Preference as Preference,
-        Principle as Principle,
-        Prompt as Prompt,
-        ProviderError as ProviderError,
-        Request as Request,
-        ResponsePair as ResponsePair,
-        RewardBatch as RewardBatch,
-        ScoreMatrix as ScoreMatrix,
-        Split as Split,
-        Terms as Terms,
-        Usage as Usage,
-        content_hash as content_hash,
-        distinct_pairs as distinct_pairs,
-        make_pair as make_pair,
-        make_prompt as make_prompt,
-    )
-    from .workbench import Workbench as Workbench
+from pathlib import Path
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "api": "Run build load_run open_judges run",
-    "config.principles": "principles_from",
-    "errors": "UserError did_you_mean",
-    "feedback.answers.panels_and_cascades": "Cascade Judge Panel cost_of unsure",
-    "feedback.asking.wordings": "worded",
-    "feedback.planned_judge": "PlannedJudge PlannedRequest",
-    "feedback.sending.http_errors": "error_in_body provider_error",
-    "feedback.sending.http_judges": "Endpoint RemoteOptions json_lines read_body token_count",
-    "feedback.statistics.agreement": "cohen_kappa one_family",
-    "feedback.statistics.intervals": (
-        "Doubles Figure Places Spread effective_rows mean_figure number_prompts ratio_figure share_figure spread"
-    ),
-    "feedback.statistics.position_bias": "HardBias hard_bias",
-    "feedback.statistics.statistics": "agreement_with_human panel_agreement picks",
-    "feedback.types": "NamedJudge Task Verdict",
-    "judge_bench": "JudgeBench",
-    "models.adapters": "lora_config",
-    "models.backbones": "policy_backbone",
-    "models.decoding": "Decoded decode stop_strings",
-    "models.hub": "hub_problem hub_snapshot",
-    "models.judge_model": "JudgeModel judge_model missing_judge_model",
-    "models.layers": "layer_count lm_logits run_bottom run_middle run_top",
-    "models.text": "Encoded encode_pair hh_text prompt_ids render",
-    "plugins.components": "Component Generation Lora NoOptions Options Secret Target Tuning component",
-    "plugins.hookspecs": "hookimpl",
-    "plugins.protocols": (
-        "Backbone Backbones Batches Dataset FeedbackProvider ModelMaker PMBackend PMJob Policy PolicyJob "
-        "PolicyTrainer PreferenceModel Report Reward Sampler Scalarizer"
-    ),
-    "runs.tables": "format_interval format_number print_json print_table",
-    "types": (
-        "Answer Capabilities Example Explanation Floats Ints Message Need Preference Principle Prompt "
-        "ProviderError Request ResponsePair RewardBatch ScoreMatrix Split Terms Usage content_hash "
-        "distinct_pairs make_pair make_prompt"
-    ),
-    "workbench": "Workbench",
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
-__all__ = sorted([*_MODULE_OF, "__version__"])  # noqa: PLE0605 - kept in step with the imports above by a test
+_STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+_MODULE_OF = {name.name: node.module for node in _STUB.body if isinstance(node, ast.ImportFrom) for name in node.names}
+__all__ = sorted([*_MODULE_OF, "__version__"])  # noqa: PLE0605 - read from the stub
 
 
 def __getattr__(name: str) -> object:

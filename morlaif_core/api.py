@@ -1,4 +1,4 @@
-"""The Python API: `build` any component, `run` the road, `load_run` what a run left."""
+"""The Python API: `build` any component, `run` the pipeline, `load_run` what a run left."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from morlaif_core.runs.progress import Screen
 from morlaif_core.stages.context import Context
 from morlaif_core.stages.judge import labelled, read_labels
 from morlaif_core.stages.pairs import StoredPair, read_pairs
-from morlaif_core.stages.pipeline import cost, is_finished, last_stage, run_road
+from morlaif_core.stages.pipeline import cost, is_finished, last_stage, run_pipeline
 from morlaif_core.stages.train_policy import load_policy, rebuild_reward
 
-from .errors import RunFailed, UserError
+from .errors import RunFailed, UserError, needed
 from .judge_bench import JudgeBench
 from .readiness import check_judging, check_reward, needed_before_run
 from .types import Example, Preference, Principle, Prompt
@@ -146,8 +146,8 @@ def run_config(config: Config, out: Path, screen: Screen, until: str | None = No
     check_judging(config)
     missing = needed_before_run(config)
     if missing and not (out / MANIFEST).exists():
-        # No folder is begun for it. A run that is complete needs nothing from outside to say so: see `run_road`.
-        raise UserError("needed before this run:\n" + "\n".join(f"  {line}" for line in missing))
+        # No folder is begun for it. A run that is complete needs nothing from outside to say so: see `run_pipeline`.
+        raise needed("this run", missing)
     if not mine.first:
         wait_for_first(out, lambda: is_finished(_looking(config, out), until, only))
         return Run(out)
@@ -155,7 +155,7 @@ def run_config(config: Config, out: Path, screen: Screen, until: str | None = No
     try:
         with first_of(mine, folder, screen):
             folder.manifest.update(describe(config))
-            run_road(Context(config, folder, screen), until, only, missing)
+            run_pipeline(Context(config, folder, screen), until, only, missing)
     finally:
         folder.close()
     return Run(out)

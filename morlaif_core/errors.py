@@ -32,6 +32,11 @@ _WRITERS = re.compile(
 """How libraries that write weights say that a disk is full; they raise no OSError."""
 
 
+def needed(before: str, lines: list[str]) -> UserError:
+    """Return the error of what is missing outside a configuration. lines: each says what to do."""
+    return UserError(f"needed before {before}:\n" + "\n".join(f"  {line}" for line in lines))
+
+
 def disk_trouble(error: BaseException) -> str | None:
     """Say what is wrong with disk or files where that is what an error comes from, else return None."""
     seen: list[BaseException] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .config.prices import price_of, unpriced
 from .config.settings import Settings
-from .errors import UserError
+from .errors import UserError, needed
 from .readiness import needed_by_judges
 from .runs.folder import read_jsonl
 from .runs.progress import Bar
@@ -88,7 +88,7 @@ class JudgeBench:
         singles = sorted({single for name in judges for single in self.settings.singles_of(name)})
         missing = needed_by_judges(self._context.config, singles)
         if missing:
-            raise UserError("needed before the judges can be asked:\n" + "\n".join(f"  {line}" for line in missing))
+            raise needed("the judges can be asked", missing)
 
     def ask(
         self, tasks: Sequence[Task], judges: Mapping[str, Judge] | None = None, label: str = "judge"

@@ -47,7 +47,7 @@ def _try_scalarizer(config: Config, component: Component[Scalarizer], options: O
 
     A run calls it after judges and preference models are paid for.
     """
-    from morlaif_core.reward.reward import scalarize
+    from morlaif_core.reward.scale import scalarize
 
     try:
         resolved, scores = _made_up(config, component)

@@ -16,7 +16,7 @@ from tests.small_run import ledger_rows, options
 
 FULL = "preference_model={use: full, epochs: 1, batch: 8, base: {model: {use: demo-base, steps: 10, width: 32, layers: 2}}}"
 ENVIRONMENT = {**os.environ, "FAR_KEY": "sk-test-on-loopback-0123456789"}
-ROAD = ["-m", "morlaif_core.cli.main", "run", "demo"]
+STAGES = ["-m", "morlaif_core.cli.main", "run", "demo"]
 
 
 def judged_by(url: str) -> str:
@@ -26,14 +26,14 @@ def judged_by(url: str) -> str:
 def torchrun(run: Path, *more: str, until: str) -> subprocess.CompletedProcess[str]:
     """Run the road in two processes, as a user would on a machine with two GPUs."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
-    command = [*launcher, *ROAD, "--out", str(run), "--until", until, *options(*more)]
+    command = [*launcher, *STAGES, "--out", str(run), "--until", until, *options(*more)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=250)
 
 
 def process(run: Path, rank: int, *more: str) -> subprocess.Popen[str]:
     """Start one of two processes, with no launcher that would end it when the other fails."""
     environment = {**ENVIRONMENT, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
-    command = [sys.executable, *ROAD, "--out", str(run), "--until", "judge", *options(*more)]
+    command = [sys.executable, *STAGES, "--out", str(run), "--until", "judge", *options(*more)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -48,7 +48,7 @@ def test_the_first_of_two_judges_and_writes_alone(tmp_path: Path) -> None:
         assert len(server.paid()) == len({line.key for line in server.paid()}) == sum(ledger_rows(run).values())
         for line in ("the first of 2 does every stage", "sample …", "judge …", "run folder:"):
             assert done.stdout.count(line) == 1, done.stdout
-        single = [sys.executable, *ROAD, "--out", str(alone), "--until", "judge", *options(*more)]
+        single = [sys.executable, *STAGES, "--out", str(alone), "--until", "judge", *options(*more)]
         subprocess.run(single, env=ENVIRONMENT, check=True, timeout=250, stdout=subprocess.DEVNULL)
         for name in ("pairs.jsonl", "preferences.jsonl"):
             assert (run / name).read_bytes() == (alone / name).read_bytes()

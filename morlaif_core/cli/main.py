@@ -42,7 +42,7 @@ def cli() -> None:
 @click.option("--until", metavar="STAGE", help="Stop after a stage.")
 @click.option("--only", metavar="STAGE", help="Run one stage alone; those before it must be done.")
 def run(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until: str | None, only: str | None) -> None:
-    """Run the road: sample, judge, train-pms, train-policy, evaluate.
+    """Run the pipeline: sample, judge, train-pms, train-policy, evaluate.
 
     CONFIG is a file or a shipped name (demo); several layer from left to right. A finished stage whose inputs are
     unchanged is not run again, and what a crash cut short goes on.

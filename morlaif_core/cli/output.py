@@ -47,7 +47,7 @@ def show_results(results: Mapping[str, Any], screen: Screen) -> None:
 
 def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None:
     """Stages with state and seconds, then the results' table."""
-    from morlaif_core.stages.pipeline import ROAD
+    from morlaif_core.stages.pipeline import STAGES
 
     stages = manifest.get("stages", {})
     rows = [
@@ -56,7 +56,7 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None
             stages.get(stage.name, {}).get("state", "not begun"),
             f"{stages.get(stage.name, {}).get('seconds', 0):.0f} s",
         ]
-        for stage in ROAD
+        for stage in STAGES
     ]
     print_table(["stage", "state", "time"], rows)
     if results.get("cost_usd"):

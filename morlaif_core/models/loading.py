@@ -91,7 +91,7 @@ def ensure_pad(tokenizer: Any, rows: int) -> None:
 
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
-    """Keep transformers' own bars off the terminal: stages show their progress themselves."""
+    """Keep transformers' own bars off the terminal while the block runs: stages show their progress themselves."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from morlaif_core.plugins.protocols import Reward
+from morlaif_core.runs.folder import write_json
 from morlaif_core.types import Explanation, Prompt, RewardBatch, ScoreMatrix
+
+from .scale import RewardScale
+from .scores import read_json
+from .terms import ResolvedTerms
 
 LOADER = "morlaif_core.api.load_reward"
 
@@ -68,3 +73,25 @@ class RunReward:
             self._state = dict(state)
         else:
             self._reward.restore(state)
+
+
+FORMAT = 1
+
+
+def save_reward(path: Path, name: str, resolved: ResolvedTerms, scale: RewardScale) -> None:
+    """Write reward.json in one step: the scalarizer's name, its resolved terms and the reward's scale."""
+    notes = [*resolved.notes, *scale.notes]
+    scaling = {"mean": scale.mean, "deviation": scale.deviation, "start": scale.start}
+    scaling |= {"steps": scale.steps} if scale.steps else {}
+    write_json(
+        path, {"format": FORMAT, "scalarizer": name, "terms": resolved.to_json(), "scale": scaling, "notes": notes}
+    )
+
+
+def load_reward_file(path: Path) -> tuple[str, ResolvedTerms, RewardScale]:
+    """Read reward.json. Raises `RunFailed` where it is missing, damaged or of another format."""
+    content = read_json(path, FORMAT)
+    scale = content["scale"]
+    steps = tuple((mean, deviation) for mean, deviation in scale.get("steps", ()))
+    fitted = RewardScale(scale["mean"], scale["deviation"], start=tuple(scale.get("start", ())), steps=steps)
+    return content["scalarizer"], ResolvedTerms.from_json(content["terms"]), fitted

@@ -1,4 +1,4 @@
-"""A scalarizer whose temperature follows a schedule: `heat`."""
+"""A scalarizer whose temperature follows a schedule: `schedule_temperature`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .expected_utility import Differentiable, Stateful
 from .explanation import gradient
 
 
-def heat(build: Callable[[float], Scalarizer], schedule: Schedule) -> Heated:
+def schedule_temperature(build: Callable[[float], Scalarizer], schedule: Schedule) -> ScheduledTemperature:
     """Return a scalarizer that is built anew with the temperature of each step; `Stateful` where what is built is.
 
     Args:
         build: makes the scalarizer of a temperature.
         schedule: the temperature over the steps, `Terms.step`.
     """
-    heated = Heated(build, schedule)
-    return HeatedLearner(build, schedule) if isinstance(heated.at(0), Stateful) else heated
+    heated = ScheduledTemperature(build, schedule)
+    return StatefulScheduledTemperature(build, schedule) if isinstance(heated.at(0), Stateful) else heated
 
 
-class Heated:
-    """A scalarizer without state, built anew with the temperature of each step. Made by `heat`."""
+class ScheduledTemperature:
+    """A scalarizer without state, built anew with the temperature of each step. Made by `schedule_temperature`."""
 
     def __init__(self, build: Callable[[float], Scalarizer], schedule: Schedule) -> None:
         self.schedule, self._build = schedule, build
@@ -52,8 +52,8 @@ class Heated:
         return now.gradient(mean, terms) if isinstance(now, Differentiable) else gradient(now, mean, terms)[0]
 
 
-class HeatedLearner(Heated):
-    """A `Heated` scalarizer with state, which travels from temperature to temperature."""
+class StatefulScheduledTemperature(ScheduledTemperature):
+    """A `ScheduledTemperature` scalarizer with state, which travels from temperature to temperature."""
 
     def end_step(self, means: ScoreMatrix, terms: Terms) -> None:
         """Let the step's scalarizer learn from the mean scores (1, k)."""

@@ -1,4 +1,4 @@
-"""Which terms move over the training steps: the schedules of `reward.schedules`, checked and by name."""
+"""Weights, thresholds and temperature over the training steps: the schedules of `reward.schedules`, checked, by name."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from morlaif_core.plugins.protocols import Scalarizer
 
 
-def moves_of(reward: RewardSettings, active: Mapping[str, PrincipleSettings]) -> dict[str, Schedule]:
+def schedules_by_term(reward: RewardSettings, active: Mapping[str, PrincipleSettings]) -> dict[str, Schedule]:
     """Return the schedules, by the principles' names as they are spelled in the run."""
     spelled = {name.replace("-", "_"): name for name in active}
-    moves = {}
+    schedules = {}
     for path, schedule in reward.schedules.items():
         name, _, term = path.rpartition(".")
-        moves[f"{spelled[name.replace('-', '_')]}.{term}" if name else term] = schedule
-    return moves
+        schedules[f"{spelled[name.replace('-', '_')]}.{term}" if name else term] = schedule
+    return schedules
 
 
 def with_temperature(options: Options, temperature: float) -> Options:

@@ -13,7 +13,7 @@ from morlaif_core.types import Floats, ScoreMatrix, Terms
 from .calibration import Calibration
 from .scores import ScoreError, select
 from .term_notes import priorities, term_notes
-from .term_schedules import check_schedules, moves_of
+from .term_schedules import check_schedules, schedules_by_term
 
 if TYPE_CHECKING:
     from morlaif_core.plugins.components import Component, Options
@@ -53,31 +53,31 @@ class ResolvedTerms:
     Attributes:
         tiers: the scalarizer's columns, in the order of the settings; principles of weight 0 are in none.
         notes: what `check_terms` returned.
-        moves: what changes over the training steps, by `PRINCIPLE.weight`, `PRINCIPLE.threshold` or `temperature`.
-        total: the sum of the weights as the user wrote them, in whose unit `moves` are written.
+        schedules: what changes over the training steps, by `PRINCIPLE.weight`, `PRINCIPLE.threshold` or `temperature`.
+        total: the sum of the weights as the user wrote them, in whose unit `schedules` are written.
     """
 
     tiers: tuple[Tier, ...]
     notes: tuple[str, ...] = ()
-    moves: Mapping[str, Schedule] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
     total: float = 1.0
 
     def tiers_at(self, step: int) -> tuple[Tier, ...]:
         """Return the columns as they are at a training step."""
-        if not self.moves:
+        if not self.schedules:
             return self.tiers
-        moved = self.moved(step)
+        scheduled = self.scheduled(step)
         weights = {
-            name: moved.get(f"{name}.weight", share * tier.weight * self.total)
+            name: scheduled.get(f"{name}.weight", share * tier.weight * self.total)
             for tier in self.tiers
             for name, share in tier.members.items()
         }
         total = sum(weights.values())
-        return tuple(_moved_tier(tier, weights, total, moved) for tier in self.tiers)
+        return tuple(_tier_at(tier, weights, total, scheduled) for tier in self.tiers)
 
-    def moved(self, step: int) -> dict[str, float]:
+    def scheduled(self, step: int) -> dict[str, float]:
         """Return what changes over the steps, as it is at one; thresholds and weights as the user wrote them."""
-        return {name: schedule.at(step) for name, schedule in self.moves.items()}
+        return {name: schedule.at(step) for name, schedule in self.schedules.items()}
 
     def terms(self, step: int = 0) -> Terms:
         """Return the arrays (t,) of the t columns."""
@@ -118,26 +118,27 @@ class ResolvedTerms:
         tiers = [
             {**vars(tier), "members": dict(tier.members), "thresholds": dict(tier.thresholds)} for tier in self.tiers
         ]
-        if not self.moves:
+        if not self.schedules:
             return tiers
-        moves = {name: schedule.model_dump(mode="json") for name, schedule in self.moves.items()}
-        return [*tiers, {"moves": moves, "total": self.total}]
+        # The key is "moves" for good: reward.json of every run has it.
+        schedules = {name: schedule.model_dump(mode="json") for name, schedule in self.schedules.items()}
+        return [*tiers, {"moves": schedules, "total": self.total}]
 
     @classmethod
     def from_json(cls, content: list[dict[str, Any]]) -> ResolvedTerms:
         """Read what `to_json` returned."""
         tiers = tuple(Tier(**item) for item in content if "members" in item)
-        moving: dict[str, Any] = next((item for item in content if "moves" in item), {"moves": {}, "total": 1.0})
-        moves = {name: Schedule.model_validate(value) for name, value in moving["moves"].items()}
-        return cls(tiers, (), moves, moving["total"])
+        kept: dict[str, Any] = next((item for item in content if "moves" in item), {"moves": {}, "total": 1.0})
+        schedules = {name: Schedule.model_validate(value) for name, value in kept["moves"].items()}
+        return cls(tiers, (), schedules, kept["total"])
 
 
-def _moved_tier(tier: Tier, weights: Mapping[str, float], total: float, moved: Mapping[str, float]) -> Tier:
+def _tier_at(tier: Tier, weights: Mapping[str, float], total: float, scheduled: Mapping[str, float]) -> Tier:
     """A column with the weights (sum `total`) and thresholds of a step."""
     own = sum(weights[name] for name in tier.members)
     shares = {name: weights[name] / own for name in tier.members}
     before = tier.thresholds or dict.fromkeys(tier.members, tier.threshold)
-    thresholds = {name: moved.get(f"{name}.threshold", value) for name, value in before.items()}
+    thresholds = {name: scheduled.get(f"{name}.threshold", value) for name, value in before.items()}
     threshold = sum(share * thresholds[name] for name, share in shares.items())
     return replace(tier, members=shares, weight=own / total, threshold=threshold)
 
@@ -241,7 +242,7 @@ def resolve_terms(
         own = {name: thresholds[name] for name in names} if len(names) > 1 else {}
         clip = calibration.clip
         tiers.append(Tier(shares, weight / total, threshold, places[names[0]], -clip, clip, own))
-    return ResolvedTerms(tuple(tiers), notes, moves_of(reward, active), total)
+    return ResolvedTerms(tuple(tiers), notes, schedules_by_term(reward, active), total)
 
 
 def resolve_threshold(

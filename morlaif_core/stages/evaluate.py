@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from morlaif_core.plugins.protocols import Policy
@@ -11,10 +10,11 @@ from morlaif_core.runs.folder import read_jsonl, write_json
 from morlaif_core.types import Prompt, ResponsePair, distinct_pairs, make_pair
 
 from .context import Context
+from .intervals import mean_interval, resampled_interval
 from .judge import judge_pairs, note_unlabelled, unfinished
-from .pairs import StoredPair, read_pairs, write_chunks
+from .pairs import read_pairs, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
-from .train_pms import CALIBRATION, RESAMPLES, load_models
+from .train_pms import CALIBRATION, load_models
 from .train_policy import load_policy
 
 if TYPE_CHECKING:
@@ -147,15 +147,6 @@ def _no_judge(reason: str) -> dict[str, Any]:
     return {**dict.fromkeys(names), "n": 0, "notes": {"judge_before": reason}}
 
 
-def mean_interval(values: Doubles) -> list[float]:
-    """95 % percentile bootstrap interval of the mean over rows, from a fixed seed."""
-    import numpy as np
-
-    draws = np.random.default_rng(0).integers(0, len(values), size=(RESAMPLES, len(values)))
-    means = values[draws].mean(axis=1)
-    return [float(bound) for bound in np.percentile(means, [2.5, 97.5])]
-
-
 def _overall(context: Context, wins: Mapping[str, Doubles]) -> dict[str, Any]:
     """The weighted mean of the principles' win rates, as printed; whole prompts are resampled for its interval.
 
@@ -182,9 +173,8 @@ def _overall(context: Context, wins: Mapping[str, Doubles]) -> dict[str, Any]:
         mean: Doubles = means @ (weight / weight.sum())
         return mean
 
-    draws = np.random.default_rng(0).integers(0, len(labelled), size=(RESAMPLES, len(labelled)))
-    bounds = np.nanpercentile(rate(labelled[draws]), [2.5, 97.5])
-    return {"overall": float(rate(labelled)), "ci95": [float(bound) for bound in bounds], "n": len(labelled)}
+    ci95 = resampled_interval(len(labelled), lambda draws: rate(labelled[draws]))
+    return {"overall": float(rate(labelled)), "ci95": ci95, "n": len(labelled)}
 
 
 def _pm_means(
@@ -204,10 +194,3 @@ def _pm_means(
 
 def _mean_words(texts: Sequence[str]) -> float:
     return sum(len(text.split()) for text in texts) / len(texts)
-
-
-def before_and_after(run: Path) -> list[tuple[StoredPair, str]]:
-    """The evaluation pairs of a finished run, each with the trained policy's response, in the order of prompt ids."""
-    after = {row["prompt_id"]: row["after"] for row in read_jsonl(run / RESPONSES)}
-    rows = [(item, after[item.pair.prompt.id]) for item in read_pairs(run) if item.set == "evaluation"]
-    return sorted(rows, key=lambda row: row[0].pair.prompt.id)

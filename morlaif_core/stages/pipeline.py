@@ -1,4 +1,4 @@
-"""The road: which stages a run needs, which are done, which are made anew and why."""
+"""The pipeline: which stages a run needs, which are done, which are made anew and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from morlaif_core.config.prices import unpriced
-from morlaif_core.errors import UserError, did_you_mean
+from morlaif_core.errors import UserError, did_you_mean, needed
 from morlaif_core.runs.folder import write_json, write_text
 from morlaif_core.types import content_hash
 
@@ -28,7 +28,7 @@ class Stage:
     results: tuple[str, ...]
 
 
-ROAD = tuple(
+STAGES = tuple(
     Stage(module.NAME, module.inputs, module.run, module.OUTPUTS, module.RESULTS)
     for module in (sample, judge, train_pms, train_policy, evaluate)
 )
@@ -36,21 +36,23 @@ ROAD = tuple(
 
 def stage_named(name: str) -> Stage:
     """Look a stage up; ``_`` is the same as ``-``. Raises `UserError`."""
-    names = [stage.name for stage in ROAD]
-    found = next((stage for stage in ROAD if stage.name == name.replace("_", "-")), None)
+    names = [stage.name for stage in STAGES]
+    found = next((stage for stage in STAGES if stage.name == name.replace("_", "-")), None)
     if found is None:
         raise UserError(f"there is no stage '{name}'.{did_you_mean(name, names)} Stages: {', '.join(names)}")
     return found
 
 
 def last_stage(until: str | None, only: str | None) -> int:
-    """The place on the road of the last stage that is asked for. Raises `UserError`."""
+    """The place of the last stage that is asked for. Raises `UserError`."""
     if until and only:
         raise UserError("--until and --only exclude each other")
-    return ROAD.index(stage_named(until or only or ROAD[-1].name))
+    return STAGES.index(stage_named(until or only or STAGES[-1].name))
 
 
-def run_road(context: Context, until: str | None = None, only: str | None = None, missing: Sequence[str] = ()) -> None:
+def run_pipeline(
+    context: Context, until: str | None = None, only: str | None = None, missing: Sequence[str] = ()
+) -> None:
     """Run every stage that is not done, up to ``until``, or one alone.
 
     missing: what a run needs from outside and lacks; nothing is begun then. Raises `UserError`.
@@ -58,10 +60,10 @@ def run_road(context: Context, until: str | None = None, only: str | None = None
     prints = _fingerprints(context)
     stages = _asked(until, only)
     if only:
-        _require_upstream(context, ROAD[: ROAD.index(stages[0])], prints)
+        _require_upstream(context, STAGES[: STAGES.index(stages[0])], prints)
     todo = [stage for stage in stages if not _done(context, stage, prints)]
     if todo and missing:
-        raise UserError("needed before this run:\n" + "\n".join(f"  {line}" for line in missing))
+        raise needed("this run", list(missing))
     if any(_is_of_other_settings(context, stage, prints) for stage in todo):
         sample.check(context)  # before what was made of other settings moves away
     _announce(context, stages, todo, prints)
@@ -83,7 +85,7 @@ def _keep_settings(
     if file.exists() and file.read_bytes() == text.encode():
         return
     moves = any(_is_of_other_settings(context, stage, prints) for stage in todo)  # and all behind them with them
-    stays = [stage.name for stage in ROAD if stage not in stages and _is_of_other_settings(context, stage, prints)]
+    stays = [stage.name for stage in STAGES if stage not in stages and _is_of_other_settings(context, stage, prints)]
     if stays and not moves and file.exists():
         context.screen.say(f"the changed settings are not kept: {stays[0]} was done with others; run it to use them")
         return
@@ -98,21 +100,21 @@ def _is_of_other_settings(context: Context, stage: Stage, prints: dict[str, dict
 
 
 def is_finished(context: Context, until: str | None = None, only: str | None = None) -> bool:
-    """Whether every stage that is asked for is done with these settings: `run_road` would do nothing."""
+    """Whether every stage that is asked for is done with these settings: `run_pipeline` would do nothing."""
     prints = _fingerprints(context)
     return all(_done(context, stage, prints) for stage in _asked(until, only))
 
 
 def _asked(until: str | None, only: str | None) -> list[Stage]:
     last = last_stage(until, only)
-    return [ROAD[last]] if only else list(ROAD[: last + 1])
+    return [STAGES[last]] if only else list(STAGES[: last + 1])
 
 
 def _fingerprints(context: Context) -> dict[str, dict[str, Any]]:
     """Every stage's inputs, those of the stages before it in a hash."""
     found: dict[str, dict[str, Any]] = {}
     upstream = ""
-    for stage in ROAD:
+    for stage in STAGES:
         inputs = stage.inputs(context)
         # Hash single values, so that the manifest says which one changed without repeating the configuration.
         found[stage.name] = {key: content_hash(value) for key, value in inputs.items()}
@@ -170,7 +172,7 @@ def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
     stages = context.folder.section("stages")
     record = _record(context, stage)
     if record and record.get("inputs") != inputs:
-        _drop(context, ROAD[ROAD.index(stage) :])
+        _drop(context, STAGES[STAGES.index(stage) :])
         record = {}
     seconds = float(record.get("seconds", 0.0))
     # What those behind it were made of: it outlives a kill of a stage that asks again.
@@ -186,7 +188,7 @@ def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
         made = _content(context, stage)
         stages[stage.name].update(state="done", failed=context.unfinished, made=made)
         if made_before not in (None, made):
-            _drop(context, ROAD[ROAD.index(stage) + 1 :])
+            _drop(context, STAGES[STAGES.index(stage) + 1 :])
     finally:
         context.release()
         seconds += time.monotonic() - start
@@ -223,7 +225,7 @@ def _drop(context: Context, behind: Sequence[Stage]) -> None:
         results.get("seconds", {}).pop(item.name, None)
         if item.name in context.folder.section("stages"):
             context.folder.section("stages")[item.name]["state"] = "replaced"
-    if ROAD[0] in behind:
+    if STAGES[0] in behind:
         context.folder.manifest.pop("prompt_sets", None)
         context.folder.manifest.pop("models", None)
     # The manifest first: what a kill leaves half moved is then not taken for done, whatever is run next.

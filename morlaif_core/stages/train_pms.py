@@ -15,13 +15,11 @@ from morlaif_core.runs.fingerprints import folder_stamp
 from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash
 
 from .context import Context
+from .intervals import share_interval
 from .judge import labelled, labels_hash, read_labels
 from .pairs import StoredPair, read_pairs
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from morlaif_core.types import Floats
 
 NAME = "train-pms"
@@ -31,7 +29,6 @@ OUTPUTS = (CALIBRATION,)
 """The models themselves are replaced one by one: a principle whose labels did not change keeps its model."""
 RESULTS = ("preference_models",)
 MIN_PAIRS = 4
-RESAMPLES = 2000
 """Bootstrap resamples over prompts."""
 
 
@@ -221,18 +218,3 @@ def _accuracy(scores: Scores, name: str, preferences: Sequence[Preference]) -> d
     right = (sign > 0) + 0.5 * (sign == 0)
     ci95 = share_interval(right, [item.prompt.id for item in decided])
     return {"n": len(decided), "accuracy": float(right.mean()), "ci95": ci95}
-
-
-def share_interval(right: NDArray[np.float64], prompts: Sequence[str]) -> list[float]:
-    """95 % interval of a share: Wilson's; with several rows a prompt, by bootstrap over prompts, as these hang together."""
-    import numpy as np
-    from scipy.stats import binomtest
-
-    names, place = np.unique(np.array(prompts), return_inverse=True)
-    if len(names) == len(prompts):
-        wilson = binomtest(round(float(right.sum())), len(right)).proportion_ci(method="wilson")
-        return [float(wilson.low), float(wilson.high)]
-    total, count = np.bincount(place, right), np.bincount(place)
-    draws = np.random.default_rng(0).integers(0, len(names), size=(RESAMPLES, len(names)))
-    shares = total[draws].sum(axis=1) / count[draws].sum(axis=1)
-    return [float(bound) for bound in np.percentile(shares, [2.5, 97.5])]

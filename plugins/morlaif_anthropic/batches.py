@@ -9,7 +9,7 @@ from urllib.parse import quote
 import anthropic
 import httpx2
 
-from morlaif_core import Answer, Endpoint, ProviderError, Request, error_in_body, json_lines, read_body
+from morlaif_core import Answer, ProviderError, RemoteJudge, Request, error_in_body, json_lines, read_body
 
 from .message import constants, message_body, read_message
 from .options import AnthropicOptions
@@ -17,13 +17,10 @@ from .options import AnthropicOptions
 FILE_SECONDS = 600.0
 
 
-class MessageBatches:
+class MessageBatches(RemoteJudge[AnthropicOptions, anthropic.AsyncAnthropic]):
     """The `Batches` half of a judge."""
 
     max_batch_requests = 5000  # of 100,000 allowed: 50 KB a request before the call is too large (256 MB)
-
-    def __init__(self, options: AnthropicOptions, endpoint: Endpoint, client: anthropic.AsyncAnthropic) -> None:
-        self._options, self._endpoint, self._client = options, endpoint, client
 
     async def submit(self, requests: Mapping[str, Request], *, name: str) -> str:
         """Start a batch. Returns its id. The name is not stored: the API has no place for it."""

@@ -30,17 +30,7 @@ class AnthropicJudge(MessageBatches):
             ),
             open_telemetry=False,
         )
-        super().__init__(options, endpoint, client)
-        self.identity = options.identity("anthropic")
-        self.capabilities = options.capabilities()
-
-    async def ask(self, request: Request) -> Answer:
-        """Send one request. Raises `ProviderError`; its text never holds the key."""
-        return await self._endpoint.ask(self._send(request))
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.close()
+        super().__init__("anthropic", options, endpoint, client, options.capabilities())
 
     async def _send(self, request: Request) -> Answer:
         # The body is read here, not by the SDK, which takes an odd one for an answer.

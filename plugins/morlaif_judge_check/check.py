@@ -20,11 +20,11 @@ from morlaif_core import (
     content_hash,
     did_you_mean,
     distinct_pairs,
-    one_family,
     panel_agreement,
 )
 
 from .checked import Checked, checked, joint_agreement
+from .families import one_family
 from .probes import Heard, Item, example_items, pair_items
 from .replay import replay
 

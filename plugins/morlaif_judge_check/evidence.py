@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from morlaif_core import Doubles, Figure, Places, ratio_figure, spread
+from morlaif_core import Doubles, Figure, Places, spread
 
 Probe = Literal["padded", "injected", "repeated", "rephrased"]
 PROBES: tuple[Probe, ...] = ("padded", "injected", "repeated", "rephrased")
@@ -77,6 +77,16 @@ def lift(
     change: Doubles = getattr(evidence.probes[probe], unit) - getattr(against, unit)
     both = ~np.isnan(change)
     return change[both], evidence.prompts[both]
+
+
+def ratio_figure(above: Doubles, below: Doubles, prompts: Places) -> Figure:
+    """Return sum(above) / sum(below) of rows (n,), sum(below) > 0, with Student's interval of the linearised ratio."""
+    ratio = float(above.sum() / below.sum())
+    known = spread(above - ratio * below, prompts)
+    if known.freedom < 1:
+        return Figure(ratio)
+    reach = known.reach / float(below.mean())
+    return Figure(ratio, ratio - reach, ratio + reach)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any, Final, Never
 
 import openai
 
-from morlaif_core import Answer, Endpoint, ProviderError, Request, json_lines, provider_error, read_body
+from morlaif_core import Answer, ProviderError, RemoteJudge, Request, json_lines, provider_error, read_body
 
 from .chat import chat_body, read_completion
 from .options import OpenAIOptions
@@ -21,13 +21,10 @@ LISTED = 1000
 """Batches looked through for a name, newest first."""
 
 
-class ChatBatches:
+class ChatBatches(RemoteJudge[OpenAIOptions, openai.AsyncOpenAI]):
     """The `Batches` half of a judge."""
 
     max_batch_requests = 5000  # of 50,000 allowed: 40 KB a request before the file is too large
-
-    def __init__(self, options: OpenAIOptions, endpoint: Endpoint, client: openai.AsyncOpenAI) -> None:
-        self._options, self._endpoint, self._client = options, endpoint, client
 
     async def submit(self, requests: Mapping[str, Request], *, name: str) -> str:
         """Upload the requests and start a batch that carries the name. Returns its id."""

@@ -24,17 +24,7 @@ class OpenAIJudge(ChatBatches):
             max_retries=0,
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not endpoint.local),
         )
-        super().__init__(options, endpoint, client)
-        self.identity = options.identity("openai")
-        self.capabilities = options.capabilities()
-
-    async def ask(self, request: Request) -> Answer:
-        """Send one request. Raises `ProviderError`; its text never holds the key."""
-        return await self._endpoint.ask(self._send(request))
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.close()
+        super().__init__("openai", options, endpoint, client, options.capabilities())
 
     async def _send(self, request: Request) -> Answer:
         # The body is read here, not by the SDK: it takes an odd one for an answer, and needs more time for a proper one.

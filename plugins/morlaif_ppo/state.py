@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from morlaif_core import Backbone, PolicyJob, Target, UserError, layer_count, lora_config
+from morlaif_core import Backbone, PolicyJob, Target, UserError, layer_count, lora_config, no_progress_bars
 
 from .heads import columns_of
 from .network import Network, causal_lm, check_head
@@ -129,25 +129,11 @@ def _recomputes(network: Network, options: PPOOptions) -> bool:
     return network.autocast is not nullcontext or network.policy.model.dtype != torch.float32
 
 
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar of one shard at every checkpoint."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
 def save_policy(network: Network, target: Target, folder: Path) -> None:
     """Write the policy into a folder: an adapter for peft, or a model and its tokenizer for transformers."""
     if network.adapter is not None:
         network.policy.save(network.adapter, folder)
     else:
-        with _no_bars():
+        with no_progress_bars():  # of one shard, at every checkpoint
             network.policy.model.save_pretrained(folder)
     network.policy.tokenizer.save_pretrained(folder)

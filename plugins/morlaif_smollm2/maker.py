@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Iterable
+from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from morlaif_core import Report, UserError
+from morlaif_core import Report, UserError, no_progress_bars
 
 from .sources import HUB, INSTALL, PACKAGE, Source, gguf_file, hub_commit, package_version
 
@@ -42,28 +42,14 @@ class SmolLM2:
         import torch
 
         report(0, STEPS, {})
-        with torch.random.fork_rng(devices=[]), _no_progress_bars():
+        # The GGUF reader's own bar cannot be turned off, so it is sent away.
+        with torch.random.fork_rng(devices=[]), no_progress_bars(), redirect_stderr(StringIO()):
             model, tokenizer = from_gguf(self.file) if self.file else from_hub(self.revision)
             report(1, STEPS, {})
             model.save_pretrained(folder)
             report(2, STEPS, {})
             tokenizer.save_pretrained(folder)
         report(3, STEPS, {})
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keep other bars off the terminal: the toolkit shows one. The GGUF reader's can only be sent away."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        with redirect_stderr(StringIO()):
-            yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def from_gguf(file: Path) -> tuple[Any, Any]:

@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from morlaif_core.feedback.statistics.agreement import (
-    cohen_kappa,
-    effective_judges,
-    krippendorff_alpha,
-    model_family,
-    one_family,
-    panel_block,
-)
+from morlaif_core.feedback.statistics.agreement import cohen_kappa, effective_judges, krippendorff_alpha, panel_block
+from morlaif_judge_check.families import model_family, one_family
 
 # One row per observer, a dot where there is no value. The first three: Krippendorff, "Computing Krippendorff's
 # Alpha-Reliability" (2011), sections A (binary), B (nominal) and C (four observers, missing data); the last:

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from morlaif_core import build, load_run
 from morlaif_core.config.judge_settings import Judging
 from morlaif_core.errors import UserError
-from morlaif_core.feedback.asking.parsing import parse_judge_messages
 from morlaif_core.feedback.asking.requests import Asking, Order, asking_of, build_request, request_key, row_key
 from morlaif_core.feedback.asking.styles import template_hash
 from morlaif_core.feedback.asking.wordings import Wording, joint_order, worded, wording_of
 from morlaif_core.feedback.judges import RunJudges
 from morlaif_core.feedback.types import Mode
+from morlaif_core.testing.faultserver.simulated.parsing import parse_judge_messages
 from morlaif_core.types import Capabilities, Example, Message, Principle, Request, make_pair, make_prompt
 
 PAIRS = Capabilities(reads="pair")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from morlaif_core.stages.evaluate import _judge_block, _overall, _wins, mean_interval
-from morlaif_core.stages.train_pms import share_interval
+from morlaif_core.stages.evaluate import _judge_block, _overall, _wins
+from morlaif_core.stages.intervals import mean_interval, share_interval
 
 
 def context(**weights: float) -> Any:

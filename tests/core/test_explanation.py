@@ -9,8 +9,9 @@ from morlaif_core import Floats, ScoreMatrix, Terms, build
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.expected_utility import Expected
 from morlaif_core.reward.explanation import explain, gradient
-from morlaif_core.reward.reward import PrincipledReward, RewardScale
+from morlaif_core.reward.reward import PrincipledReward
 from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.reward.scale import RewardScale
 from morlaif_core.reward.scores import ScoreError
 from morlaif_core.reward.terms import ResolvedTerms, Tier
 from morlaif_core.testing import FakePreferenceModel, make_scores, make_terms

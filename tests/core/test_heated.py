@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from morlaif_core import Component, Floats, Options, Scalarizer, ScoreMatrix, Terms, UserError, build, component
 from morlaif_core.config.settings import PrincipleSettings, RewardSettings, Schedule
 from morlaif_core.reward.expected_utility import Differentiable, Expected, Stateful
-from morlaif_core.reward.scheduled_temperature import heat
+from morlaif_core.reward.scheduled_temperature import schedule_temperature
 from morlaif_core.reward.terms import check_terms
 from morlaif_core.testing import make_scores, make_terms
 
@@ -47,7 +47,7 @@ class Learning:
 
 
 def test_a_temperature_follows_its_schedule() -> None:
-    heated = heat(lambda t: build("scalarizer", "soft_max_min", temperature=t), SCHEDULE)
+    heated = schedule_temperature(lambda t: build("scalarizer", "soft_max_min", temperature=t), SCHEDULE)
     assert not isinstance(heated, Stateful)
     for step, temperature in ((0, 0.5), (5, 1.25), (10, 2.0), (0, 0.5)):
         wanted = build("scalarizer", "soft_max_min", temperature=temperature)(SCORES, terms(step))
@@ -55,25 +55,25 @@ def test_a_temperature_follows_its_schedule() -> None:
 
 
 def test_what_it_has_learnt_outlives_a_temperature() -> None:
-    heated = heat(Learning, SCHEDULE)
+    heated = schedule_temperature(Learning, SCHEDULE)
     assert isinstance(heated, Stateful)
     heated(SCORES, terms(0))
     heated.end_step(make_scores([[0.25, 0.0]]), terms(0))
     assert heated(SCORES, terms(10)).tolist() == [0.75, -0.25]
     heated.end_step(make_scores([[1.0, 0.0]]), terms(10))
     assert heated.state() == {"seen": 1.25}
-    again = heat(Learning, SCHEDULE)
+    again = schedule_temperature(Learning, SCHEDULE)
     assert isinstance(again, Stateful)
     again.restore(heated.state())
     assert again(SCORES, terms(10)).tolist() == heated(SCORES, terms(10)).tolist() == [1.75, 0.75]
 
 
 def test_a_gradient_of_its_own_is_that_of_the_temperature() -> None:
-    heated = heat(Learning, SCHEDULE)
+    heated = schedule_temperature(Learning, SCHEDULE)
     assert isinstance(heated, Differentiable)
     assert Expected(heated, {"p0": 0.0, "p1": 0.0}).weights(SCORES, terms(0)) == pytest.approx([1 / 3, 2 / 3])
     assert Expected(heated, {"p0": 0.0, "p1": 0.0}).weights(SCORES, terms(10)) == pytest.approx([2 / 3, 1 / 3])
-    unknown = heat(lambda t: build("scalarizer", "soft_max_min", temperature=t), SCHEDULE)
+    unknown = schedule_temperature(lambda t: build("scalarizer", "soft_max_min", temperature=t), SCHEDULE)
     soft = np.exp(-np.array([0.5, -0.5]) / 1.25)
     found = Expected(unknown, {"p0": 0.5, "p1": -0.5}).weights(SCORES, terms(5))
     np.testing.assert_allclose(found, soft / soft.sum(), atol=1e-3)

@@ -9,10 +9,10 @@ from typing import get_args
 import pytest
 from hypothesis import given, strategies as st
 
-from morlaif_core.feedback.asking.parsing import parse_judge_messages
 from morlaif_core.feedback.asking.requests import Asking, Order, build_request
 from morlaif_core.feedback.asking.styles import STYLES
 from morlaif_core.feedback.types import Mode
+from morlaif_core.testing.faultserver.simulated.parsing import parse_judge_messages
 from morlaif_core.types import Capabilities, Example, Message, Principle, Request, ResponsePair, make_pair, make_prompt
 
 ALL = Capabilities(max_top_logprobs=20, structured=True)

@@ -12,11 +12,11 @@ from morlaif_core.feedback.statistics.intervals import (
     Figure,
     mean_figure,
     number_prompts,
-    ratio_figure,
     share_figure,
     spread,
 )
 from morlaif_core.feedback.statistics.position_bias import hard_bias
+from morlaif_judge_check.evidence import ratio_figure
 
 RUNS = 2000
 

@@ -16,7 +16,6 @@ from morlaif_core import build
 from morlaif_core.config.judge_settings import Judging
 from morlaif_core.errors import UserError
 from morlaif_core.feedback.answers.verdict import sigmoid
-from morlaif_core.feedback.asking.parsing import parse_judge_messages
 from morlaif_core.feedback.asking.requests import asking_of, build_request, request_key
 from morlaif_core.feedback.asking.wordings import worded
 from morlaif_core.feedback.judging import judge_tasks
@@ -26,6 +25,7 @@ from morlaif_core.feedback.types import NamedJudge, Task, Verdict
 from morlaif_core.runs.progress import Done
 from morlaif_core.testing import FaultServer, fault_server
 from morlaif_core.testing.faultserver import ANSWERS, KnownPreference
+from morlaif_core.testing.faultserver.simulated.parsing import parse_judge_messages
 from morlaif_core.types import Example, Message, Principle, ResponsePair, make_pair, make_prompt
 
 EXAMPLES = (Example("p", "good", "bad", "a"), Example("q", "worse", "better", "b"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from morlaif_core import Component, NoOptions, ScoreMatrix, Terms, UserError, component, load_run, run as run_road
+from morlaif_core import Component, NoOptions, ScoreMatrix, Terms, UserError, component, load_run, run as run_pipeline
 from morlaif_core.errors import RunFailed
 from morlaif_core.plugins.manager import Offer
 from morlaif_core.types import Floats
@@ -36,7 +36,7 @@ def without_policy(run: Path) -> Path:
 
 def test_a_changed_weight_is_seen_before_any_policy(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     without_policy(copied)
-    run_road("demo", out=copied, sets=(*SETS, FIRST, "scalarizer.use=max_min"), until="train-pms")
+    run_pipeline("demo", out=copied, sets=(*SETS, FIRST, "scalarizer.use=max_min"), until="train-pms")
     settings = load_run(copied).context().settings
     assert settings.principles["detail"].weight == 0.25
     assert settings.scalarizer.use == "max_min"
@@ -49,7 +49,7 @@ def test_settings_that_a_policy_was_not_trained_with_are_not_kept(
     copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (copied / "run.yaml").read_text()
-    run_road("demo", out=copied, sets=(*SETS, FIRST), until="train-pms")
+    run_pipeline("demo", out=copied, sets=(*SETS, FIRST), until="train-pms")
     assert (copied / "run.yaml").read_text() == before
     assert "not kept: train-policy was done with others" in capsys.readouterr().out
 

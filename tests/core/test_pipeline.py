@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from morlaif_core import Message, UserError, load_run, make_prompt, run as run_road
+from morlaif_core import Message, UserError, load_run, make_prompt, run as run_pipeline
 from morlaif_core.runs.progress import Bar, Screen
 from tests.small_run import PRINCIPLES, SETS, final_files, ledger_rows, small
 
@@ -133,7 +133,7 @@ def test_metrics_have_every_principle_at_every_step(finished: Path) -> None:
 
 def test_the_same_again_does_nothing_and_is_quick(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, start = times(finished), time.monotonic()
-    run_road("demo", out=finished, sets=SETS)
+    run_pipeline("demo", out=finished, sets=SETS)
     assert time.monotonic() - start < 5
     assert times(finished) == before
     assert "nothing to do" in capsys.readouterr().out
@@ -148,7 +148,7 @@ def test_what_only_changes_speed_redoes_nothing(copy: Path) -> None:
 def test_another_scalarizer_redoes_only_what_depends_on_it(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = times(copy)
     policy = (copy / "policy" / "model.safetensors").read_bytes()
-    run_road("demo", out=copy, sets=(*SETS, "scalarizer.use=max_min"))
+    run_pipeline("demo", out=copy, sets=(*SETS, "scalarizer.use=max_min"))
     after = times(copy)
     kept = (
         "pairs.jsonl",
@@ -187,7 +187,7 @@ def test_a_new_principle_is_asked_and_trained_alone(copy: Path) -> None:
 
 def test_another_order_of_the_principles_is_another_priority(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     order = f"principles=[{', '.join(reversed(PRINCIPLES))}]"
-    run_road("demo", out=copy, sets=(*SETS, order), until="train-policy")
+    run_pipeline("demo", out=copy, sets=(*SETS, order), until="train-policy")
     assert "train-policy is done anew" in capsys.readouterr().out
 
 

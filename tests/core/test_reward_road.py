@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from morlaif_core import load_run
+from morlaif_core.reward.build import build_scalarizer
 from morlaif_core.reward.expected_utility import Expected
-from morlaif_core.reward.reward import load_reward_file
-from morlaif_core.stages.train_policy import _scalarizer
+from morlaif_core.reward.saved_reward import load_reward_file
 from morlaif_core.testing import make_scores, make_terms
 from morlaif_core.types import Message, make_prompt
 from tests.small_run import PRINCIPLES, small
@@ -55,7 +55,9 @@ def test_a_reward_that_moves_is_logged_saved_and_rebuilt(tmp_path: Path) -> None
     np.testing.assert_allclose(explained.influence[0], explained.influence[1], atol=1e-2)
     # A scalarizer that uses no weights does not get them for a flat gradient either: level means have no median to move.
     context, (_, resolved, _) = load_run(run).context(), load_reward_file(run / "preference_models" / "reward.json")
-    median = _scalarizer(context, context.plugins.find("scalarizer", "max_median"), resolved, (0.0, 0.0, 0.0))
+    offered = context.plugins.find("scalarizer", "max_median")
+    settings = context.settings.reward.model_copy(update={"schedules": {}})
+    median = build_scalarizer(offered, offered.options(), settings, resolved, (0.0, 0.0, 0.0))
     assert isinstance(median, Expected)
     found = median.weights(make_scores([[0.0] * 3], PRINCIPLES), make_terms(weight=[1, 2, 3]))
     assert found.tolist() == [1 / 3] * 3

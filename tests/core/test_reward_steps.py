@@ -12,16 +12,10 @@ import pytest
 
 from morlaif_core import NoOptions, build, component
 from morlaif_core.config.settings import PrincipleSettings, RewardSettings, Schedule
-from morlaif_core.reward.reward import (
-    PrincipledReward,
-    RewardScale,
-    fit_reward_scale,
-    load_reward_file,
-    save_reward,
-    scalarize,
-)
-from morlaif_core.reward.saved_reward import RunReward
-from morlaif_core.reward.scheduled_temperature import heat
+from morlaif_core.reward.reward import PrincipledReward
+from morlaif_core.reward.saved_reward import RunReward, load_reward_file, save_reward
+from morlaif_core.reward.scale import RewardScale, fit_reward_scale, scalarize
+from morlaif_core.reward.scheduled_temperature import schedule_temperature
 from morlaif_core.reward.terms import ResolvedTerms, resolve_terms
 from morlaif_core.testing import FakePreferenceModel
 from tests.core.test_reward import MEASURES, NAMES, OFFERED, PROMPTS, RESPONSES, calibration, reference
@@ -40,7 +34,7 @@ def moving(name: str, schedules: dict[str, Any]) -> PrincipledReward:
     scalarizer = build("scalarizer", name)
     if "temperature" in schedules:
         schedule = Schedule.model_validate(schedules["temperature"])
-        scalarizer = heat(lambda t: build("scalarizer", name, temperature=t), schedule)
+        scalarizer = schedule_temperature(lambda t: build("scalarizer", name, temperature=t), schedule)
     scale = fit_reward_scale(OFFERED[name], scalarizer, resolved, reference())
     model = FakePreferenceModel(MEASURES)
     return PrincipledReward(model, calibration(), scalarizer, name=name, resolved=resolved, scale=scale)
@@ -114,7 +108,7 @@ def test_a_temperature_that_moves_is_logged() -> None:
     assert reward.metrics()["term/temperature"] == pytest.approx(0.1)
     assert reward.metrics()["term/short.weight"] == 8.0
     again = ResolvedTerms.from_json(json.loads(json.dumps(reward.resolved.to_json())))
-    assert again.moved(0)["temperature"] == 2.0
+    assert again.scheduled(0)["temperature"] == 2.0
 
 
 def test_what_needs_groups_with_its_options_has_no_scale() -> None:

@@ -14,7 +14,8 @@ from hypothesis import given, settings, strategies as st
 from morlaif_core import Component, Floats, Message, NoOptions, Prompt, Scalarizer, ScoreMatrix, Terms, make_prompt
 from morlaif_core.config.settings import PrincipleSettings, RewardSettings
 from morlaif_core.reward.calibration import Calibration
-from morlaif_core.reward.reward import PrincipledReward, RewardScale, fit_reward_scale, scalarize
+from morlaif_core.reward.reward import PrincipledReward
+from morlaif_core.reward.scale import RewardScale, fit_reward_scale, scalarize
 from morlaif_core.reward.scores import ScoreError
 from morlaif_core.reward.terms import ResolvedTerms, resolve_terms
 from morlaif_core.testing import make_scores

@@ -131,7 +131,7 @@ def test_a_weight_and_a_threshold_move_in_the_users_units() -> None:
     assert resolved.terms(0).weight.tolist() == pytest.approx([0.5, 0.25, 0.25])
     assert resolved.terms(10).weight.tolist() == pytest.approx([0.75, 0.125, 0.125])
     assert resolved.terms(5).threshold.tolist() == pytest.approx([0.0, 0.5, 0.0])
-    assert resolved.moved(5) == {"short.weight": 4.0, "calm.threshold": 0.5}
+    assert resolved.scheduled(5) == {"short.weight": 4.0, "calm.threshold": 0.5}
     again = ResolvedTerms.from_json(json.loads(json.dumps(resolved.to_json())))
     assert again.terms(7).weight.tolist() == resolved.terms(7).weight.tolist()
 

@@ -17,10 +17,10 @@ from morlaif_core.feedback.answers.verdict import (
     hard_logit,
     sigmoid,
 )
-from morlaif_core.feedback.asking.parsing import parse_judge_messages
 from morlaif_core.feedback.asking.prompt import judge_messages, render
 from morlaif_core.feedback.asking.requests import asking_of, build_request, orders_of, request_key
 from morlaif_core.feedback.asking.wordings import Wording, worded
+from morlaif_core.testing.faultserver.simulated.parsing import parse_judge_messages
 from morlaif_core.types import Answer, Capabilities, Message, Principle, Request, make_pair, make_prompt
 
 LOGPROBS = Capabilities(max_top_logprobs=20)

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -18,11 +18,13 @@ from pydantic import Field, field_validator
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Options, Secret, Tuning
 from morlaif_core.plugins.redaction import one_line
-from morlaif_core.types import Answer, ProviderError
+from morlaif_core.types import Answer, Capabilities, ProviderError, Request
 
 from .http_errors import FilteredError, error_in_body, provider_error
 
 T = TypeVar("T")
+O = TypeVar("O", bound="RemoteOptions")  # noqa: E741 - of options, as in `Component`
+C = TypeVar("C")
 CONNECT_SECONDS = 10.0
 _NOT_SENT = {
     *("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"),  # httpx
@@ -185,6 +187,37 @@ class Endpoint:
     @property
     def _key_advice(self) -> str:
         return f", key from the variable {self.api_key or '(none: set api_key)'}"
+
+
+class RemoteJudge(Generic[O, C]):
+    """What every provider behind an HTTP API does alike; its own class makes the SDK's client and sends by `_send`.
+
+    Nothing is retried here: the core does that, and counts what it may cost.
+
+    Args:
+        api: the API's name, part of the provider's identity.
+        options: the provider's.
+        endpoint: where the judge is served.
+        client: the SDK's, closed by `aclose`.
+        capabilities: what the model can do.
+    """
+
+    def __init__(self, api: str, options: O, endpoint: Endpoint, client: C, capabilities: Capabilities) -> None:
+        self._options, self._endpoint, self._client = options, endpoint, client
+        self.identity, self.capabilities = options.identity(api), capabilities
+
+    async def ask(self, request: Request) -> Answer:
+        """Send one request. Raises `ProviderError`; its text never holds the key."""
+        return await self._endpoint.ask(self._send(request))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        client: Any = self._client
+        await client.close()
+
+    async def _send(self, request: Request) -> Answer:
+        """Send one request by the SDK and read its answer; whatever this raises becomes a `ProviderError`."""
+        raise NotImplementedError
 
 
 def _sorted(error: Exception, host: str, limit: float) -> ProviderError:

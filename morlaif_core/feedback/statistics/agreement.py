@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -16,7 +15,6 @@ from .intervals import Doubles, Figure, Places, bootstrap, by_prompt
 Labels = NDArray[np.intp]
 """(n, k): what each of k judges says of each of n pairs, from 0; -1 where a judge has no label."""
 EQUAL = "undefined: there are no two labels to one pair, or all labels are equal"
-_FAMILIES = {"chatgpt": "gpt", "davinci": "gpt", "o": "gpt", "mixtral": "mistral", "ministral": "mistral"}
 
 
 def cohen_kappa(one: Labels, other: Labels, prompts: Places) -> Figure | None:
@@ -102,24 +100,6 @@ def _worths(sums: Doubles, k: int) -> Doubles:
     rho = np.where(varies, (n * xy - x * y) / np.sqrt((n * xx - x * x) * (n * yy - y * y)), np.nan).mean(axis=1)
     worths: Doubles = k / (1 + (k - 1) * np.clip(rho, 0, 1))
     return worths
-
-
-def model_family(model: str) -> str:
-    """Return the family that a model's name starts with: ``meta-llama/Llama-3.1-8B`` -> llama, ``o3-mini`` -> gpt."""
-    found = re.match(r"[a-z]+", re.split(r"[/\s]", model.strip().lower())[-1])
-    name = found[0] if found else model
-    return _FAMILIES.get(name, name)
-
-
-def one_family(models: Mapping[str, str]) -> str | None:
-    """Return a warning where two members (name -> model) are of one family, None where all differ."""
-    families: dict[str, list[str]] = {}
-    for member, model in models.items():
-        families.setdefault(model_family(model), []).append(member)
-    shared = [f"{' and '.join(names)} ({family})" for family, names in families.items() if len(names) > 1]
-    if not shared:
-        return None
-    return f"of one model family: {', '.join(shared)}; they tend to err alike, and are worth less than they count"
 
 
 def panel_block(names: Sequence[str], labels: Labels, p: Doubles, prompts: Places) -> dict[str, Any]:

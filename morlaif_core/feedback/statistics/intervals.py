@@ -123,16 +123,6 @@ def wilson(mean: float, n: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def ratio_figure(above: Doubles, below: Doubles, prompts: Places) -> Figure:
-    """Return sum(above) / sum(below) of rows (n,), sum(below) > 0, with Student's interval of the linearised ratio."""
-    ratio = float(above.sum() / below.sum())
-    known = spread(above - ratio * below, prompts)
-    if known.freedom < 1:
-        return Figure(ratio)
-    reach = known.reach / float(below.mean())
-    return Figure(ratio, ratio - reach, ratio + reach)
-
-
 def bootstrap(sums: Doubles, statistic: Callable[[Doubles], Doubles]) -> tuple[float, float] | None:
     """Return the BCa interval (Efron 1987) of a statistic of added-up prompts, None where it does not vary.
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from morlaif_core import ResponsePair, UserError, make_pair
 
+from .bootstrap import intervals
+
 if TYPE_CHECKING:
     from morlaif_core import Ints, Workbench
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 HUMAN = "human"
 """The reserved judge that nobody can ask."""
-RESAMPLES = 1000
 
 
 def check_judges(bench: Workbench) -> None:
@@ -89,6 +90,5 @@ def _measured(labels: list[float | None], seed: int) -> dict[str, Any]:
     known = np.array([label for label in labels if label is not None], dtype=np.float64)
     if not len(known):
         return {"mean": None, "ci95": None, "n": 0}
-    draws = np.random.default_rng(seed).integers(len(known), size=(RESAMPLES, len(known)))
-    low, high = np.quantile(known[draws].mean(axis=1), [0.025, 0.975])
-    return {"mean": float(known.mean()), "ci95": [float(low), float(high)], "n": len(known)}
+    ends = intervals(known[:, None], seed)
+    return {"mean": float(known.mean()), "ci95": None if ends is None else ends[0].tolist(), "n": len(known)}

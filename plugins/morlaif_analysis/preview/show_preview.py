@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from morlaif_core import print_table
+from morlaif_core import format_interval, print_table
 
 from .labels import NO_WEIGHT, principle_label, rewarded
 
@@ -146,7 +146,7 @@ def _show_judged(result: Mapping[str, Any]) -> None:
 def _win(cell: Mapping[str, Any]) -> str:
     if cell["mean"] is None:
         return "-"
-    return f"{cell['mean']:.3f} [{cell['ci95'][0]:.3f}, {cell['ci95'][1]:.3f}] n={cell['n']:,}"
+    return f"{cell['mean']:.3f} {format_interval(cell['ci95'])} n={cell['n']:,}"
 
 
 def differing(result: Mapping[str, Any]) -> list[str]:

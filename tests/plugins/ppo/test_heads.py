@@ -19,7 +19,8 @@ from morlaif_core.config.load import load_config
 from morlaif_core.plugins.manager import Plugins
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.expected_utility import Expected
-from morlaif_core.reward.reward import PrincipledReward, RewardScale
+from morlaif_core.reward.reward import PrincipledReward
+from morlaif_core.reward.scale import RewardScale
 from morlaif_core.reward.terms import ResolvedTerms, Tier
 from morlaif_core.testing import FakePreferenceModel, make_scores, make_terms
 from morlaif_ppo import checkpoint

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from morlaif_core.feedback.asking.parsing import parse_judge_messages
-
 from .faults import Fault
+from .parsing import parse_judge_messages
 
 Turns = tuple[tuple[str, str], ...]
 """(role, text) of each turn."""

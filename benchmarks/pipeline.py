@@ -1,6 +1,6 @@
-"""How long the road takes: the command line's start, and the whole demo with the base model made anew.
+"""How long the pipeline takes: the command line's start, and the whole demo with the base model made anew.
 
-python benchmarks/road.py [--quick] [--json FILE]
+python benchmarks/pipeline.py [--quick] [--json FILE]
 """
 
 from __future__ import annotations

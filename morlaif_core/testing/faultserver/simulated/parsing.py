@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from morlaif_core.feedback.asking.styles import SHOTS, STEM, STEMMED, STYLES
 from morlaif_core.feedback.types import Mode
-
-from .styles import SHOTS, STEM, STEMMED, STYLES
 
 
 class Parsed(NamedTuple):

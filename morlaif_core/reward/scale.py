@@ -1,0 +1,110 @@
+"""One scale for every scalarizer's reward, fitted on the reference responses; at every step where terms are scheduled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from morlaif_core.plugins.components import Component, Options
+from morlaif_core.plugins.protocols import Scalarizer
+from morlaif_core.types import Floats, ScoreMatrix
+
+from .scores import ScoreError, check_finite
+from .terms import ResolvedTerms
+
+CONSTANT = 1e-6
+"""A reward whose deviation over the reference is below this is constant: it is shifted, not divided."""
+
+
+@dataclass(frozen=True)
+class RewardScale:
+    """``reward = (u - mean) / deviation``: one scale for every scalarizer, so that a KL coefficient means the same.
+
+    Attributes:
+        mean, deviation: of u over the reference responses (population) at step 0; 0 and 1 where nothing is standardised.
+        start: mean scores of the reference responses in the scalarizer's columns, for `Expected`; else empty.
+        notes: what was out of the ordinary when it was fitted, a line each.
+        steps: (mean, deviation) at each training step from 0 where terms are scheduled, the last one for all later steps:
+            else a temperature that falls would change the trade with KL many times over. Empty: mean and deviation at all.
+    """
+
+    mean: float = 0.0
+    deviation: float = 1.0
+    notes: tuple[str, ...] = ()
+    start: tuple[float, ...] = ()
+    steps: tuple[tuple[float, float], ...] = ()
+
+    def at(self, step: int) -> tuple[float, float]:
+        """Return mean and deviation at a training step."""
+        return self.steps[min(step, len(self.steps) - 1)] if self.steps else (self.mean, self.deviation)
+
+    def apply(self, u: Floats, step: int = 0) -> Floats:
+        """Standardise (n,) of a training step."""
+        import numpy as np
+
+        mean, deviation = self.at(step)
+        return ((u.astype(np.float64) - mean) / deviation).astype(np.float32)
+
+
+def fit_reward_scale(
+    component: Component[Scalarizer],
+    scalarizer: Scalarizer,
+    resolved: ResolvedTerms,
+    reference: ScoreMatrix,
+    *,
+    standardize: bool = True,
+    options: Options | None = None,
+) -> RewardScale:
+    """Fit the reward's scale on the reference responses, once per scalarizer and terms; at every step where
+    terms are scheduled.
+
+    Group-wise scalarizers are exempt, since theirs is a scale within each group already.
+
+    Args:
+        component: the scalarizer's, for what it needs.
+        scalarizer: the built one.
+        resolved: the terms.
+        reference: CALIBRATED scores (n, k) of the reference responses; n >= 1.
+        standardize: False leaves u as it is.
+        options: the scalarizer's, for what it needs with them; None: what it always needs.
+
+    Raises:
+        ScoreError: the scalarizer returns what is no reward.
+    """
+    import numpy as np
+
+    if not standardize or "groups" in (component.needs if options is None else component.all_needs(options)):
+        return RewardScale()
+    if not len(reference.values):
+        raise ScoreError("there are no reference responses to fit the reward's scale on; raise prompts.calibration")
+    steps, notes = list[tuple[float, float]](), tuple[str, ...]()
+    for step in range(max((schedule.points[-1][0] for schedule in resolved.schedules.values()), default=0) + 1):
+        u = scalarize(component.name, scalarizer, resolved, reference, step).astype(np.float64)
+        mean, deviation = float(u.mean()), float(u.std())
+        if deviation < CONSTANT:
+            when = f" at step {step}" if resolved.schedules else ""
+            flat = f"scalarizer {component.name} gives every reference response the same reward{when}"
+            notes, deviation = notes or (f"{flat}: it is shifted, not scaled",), 1.0
+        steps.append((mean, deviation))
+    return RewardScale(*steps[0], notes, steps=tuple(steps) if len(steps) > 1 else ())
+
+
+def scalarize(name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores: ScoreMatrix, step: int = 0) -> Floats:
+    """Return u (n,) for calibrated scores (n, k), before it is standardised.
+
+    Raises:
+        ScoreError: a score is NaN or infinite, which a sort or a rank would hide; the shape is not (n,), or a reward is
+            NaN or infinite. Names principle or scalarizer, and row.
+    """
+    import numpy as np
+
+    check_finite(scores)
+    n = len(scores.prompt_ids)
+    u = np.asarray(scalarizer(resolved.view(scores, step), resolved.terms(step)))
+    if u.shape != (n,):
+        raise ScoreError(f"scalarizer {name} returned shape {u.shape} for {n} responses, not ({n},)")
+    bad = np.flatnonzero(~np.isfinite(u))
+    if len(bad):
+        row = int(bad[0])
+        seen = ", ".join(f"{p} {v:.4g}" for p, v in zip(scores.principles, scores.values[row], strict=True))
+        raise ScoreError(f"scalarizer {name} returned {u[row]} in row {row}, whose scores are: {seen}")
+    return u.astype(np.float32)

@@ -1,0 +1,45 @@
+"""metrics.jsonl: what the trainer reports, a row a step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from morlaif_core.runs.folder import json_line, write_text
+
+if TYPE_CHECKING:
+    pass
+
+
+class Metrics:
+    """metrics.jsonl: a row a step. A resumed trainer repeats steps; its rows replace those of the lost steps."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._begun = False
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append one step's row."""
+        if not self._begun:
+            kept = [row for row in self.rows() if row["step"] < step]
+            write_text(self.file, "".join(json_line(row) for row in kept))
+            self._begun = True
+        with self.file.open("a", encoding="utf-8") as out:
+            out.write(json_line({"step": step, **metrics}))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All whole rows; a crash may have left half a line at the end."""
+        found = []
+        for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+        return found
+
+    def last(self) -> dict[str, Any]:
+        """The last row, empty where there is none."""
+        rows = self.rows()
+        return rows[-1] if rows else {}

@@ -1,0 +1,86 @@
+"""Runs that earlier code made still load, score, answer and go on; and nothing is bought or made again."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from morlaif_core import Message, load_run, make_prompt, run
+from tests.small_run import final_files, ledger_rows
+
+KEPT = Path(__file__).parents[1] / "data" / "kept_runs.tar.gz"
+"""Written by the code of 2026-11-29, before the packages were arranged anew: `finished` (LoRA preference models and policy,
+lexicographic, schedules, expected utility), `interrupted` (judged, nothing trained), the base model that both began with,
+and expected.json: what that code said of `finished`, and what came of `interrupted`."""
+QUESTIONS = ("How do I bake bread?", "Why is the sky blue?")
+ANSWERS = ("Mix flour and water, then bake it.", "I do not know.")
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The runs, and the cache with their base model."""
+    with tarfile.open(KEPT) as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def expected(kept: Path) -> Any:
+    return json.loads((kept / "expected.json").read_text(encoding="utf-8"))
+
+
+def same_kernels(expected: Any) -> bool:
+    """Another library or processor may round differently."""
+    return (torch.__version__, torch.backends.cpu.get_cpu_capability()) == (expected["torch"], expected["cpu"])
+
+
+def assert_scores(folder: Path, wanted: Any, *, exact: bool) -> None:
+    prompts = [make_prompt([Message("user", question)]) for question in QUESTIONS for _ in ANSWERS]
+    batch = load_run(folder).reward()(prompts, [answer for _ in QUESTIONS for answer in ANSWERS])
+    assert list(batch.scores.principles) == wanted["principles"]
+    for found, said in ((batch.scores.values, wanted["scores"]), (batch.rewards, wanted["rewards"])):
+        numbers = np.vectorize(float.fromhex, otypes=[np.float32])(np.array(said))
+        if exact:
+            np.testing.assert_array_equal(found, numbers)
+        np.testing.assert_allclose(found, numbers, atol=1e-4)
+
+
+def test_a_finished_run_loads_scores_and_answers_as_before(kept: Path, expected: Any) -> None:
+    folder, wanted = kept / "finished", expected["finished"]
+    assert load_run(folder).results == wanted["results"]
+    assert_scores(folder, wanted, exact=same_kernels(expected))
+    if same_kernels(expected):
+        prompts = [make_prompt([Message("user", question)]) for question in QUESTIONS]
+        before, after = load_run(folder).generate(prompts, n=2, seed=3)
+        assert [list(texts) for texts in before] == wanted["before"]
+        assert [list(texts) for texts in after] == wanted["after"]
+
+
+def test_a_finished_run_has_nothing_to_do(
+    kept: Path, expected: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(kept)
+    run("demo", out="finished", sets=expected["finished"]["sets"])
+    assert "nothing to do" in capsys.readouterr().out
+    assert final_files(Path("finished")) == expected["finished"]["files"]
+
+
+def test_an_interrupted_run_goes_on(kept: Path, expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = expected["interrupted"]
+    monkeypatch.chdir(kept)
+    bought = (kept / "interrupted" / "preferences.jsonl").read_bytes()
+    assert ledger_rows(kept / "interrupted") == wanted["rows"]
+    run("demo", out="interrupted", sets=wanted["sets"], quiet=True)
+    assert (kept / "interrupted" / "preferences.jsonl").read_bytes() == bought
+    assert ledger_rows(kept / "interrupted") == wanted["rows_after"]
+    assert not (kept / "interrupted" / "replaced").exists()
+    if same_kernels(expected):
+        assert final_files(kept / "interrupted") == wanted["files"]
+        assert_scores(kept / "interrupted", wanted, exact=True)
