@@ -22,7 +22,7 @@ from .feedback.statistics.intervals import (
     share_figure as share_figure, spread as spread,
 )
 from .feedback.statistics.position_bias import HardBias as HardBias, hard_bias as hard_bias
-from .feedback.statistics.statistics import (
+from .feedback.statistics.judge_statistics import (
     agreement_with_human as agreement_with_human, panel_agreement as panel_agreement, picks as picks,
 )
 from .feedback.types import NamedJudge as NamedJudge, Task as Task, Verdict as Verdict

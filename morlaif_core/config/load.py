@@ -17,7 +17,7 @@ from morlaif_core.plugins.option_errors import explain_each
 from .config import BLOCKS, Config
 from .judges import check_judges, with_known_judges
 from .layers import Layers, in_order
-from .model_keys import check_revisions, name_folders
+from .model_names import check_revisions, name_folders
 from .nulls import drop_nulls
 from .principles import Known, known_principles, pick_principles
 from .settings import Settings

@@ -11,7 +11,7 @@ from morlaif_core.runs.folder import write_json
 from morlaif_core.types import Floats, ScoreMatrix
 
 from .length_control import LengthControl
-from .scores import ScoreError, check_finite, read_json, select
+from .score_checks import ScoreError, check_finite, read_json, select
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from morlaif_core.types import ScoreMatrix
 
-from .scores import ScoreError, select
+from .score_checks import ScoreError, select
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from .calibration import Calibration
 from .expected_utility import Expected, Stateful, numbers_in
 from .explanation import explain
 from .scale import RewardScale, scalarize
-from .scores import ScoreError
+from .score_checks import ScoreError
 from .terms import ResolvedTerms
 
 

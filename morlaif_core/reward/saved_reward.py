@@ -12,7 +12,7 @@ from morlaif_core.runs.folder import write_json
 from morlaif_core.types import Explanation, Prompt, RewardBatch, ScoreMatrix
 
 from .scale import RewardScale
-from .scores import read_json
+from .score_checks import read_json
 from .terms import ResolvedTerms
 
 LOADER = "morlaif_core.api.load_reward"

@@ -8,7 +8,7 @@ from morlaif_core.plugins.components import Component, Options
 from morlaif_core.plugins.protocols import Scalarizer
 from morlaif_core.types import Floats, ScoreMatrix
 
-from .scores import ScoreError, check_finite
+from .score_checks import ScoreError, check_finite
 from .terms import ResolvedTerms
 
 CONSTANT = 1e-6

@@ -11,7 +11,7 @@ from morlaif_core.errors import UserError
 from morlaif_core.types import Floats, ScoreMatrix, Terms
 
 from .calibration import Calibration
-from .scores import ScoreError, select
+from .score_checks import ScoreError, select
 from .term_notes import priorities, term_notes
 from .term_schedules import check_schedules, schedules_by_term
 

@@ -35,7 +35,7 @@ def inputs(context: Context) -> dict[str, Any]:
 
 def run(context: Context) -> str:
     """Judge all pairs but the evaluation's; what the ledger holds is not asked again, but for requests that failed."""
-    from morlaif_core.feedback.statistics.statistics import judge_statistics
+    from morlaif_core.feedback.statistics.judge_statistics import judge_statistics
 
     pairs = distinct_pairs(item.pair for item in read_pairs(context.path) if item.set != "evaluation")
     verdicts = judge_pairs(context, pairs, context.judges.principles, NAME)

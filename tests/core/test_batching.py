@@ -18,8 +18,8 @@ from morlaif_core.config.judge_settings import Budget, Price
 from morlaif_core.errors import RunFailed, UserError
 from morlaif_core.feedback.ledger.amounts import Amount
 from morlaif_core.feedback.ledger.ledger import Ledger
-from morlaif_core.feedback.ledger.records import Batch, Row
 from morlaif_core.feedback.ledger.spending import spent_by
+from morlaif_core.feedback.ledger.tables import Batch, Row
 from morlaif_core.feedback.sending import batches as batching
 from morlaif_core.feedback.sending.http_errors import provider_error
 from morlaif_core.types import Answer, Capabilities, ProviderError, Request, Usage

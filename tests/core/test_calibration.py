@@ -14,7 +14,7 @@ from scipy.special import expit, xlogy
 
 from morlaif_core.errors import RunFailed
 from morlaif_core.reward.calibration import SCALE_FLOOR, SLOPE_FLOOR, Calibration, fit_calibration, fit_slope
-from morlaif_core.reward.scores import ScoreError
+from morlaif_core.reward.score_checks import ScoreError
 from morlaif_core.testing import make_scores
 
 

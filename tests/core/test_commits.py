@@ -14,8 +14,8 @@ from morlaif_core.errors import RunFailed
 from morlaif_core.feedback.ledger.amounts import Amount
 from morlaif_core.feedback.ledger.commits import GroupCommit
 from morlaif_core.feedback.ledger.ledger import Ledger
-from morlaif_core.feedback.ledger.records import Batch, Row, Spent
 from morlaif_core.feedback.ledger.spending import spent_by
+from morlaif_core.feedback.ledger.tables import Batch, Row, Spent
 from tests.core.test_ledger import ROW
 
 BATCH = Batch("b", "j", "me", None, "planned", (), 1.0)

@@ -20,7 +20,7 @@ from morlaif_core.feedback.asking.requests import asking_of, build_request, requ
 from morlaif_core.feedback.asking.wordings import worded
 from morlaif_core.feedback.judging import judge_tasks
 from morlaif_core.feedback.ledger.ledger import read_rows
-from morlaif_core.feedback.ledger.records import Row
+from morlaif_core.feedback.ledger.tables import Row
 from morlaif_core.feedback.types import NamedJudge, Task, Verdict
 from morlaif_core.runs.progress import Done
 from morlaif_core.testing import FaultServer, fault_server

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from morlaif_core.feedback.statistics.agreement import cohen_kappa
-from morlaif_core.feedback.statistics.statistics import judge_statistics
+from morlaif_core.feedback.statistics.judge_statistics import judge_statistics
 from morlaif_core.feedback.types import Verdict
 from morlaif_core.reward.calibration import fit_slope
-from morlaif_core.reward.scores import ScoreMatrix
+from morlaif_core.reward.score_checks import ScoreMatrix
 from morlaif_core.stages.evaluate import _judge_block, _p_second, _wins
 from morlaif_core.stages.train_pms import Scores, _accuracy
 from morlaif_core.types import Preference, Principle, Request, ResponsePair

@@ -17,8 +17,8 @@ from morlaif_core.errors import Busy, RunFailed, UserError
 from morlaif_core.feedback.answers.verdict import Reading
 from morlaif_core.feedback.ledger.amounts import Amount
 from morlaif_core.feedback.ledger.ledger import Ledger, commonest_error, read_rows
-from morlaif_core.feedback.ledger.records import Batch, Row, Spent
 from morlaif_core.feedback.ledger.spending import spent_by
+from morlaif_core.feedback.ledger.tables import Batch, Row, Spent
 from morlaif_core.feedback.types import Counts
 
 ROW = Row(

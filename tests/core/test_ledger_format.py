@@ -14,8 +14,8 @@ from morlaif_core.feedback.answers.verdict import Reading
 from morlaif_core.feedback.ledger import file as ledger_file
 from morlaif_core.feedback.ledger.amounts import Amount
 from morlaif_core.feedback.ledger.ledger import Ledger, commonest_error, read_rows
-from morlaif_core.feedback.ledger.records import Spent
 from morlaif_core.feedback.ledger.spending import answered_keys, spent_by
+from morlaif_core.feedback.ledger.tables import Spent
 from morlaif_core.feedback.types import Counts
 from tests.core.test_ledger import ROW
 

@@ -9,7 +9,7 @@ import pytest
 
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.length_control import fit_length_control, log_lengths
-from morlaif_core.reward.scores import ScoreError
+from morlaif_core.reward.score_checks import ScoreError
 from morlaif_core.testing import make_scores
 
 GENERATOR = np.random.default_rng(0)

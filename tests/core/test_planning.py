@@ -17,8 +17,8 @@ from morlaif_core.feedback.asking.requests import Asking, Work, asking_of, build
 from morlaif_core.feedback.asking.wordings import wording_of
 from morlaif_core.feedback.judging import judge_tasks
 from morlaif_core.feedback.ledger.ledger import read_rows
-from morlaif_core.feedback.ledger.records import Row
-from morlaif_core.feedback.sending.prefixes import Prefixes
+from morlaif_core.feedback.ledger.tables import Row
+from morlaif_core.feedback.sending.prefix_caching import Prefixes
 from morlaif_core.feedback.types import NamedJudge, Task, Verdict
 from morlaif_core.runs.progress import Done
 from morlaif_core.testing import FaultServer, fault_server
@@ -176,7 +176,7 @@ def test_few_pairs_too_find_their_prefix_in_the_servers_cache(tmp_path: Path, pa
 
 
 def test_nobody_waits_for_a_first_request_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morlaif_core.feedback.sending.prefixes.PATIENCE", 0.01)
+    monkeypatch.setattr("morlaif_core.feedback.sending.prefix_caching.PATIENCE", 0.01)
     (work, *_) = planned(Asks(Judging()), tasks(some_pairs(1)))
 
     async def stuck() -> list[str]:

@@ -11,7 +11,7 @@ from morlaif_core import Usage
 from morlaif_core.config.judge_settings import Price
 from morlaif_core.config.load import load_config
 from morlaif_core.feedback.ledger.amounts import usd
-from morlaif_core.feedback.ledger.rows import _shares
+from morlaif_core.feedback.ledger.answer_rows import _shares
 
 PRICE = Price(input=4.0, cached=0.4, written=5.0, output=20.0)
 

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from morlaif_core.config.judge_settings import Budget, Judging
 from morlaif_core.errors import RunFailed
 from morlaif_core.feedback.ledger.amounts import NOTHING, Amount
-from morlaif_core.feedback.ledger.rows import Sent
+from morlaif_core.feedback.ledger.answer_rows import Sent
 from morlaif_core.feedback.sending.budget import Purse
 from morlaif_core.feedback.sending.pace import Bucket, Pace, Stopped, Throttle, Window
 from morlaif_core.feedback.sending.retry import MAX_RATE_ATTEMPTS, Parcel, Sender

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from morlaif_core.feedback.statistics.intervals import wilson
-from morlaif_core.feedback.statistics.statistics import judge_statistics
+from morlaif_core.feedback.statistics.judge_statistics import judge_statistics
 from morlaif_core.feedback.types import Status, Verdict
 from morlaif_core.types import Principle, Request, ResponsePair
 from tests.core.judging_tools import BETTER, WORSE, Letters, Pairwise, longer, run, some_pairs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from morlaif_core.config.judge_settings import Price
 from morlaif_core.types import Usage
 
-from .records import Spent
+from .tables import Spent
 
 
 def usd(usage: Usage, price: Price | None, *, batch: bool = False) -> float | None:

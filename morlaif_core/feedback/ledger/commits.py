@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .ledger import Ledger
-from .records import Batch, Row, Spent
+from .tables import Batch, Row, Spent
 
 MAX_ROWS = 20
 MAX_SECONDS = 0.05

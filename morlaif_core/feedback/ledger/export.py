@@ -12,7 +12,7 @@ from typing import Any
 from morlaif_core.runs.folder import write_jsonl
 
 from .ledger import read_rows
-from .records import NAMES, Row
+from .tables import NAMES, Row
 
 CHANCE = frozenset("tokens_cached cost attempts maybe_billed seconds error run batch".split())
 """Columns that depend on when and how a row was bought, not on what was answered."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from morlaif_core.errors import Busy, RunFailed, UserError
 
-from .records import ADDED, BATCHES, ROWS, SPENDING, column
+from .tables import ADDED, BATCHES, ROWS, SPENDING, column
 
 FORMAT = 2
 APPLICATION = 0x4D4F524C  # "MORL", in the file's header

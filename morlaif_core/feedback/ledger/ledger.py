@@ -13,7 +13,7 @@ from morlaif_core.feedback.answers.verdict import Reading
 from morlaif_core.feedback.types import HARD, Counts, Status
 
 from .file import explained, open_for_reading, open_for_writing, transaction
-from .records import ADD_SPENT, INSERT_BATCH, INSERT_ROW, Batch, Row, Spent, batch_of, batch_values, row_of, row_values
+from .tables import ADD_SPENT, INSERT_BATCH, INSERT_ROW, Batch, Row, Spent, batch_of, batch_values, row_of, row_values
 
 _CHUNK = 500  # below SQLite's limit of bound variables
 _READ = "SELECT key, status, logit, label_mass, censored, off_logit, mode, verdict, cost FROM rows"

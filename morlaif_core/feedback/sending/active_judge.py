@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from morlaif_core.feedback.answers.verdict import Reading
 from morlaif_core.feedback.asking.requests import asking_of
+from morlaif_core.feedback.ledger.answer_rows import Asked
 from morlaif_core.feedback.ledger.commits import GroupCommit
-from morlaif_core.feedback.ledger.rows import Asked
 from morlaif_core.feedback.types import NamedJudge
 
 from .budget import Purse

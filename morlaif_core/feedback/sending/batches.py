@@ -13,8 +13,8 @@ from morlaif_core.errors import RunFailed, UserError
 from morlaif_core.feedback.answers.verdict import Reading
 from morlaif_core.feedback.asking.requests import Work, build_request
 from morlaif_core.feedback.ledger.amounts import NOTHING, Amount
-from morlaif_core.feedback.ledger.records import Batch, Row
-from morlaif_core.feedback.ledger.rows import Sent, rows_of
+from morlaif_core.feedback.ledger.answer_rows import Sent, rows_of
+from morlaif_core.feedback.ledger.tables import Batch, Row
 from morlaif_core.plugins.protocols import Batches
 from morlaif_core.plugins.redaction import redact
 from morlaif_core.types import Answer, ProviderError, Request

@@ -13,9 +13,9 @@ from morlaif_core.errors import RunFailed, UserError
 from morlaif_core.feedback.answers.verdict import Reading
 from morlaif_core.feedback.asking.requests import Work, build_request
 from morlaif_core.feedback.ledger.amounts import NOTHING
+from morlaif_core.feedback.ledger.answer_rows import Sent, rows_of
 from morlaif_core.feedback.ledger.commits import GroupCommit
-from morlaif_core.feedback.ledger.records import Row, Spent
-from morlaif_core.feedback.ledger.rows import Sent, rows_of
+from morlaif_core.feedback.ledger.tables import Row, Spent
 from morlaif_core.feedback.types import NamedJudge
 from morlaif_core.plugins.redaction import redact
 from morlaif_core.types import Answer, ProviderError, Request
@@ -25,7 +25,7 @@ from .batches import BatchDesk
 from .budget import BudgetReached
 from .metering import Meter, estimated
 from .pace import Pace, Stopped
-from .prefixes import Prefixes
+from .prefix_caching import Prefixes
 from .retry import Parcel
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from morlaif_core.plugins.redaction import one_line, redact
 from morlaif_core.types import Answer, Request, Usage, content_hash
 
 from .amounts import usd
-from .records import Row
+from .tables import Row
 
 T = TypeVar("T")
 
