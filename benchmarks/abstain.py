@@ -41,7 +41,7 @@ from morlaif_core.config.judge_settings import Judging
 from morlaif_core.feedback.judging import judge_tasks
 from morlaif_core.feedback.types import NamedJudge, Task
 from morlaif_core.models.backbones import LocalBackbones
-from morlaif_core.models.text import ASSISTANT, hh_text
+from morlaif_core.models.rendering import ASSISTANT, hh_text
 from morlaif_core.plugins.protocols import PMJob
 from morlaif_core.types import ResponsePair
 from morlaif_demo import grammar

@@ -10,7 +10,7 @@ from typing import Any
 from planted import JUDGES, PAIRS, evidence
 from tables import print_rows, write_rows
 
-from morlaif_judge_check.faults import judgements
+from morlaif_judge_check.grades import judgements
 from morlaif_judge_check.measures import measure
 
 TARGET = 0.93

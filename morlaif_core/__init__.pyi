@@ -39,7 +39,7 @@ from .models.layers import (
     run_top as run_top,
 )
 from .models.loading import no_progress_bars as no_progress_bars
-from .models.text import (
+from .models.rendering import (
     Encoded as Encoded, encode_pair as encode_pair, hh_text as hh_text, prompt_ids as prompt_ids, render as render,
 )
 from .plugins.components import (

@@ -224,7 +224,7 @@ def was_interrupted(error: BaseException) -> bool:
 
 def _exit_code(error: BaseException) -> int:
     """Print an error that a user can cause and return its exit code; raise any other."""
-    from morlaif_core.plugins.redaction import redact
+    from morlaif_core.redaction import redact
 
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code

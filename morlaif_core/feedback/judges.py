@@ -12,7 +12,7 @@ from morlaif_core.config.judge_settings import CascadeSettings, PanelSettings
 from morlaif_core.config.prices import price_of
 from morlaif_core.config.settings import HUMAN_JUDGE
 from morlaif_core.plugins.protocols import FeedbackProvider
-from morlaif_core.runs.fingerprints import folder_stamp, stable
+from morlaif_core.runs.stamps import folder_stamp, stable
 from morlaif_core.types import Principle, content_hash
 
 from .answers.panels_and_cascades import Cascade, Judge, Panel

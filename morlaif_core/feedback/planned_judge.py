@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from morlaif_core.config.judge_settings import Judging, Price
+from morlaif_core.feedback.sending.request_costs import Meter
 from morlaif_core.types import Principle, Request, ResponsePair, Usage
 
 from .asking.plan import plan
 from .asking.requests import Asking, Work, build_request
 from .ledger.amounts import usd
-from .sending.metering import Meter
 from .types import Task
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Generation
 
-from .text import HUMAN, Template, uses_chat
+from .rendering import HUMAN, Template, uses_chat
 
 _COMPACT_AT = 0.75
 """Ended rows leave the batch when at most this share of it is alive: moving the cache costs about one step."""

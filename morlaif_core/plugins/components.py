@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Uni
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import core_schema
 
+from morlaif_core.redaction import REVEALED
 from morlaif_core.types import Need
-
-from .redaction import REVEALED
 
 if TYPE_CHECKING:
     from morlaif_core.types import Capabilities, Principle

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from morlaif_core.errors import RunFailed, UserError
-from morlaif_core.plugins.redaction import redact
+from morlaif_core.redaction import redact
 
 from .folder import RunFolder, read_manifest
 from .progress import Screen

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 from morlaif_core.config.config import BLOCKS, Config
 from morlaif_core.errors import UserError
-from morlaif_core.models.text import ASSISTANT, hh_text, prompt_ids
+from morlaif_core.models.rendering import ASSISTANT, hh_text, prompt_ids
 from morlaif_core.plugins.components import Target
-from morlaif_core.runs.fingerprints import file_stamp, folder_stamp, stable
 from morlaif_core.runs.folder import RunFolder, write_json
 from morlaif_core.runs.progress import Screen
 from morlaif_core.runs.prompt_sets import PAIR_SETS, PromptSets, draw_prompt_sets
+from morlaif_core.runs.stamps import file_stamp, folder_stamp, stable
 from morlaif_core.types import Prompt
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from morlaif_core.errors import UserError
 from morlaif_core.plugins.protocols import PMBackend, PMJob, PreferenceModel
 from morlaif_core.reward.calibration import Calibration, fit_calibration
 from morlaif_core.reward.length_control import fit_length_control
-from morlaif_core.runs.fingerprints import folder_stamp
+from morlaif_core.runs.stamps import folder_stamp
 from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash
 
 from .context import Context

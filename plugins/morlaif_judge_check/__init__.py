@@ -1,8 +1,8 @@
 """Offers the command `check-judges`: it tries judges on pairs whose winner is known before they are paid for.
 
-`check` asks; `probes` are the pairs and what is changed in them; `evidence` holds what was said, as arrays; `measures`
-makes figures of it, `faults` says which of them make a judge doubtful or not usable; `replay` tries a cascade at other
-bounds; `checked` puts a judge's results together and `show` prints them.
+`ask_judges` asks; `probes` are the pairs and what is changed in them; `evidence` holds what was said, as arrays; `measures`
+makes figures of it, `grades` says which of them make a judge doubtful or not usable; `replay` tries a cascade at other
+bounds; `results` puts a judge's results together and `show` prints them.
 """
 
 from __future__ import annotations

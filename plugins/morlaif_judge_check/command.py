@@ -24,7 +24,7 @@ def check_judges(
     CONFIG as in `run`, or a run folder. The judges are asked about the principles' example pairs; answers go into the
     run's ledger.
     """
-    from .check import check_judges as check
+    from .ask_judges import check_judges as check
     from .show import show_judges
 
     with open_judges(configs, sets, out, quiet=as_json) as bench:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from morlaif_core import Figure
 
-    from .checked import Checked
     from .measures import Measured
+    from .results import Checked
 
 COLUMNS = (
     "pairs",
@@ -42,7 +42,7 @@ LEGEND = (
 
 def show_judges(found: Sequence[Checked], as_json: bool) -> None:
     """Print what a check found."""
-    from .checked import as_json as as_dict
+    from .results import as_json as as_dict
 
     if as_json:
         print_json({"judges": {item.judge: as_dict(item) for item in found}})

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from benchmarks.planted import JUDGES, PAIRS, Planted, evidence
 from morlaif_judge_check.evidence import Evidence, Said
-from morlaif_judge_check.faults import Judgement, holm, judgements
+from morlaif_judge_check.grades import Judgement, holm, judgements
 from morlaif_judge_check.measures import Measured, measure
 
 SEEDS = 60

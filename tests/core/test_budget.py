@@ -16,8 +16,8 @@ from morlaif_core.feedback.ledger.amounts import NOTHING, Amount
 from morlaif_core.feedback.ledger.ledger import Ledger
 from morlaif_core.feedback.ledger.spending import spent_by
 from morlaif_core.feedback.sending.budget import BudgetReached, Purse
-from morlaif_core.feedback.sending.metering import Meter
 from morlaif_core.feedback.sending.pace import Pace, Stopped
+from morlaif_core.feedback.sending.request_costs import Meter
 from morlaif_core.feedback.types import NamedJudge, Task
 from morlaif_core.runs.progress import Done
 from morlaif_core.types import Answer, Capabilities, Message, Principle, ProviderError, Request, Usage, make_prompt

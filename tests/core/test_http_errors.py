@@ -11,7 +11,7 @@ import pytest
 
 from morlaif_core import ProviderError, Secret, error_in_body, provider_error
 from morlaif_core.feedback.sending.http_errors import FilteredError, read_error, retry_after
-from morlaif_core.plugins.redaction import one_line
+from morlaif_core.redaction import one_line
 
 QUOTA = '{"error": {"message": "You exceeded your quota", "type": "insufficient_quota", "code": "insufficient_quota"}}'
 CREDIT = '{"type": "error", "error": {"type": "invalid_request_error", "message": "Your credit balance is too low"}}'

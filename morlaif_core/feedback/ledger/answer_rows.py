@@ -13,7 +13,7 @@ from morlaif_core.feedback.answers.verdict import Reading, sigmoid
 from morlaif_core.feedback.asking.requests import Asking, Work
 from morlaif_core.feedback.asking.styles import template_hash
 from morlaif_core.feedback.asking.wordings import wording_of
-from morlaif_core.plugins.redaction import one_line, redact
+from morlaif_core.redaction import one_line, redact
 from morlaif_core.types import Answer, Request, Usage, content_hash
 
 from .amounts import usd

@@ -16,13 +16,13 @@ from morlaif_core.feedback.ledger.amounts import NOTHING, Amount
 from morlaif_core.feedback.ledger.answer_rows import Sent, rows_of
 from morlaif_core.feedback.ledger.tables import Batch, Row
 from morlaif_core.plugins.protocols import Batches
-from morlaif_core.plugins.redaction import redact
+from morlaif_core.redaction import redact
 from morlaif_core.types import Answer, ProviderError, Request
 
 from .active_judge import ActiveJudge
 from .budget import BudgetReached
-from .metering import Meter
 from .pace import Stopped
+from .request_costs import Meter
 from .retry import Parcel
 
 FIRST_POLL, LAST_POLL, SLOWER = 30.0, 300.0, 1.5

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any, Literal, NamedTuple
 
-from morlaif_core.plugins.redaction import one_line
+from morlaif_core.redaction import one_line
 from morlaif_core.types import ProviderError
 
 Kind = Literal["rate", "transient", "item", "run"]

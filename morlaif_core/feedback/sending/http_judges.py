@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Options, Secret, Tuning
-from morlaif_core.plugins.redaction import one_line
+from morlaif_core.redaction import one_line
 from morlaif_core.types import Answer, Capabilities, ProviderError, Request
 
 from .http_errors import FilteredError, error_in_body, provider_error

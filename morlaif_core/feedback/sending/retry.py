@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 from morlaif_core.errors import RunFailed
 from morlaif_core.feedback.ledger.amounts import NOTHING, Amount
 from morlaif_core.feedback.ledger.answer_rows import Sent
-from morlaif_core.plugins.redaction import redact
+from morlaif_core.redaction import redact
 from morlaif_core.types import ProviderError
 
 from .budget import Purse

@@ -17,15 +17,15 @@ from morlaif_core.feedback.ledger.answer_rows import Sent, rows_of
 from morlaif_core.feedback.ledger.commits import GroupCommit
 from morlaif_core.feedback.ledger.tables import Row, Spent
 from morlaif_core.feedback.types import NamedJudge
-from morlaif_core.plugins.redaction import redact
+from morlaif_core.redaction import redact
 from morlaif_core.types import Answer, ProviderError, Request
 
 from .active_judge import ActiveJudge, Surroundings
 from .batches import BatchDesk
 from .budget import BudgetReached
-from .metering import Meter, estimated
 from .pace import Pace, Stopped
 from .prefix_caching import Prefixes
+from .request_costs import Meter, estimated
 from .retry import Parcel
 
 log = logging.getLogger(__name__)

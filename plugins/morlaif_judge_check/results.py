@@ -11,7 +11,7 @@ import numpy as np
 
 from morlaif_core import Figure, ResponsePair, Verdict, agreement_with_human, cohen_kappa, number_prompts, share_figure
 
-from .faults import MIN_PAIRS, Judgement, judgements
+from .grades import MIN_PAIRS, Judgement, judgements
 from .measures import Measured, measure
 from .probes import Heard, applying, evidence_of
 from .replay import Replayed

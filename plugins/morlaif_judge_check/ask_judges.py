@@ -23,10 +23,10 @@ from morlaif_core import (
     panel_agreement,
 )
 
-from .checked import Checked, checked, joint_agreement
 from .families import one_family
 from .probes import Heard, Item, example_items, pair_items
 from .replay import replay
+from .results import Checked, checked, joint_agreement
 
 ALONE = " (one by one)"
 """Behind the name of a judge that is asked all principles at once: the same, asked one by one."""
