@@ -162,7 +162,6 @@ def fit_calibration(
     values = reference.values.astype(np.float64)
     scales, notes = [], []
     sizes = np.sqrt(np.mean(values**2, axis=0))
-    # The platt slopes alone need labels: zero and floor come from the reference responses.
     for name, deviation, size in zip(reference.principles, values.std(axis=0).tolist(), sizes.tolist(), strict=True):
         # Relative to the scores' size, since that is arbitrary; a slope has bounds of its own.
         floor = SCALE_FLOOR * (size or 1.0)

@@ -1,7 +1,4 @@
-"""Which principle decided a reward: derivatives of any row-wise scalarizer, third-party ones too, by finite differences.
-
-Leaves out: shares of the whole reward (Shapley values), which take 2^k rows for a response where differences take 2 k.
-"""
+"""Which principle decided a reward: derivatives of any row-wise scalarizer, third-party ones too, by finite differences."""
 
 from __future__ import annotations
 
@@ -24,7 +21,8 @@ LEVEL = 1e-3
 def explain(
     scalarizer: Scalarizer, scores: ScoreMatrix, terms: Terms, weights: NDArray[np.float64] | None = None
 ) -> Explanation:
-    """Say which principle decided each row.
+    """Say which principle decided each row. Leaves out: shares of the whole reward (Shapley values), which take 2^k rows
+    for a response where differences take 2 k.
 
     Args:
         scalarizer: a row-wise one; where rows of a group are compared, no principle alone decides a row.
