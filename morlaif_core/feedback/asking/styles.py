@@ -58,5 +58,6 @@ def template_hash(mode: Mode, abstain: bool = False) -> str:
     if style is None:
         return ""
     return content_hash(
+        # The last text stands for what `prompt` sets around a style: to be changed with it.
         "judge template 1", style.system, style.ask, "user/assistant turns, response_A, response_B, Question"
     )
