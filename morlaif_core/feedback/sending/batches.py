@@ -62,7 +62,7 @@ class BatchDesk:
     The worst case of a batch is booked as spent when it is planned, and put right when its answers are committed: an
     interrupted run may leave it open for days. The ledger keeps a batch with the requests that are not settled yet, so
     that each is fetched and put right once, whoever wants which part of it. A batch's name is RUN-RANDOM, so that the
-    run that made it is charged.
+    run that made it is charged. Leaves out: cancelling a batch, since whoever runs next goes on with it.
     """
 
     def __init__(self, judge: ActiveJudge) -> None:
@@ -92,6 +92,7 @@ class BatchDesk:
             batched = self._judge.judging.batch and self._tries[work.key] < MAX_BATCHES
             (fresh if batched else queue).append(work)
         self._tries.update(work.key for work in fresh)
+        # All at once, as each may take a day; after a queue was full, one after the other.
         if len(fresh) > self._most and not self._crowded:
             for start in range(0, len(fresh), self._most):
                 yield self._buy(fresh[start : start + self._most], alone=False)
@@ -117,9 +118,11 @@ class BatchDesk:
             await self._buy(works[: len(works) // 2], alone=alone)
             await self._buy(works[len(works) // 2 :], alone=alone)
             return
+        # Not from the seed, or a run begun again would look for a batch of its past.
         name = f"{run}-{secrets.token_hex(8)}"
         batch = Batch(name, self._judge.name, self._judge.identity, None, "planned", tuple(requests), time.time())
         try:
+            # Before it is handed in: a kill in between leaves a name to look for, not a batch that nobody knows.
             await self._write((), worst, batch)
             batch = await self._hand_in(batch, requests, worst)
             del requests  # answers take hours
@@ -154,6 +157,7 @@ class BatchDesk:
         try:
             if batch.id is None:
                 batch = replace(batch, id=await self._find(batch, "the command was killed"), state="sent")
+            # Wall clock, as another process compares it, perhaps days later.
             if batch.id is None or batch.created < time.time() - MAX_AGE:
                 await self._write((), NOTHING, replace(batch, state="done"))
             else:
@@ -176,6 +180,7 @@ class BatchDesk:
             if number is None:  # it may be listed a little later: the next command looks again
                 raise _unsure(batch, str(doubt)) from None
         except (UserError, ProviderError, Stopped):
+            # Refused for sure, so the worst case that was booked is given back.
             await self._write((), NOTHING - worst, replace(batch, state="done"))
             raise
         batch = replace(batch, id=number, state="sent")
@@ -189,6 +194,7 @@ class BatchDesk:
             if error.reason == "unsent" or not (error.billed or error.kind == "transient"):
                 raise
             doubt = _Doubtful(redact(str(error)))
+        # Outside the except block: see `Endpoint.call`.
         raise doubt
 
     async def _fetch(self, batch: Batch, works: Sequence[Work]) -> None:
@@ -201,6 +207,7 @@ class BatchDesk:
         self._fetched.add(batch.name)
         for start in range(0, len(works), COMMITTED):
             batch = await self._keep(batch, works[start : start + COMMITTED], results)
+        # After what was answered is kept: an error that stops the run may stand beside good answers.
         stops = [str(it) for it in results.values() if isinstance(it, ProviderError) and it.kind == "run"]
         if stops:
             raise RunFailed(redact(stops[0]))
@@ -231,6 +238,7 @@ class BatchDesk:
             if error.reason not in ("gone", "full"):
                 raise
             kind, said = _Gone if error.reason == "gone" else _NoRoom, redact(str(error))
+        # Outside the except block: see `Endpoint.call`.
         raise kind(said)
 
     async def _keep(self, batch: Batch, works: Sequence[Work], results: Results) -> Batch:
@@ -250,6 +258,7 @@ class BatchDesk:
         settled = {work.key for work in works}
         left = tuple(key for key in batch.keys if key not in settled)
         batch = replace(batch, keys=left, state=batch.state if left else "done")
+        # In one transaction with the rows: a kill must not book both the worst case and the cost.
         await self._write(rows, spent - self._meter.worst([self._request(work) for work in works]), batch)
         return batch
 
@@ -258,6 +267,7 @@ class BatchDesk:
         found, worst = results.get(work.key), self._meter.worst([request])
         if isinstance(found, Answer):
             return _Entry(rows_of(work, request, found, Sent([found]), asked), self._meter.spent([found], worst))
+        # A request that the batch lost still counts as sent.
         spent = worst if found is not None and found.billed else Amount(requests=1)
         if found is None or found.kind != "item":
             return _Entry([], spent)
