@@ -1,7 +1,5 @@
 """A key-value cache: filled once per prompt, repeated for its n responses, allocated once for their length.
-
-Leaves out: forgetting what has passed a sliding window (the mask hides it), paging and quantised keys.
-"""
+Leaves out: forgetting what has passed a sliding window (the mask hides it), paging and quantised keys."""
 
 from __future__ import annotations
 

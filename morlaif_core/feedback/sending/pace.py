@@ -130,9 +130,7 @@ class Window:
 
 class Throttle:
     """Lets a judge's requests out: when the gate is open, a place is free and the server's limits allow it.
-
-    Leaves out: the limits that servers tell in headers, each in a form of its own; a 429 says when they are reached.
-    """
+    Leaves out: limits told in headers, each server's in its own form; a 429 says when one is reached."""
 
     def __init__(self, pace: Pace, judging: Judging) -> None:
         self.pace, self.window = pace, Window(judging.concurrency)
