@@ -3,5 +3,5 @@
 `hookspecs` lists the hooks, `protocols` what each kind of component must be able to do, `components` how one is described
 (`Component`, `Options`, `Secret`); `manager` finds plugins by their entry points and resolves names; `option_errors` says
 in a user's words what is wrong with options; `redaction` keeps keys out of every text. Imports `types` and `errors` alone,
-and never a plugin: built-in ones are found as a stranger's are.
+and never a plugin: built-in ones are found as any other is.
 """

@@ -87,7 +87,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _check(db: sqlite3.Connection, path: Path) -> int | None:
-    """Return a ledger's format, None for an empty file. Raises `UserError` for a stranger's or a newer one."""
+    """Return a ledger's format, None for an empty file. Raises `UserError` for another program's or a newer one."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
