@@ -70,8 +70,7 @@ class Secret(str):
 
     def reveal(self) -> str:
         """Return the variable's value. Raises `KeyError` where it is not set."""
-        # Read anew each time and kept nowhere but for redaction: an object that holds the key could be pickled or
-        # printed.
+        # Read each time and kept for redaction alone: an object that holds a key may be pickled or printed.
         value = os.environ[str(self)]
         if len(value) >= SHORTEST_SECRET:
             REVEALED.add(value)

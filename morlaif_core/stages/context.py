@@ -77,7 +77,7 @@ class Context:
 
     def release(self) -> None:
         """Let go of loaded models."""
-        # Not made for this, if no stage has used it.
+        # Asked of __dict__, since `self.backbones` would make it if no stage has.
         if "backbones" in self.__dict__:
             self.backbones.release()
 

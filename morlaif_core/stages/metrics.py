@@ -27,7 +27,7 @@ class Metrics:
             kept = [row for row in self.rows() if row["step"] < step]
             write_text(self.file, "".join(json_line(row) for row in kept))
             self._begun = True
-        # Not synced: a row that a crash loses is reported again by the trainer that goes on.
+        # Closed after each row, so that a kill loses none; a sync at every step would be waited for.
         with self.file.open("a", encoding="utf-8") as out:
             out.write(json_line({"step": step, **metrics}))
 

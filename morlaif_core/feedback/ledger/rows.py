@@ -71,8 +71,7 @@ def rows_of(
             mode=asked.asking.mode,
             template=template_hash(asked.asking.mode, asked.asking.abstain),
             status=reading.status,
-            # Before `picks`, as asked: the direction is applied when rows become a verdict, so it can be changed for
-            # free.
+            # Before `picks`: the direction is applied when rows become a verdict, so that it can be changed for free.
             verdict=None if logit is None else "first" if logit > 0 else "second" if logit < 0 else "tie",
             p_first=None if logit is None else sigmoid(logit),
             logit=logit,

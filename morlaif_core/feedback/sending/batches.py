@@ -92,7 +92,6 @@ class BatchDesk:
             batched = self._judge.judging.batch and self._tries[work.key] < MAX_BATCHES
             (fresh if batched else queue).append(work)
         self._tries.update(work.key for work in fresh)
-        # All at once, as each may take a day; after a queue was full, one after the other.
         if len(fresh) > self._most and not self._crowded:
             for start in range(0, len(fresh), self._most):
                 yield self._buy(fresh[start : start + self._most], alone=False)
@@ -118,12 +117,10 @@ class BatchDesk:
             await self._buy(works[: len(works) // 2], alone=alone)
             await self._buy(works[len(works) // 2 :], alone=alone)
             return
-        # Not from the seed, or a run begun again would look for a batch of its past.
-        name = f"{run}-{secrets.token_hex(8)}"
+        name = f"{run}-{secrets.token_hex(8)}"  # not from the seed: a run begun again must not find an old batch
         batch = Batch(name, self._judge.name, self._judge.identity, None, "planned", tuple(requests), time.time())
         try:
-            # Before it is handed in: a kill in between leaves a name to look for, not a batch that nobody knows.
-            await self._write((), worst, batch)
+            await self._write((), worst, batch)  # before it is handed in: a kill leaves a name to look for
             batch = await self._hand_in(batch, requests, worst)
             del requests  # answers take hours
             await self._fetch(batch, works)
@@ -194,8 +191,7 @@ class BatchDesk:
             if error.reason == "unsent" or not (error.billed or error.kind == "transient"):
                 raise
             doubt = _Doubtful(redact(str(error)))
-        # Outside the except block: see `Endpoint.call`.
-        raise doubt
+        raise doubt  # outside the except block: see `Endpoint.call`
 
     async def _fetch(self, batch: Batch, works: Sequence[Work]) -> None:
         """Wait for a batch and commit its answers."""
@@ -207,7 +203,6 @@ class BatchDesk:
         self._fetched.add(batch.name)
         for start in range(0, len(works), COMMITTED):
             batch = await self._keep(batch, works[start : start + COMMITTED], results)
-        # After what was answered is kept: an error that stops the run may stand beside good answers.
         stops = [str(it) for it in results.values() if isinstance(it, ProviderError) and it.kind == "run"]
         if stops:
             raise RunFailed(redact(stops[0]))
@@ -238,8 +233,7 @@ class BatchDesk:
             if error.reason not in ("gone", "full"):
                 raise
             kind, said = _Gone if error.reason == "gone" else _NoRoom, redact(str(error))
-        # Outside the except block: see `Endpoint.call`.
-        raise kind(said)
+        raise kind(said)  # outside the except block: see `Endpoint.call`
 
     async def _keep(self, batch: Batch, works: Sequence[Work], results: Results) -> Batch:
         """Commit some of a batch's answers. Returns the batch without them."""
@@ -267,7 +261,6 @@ class BatchDesk:
         found, worst = results.get(work.key), self._meter.worst([request])
         if isinstance(found, Answer):
             return _Entry(rows_of(work, request, found, Sent([found]), asked), self._meter.spent([found], worst))
-        # A request that the batch lost still counts as sent.
         spent = worst if found is not None and found.billed else Amount(requests=1)
         if found is None or found.kind != "item":
             return _Entry([], spent)

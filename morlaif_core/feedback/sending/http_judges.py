@@ -26,7 +26,6 @@ T = TypeVar("T")
 O = TypeVar("O", bound="RemoteOptions")  # noqa: E741 - of options, as in `Component`
 C = TypeVar("C")
 CONNECT_SECONDS = 10.0
-# By the classes' names: the core imports no client library.
 _NOT_SENT = {
     *("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"),  # httpx
     *("ConnectionRefusedError", "gaierror", "ClientConnectorError"),  # Python, aiohttp
@@ -72,8 +71,7 @@ class RemoteOptions(Options):
         if clash := sorted(value.keys() & cls.taken):
             raise ValueError(f"{', '.join(clash)} is set by the provider; there are options for it")
         try:
-            # Tried now: the identity is made of it, and every request carries it.
-            json.dumps(value, allow_nan=False)
+            json.dumps(value, allow_nan=False)  # the identity is made of it, and every request carries it
         except TypeError as error:
             raise ValueError(f"{error}; put a date in quotes") from None
         return value
@@ -161,8 +159,7 @@ class Endpoint:
                 return await sending
         except ProviderError as error:
             failure = self._advised(error)
-        # Whatever it is: an exception of the client must not get out, see above.
-        except Exception as error:
+        except Exception as error:  # any exception of the client's may hold the key
             failure = self._advised(_sorted(error, self.host, limit))
         # Outside the except block, or Python would keep the exception as the context of this one.
         raise failure
