@@ -27,7 +27,7 @@ def write_text(file: Path, text: str) -> None:
 def write_parts(file: Path, parts: Iterable[str]) -> None:
     """Write a file whole or not at all: temp name in the same folder, fsync, rename."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    # One fixed name: whoever writes here holds the folder, and what a kill left is written over.
+    # One fixed name, as a run folder has one writer: what a kill left is written over.
     temporary = file.with_name(f".{file.name}.tmp")
     with temporary.open("w", encoding="utf-8") as out:
         out.writelines(parts)
