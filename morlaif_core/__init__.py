@@ -1,6 +1,6 @@
 """Multi-objective reinforcement learning from AI feedback: the public names, imported when first used (PEP 562).
 
-Which name is where is said once, in ``__init__.pyi``, for type checkers and for this file.
+``__init__.pyi`` lists which module holds each name, for type checkers and for this file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
+# Parsed, not imported: `import morlaif_core` must not import torch.
 _STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
 _MODULE_OF = {name.name: node.module for node in _STUB.body if isinstance(node, ast.ImportFrom) for name in node.names}
 __all__ = sorted([*_MODULE_OF, "__version__"])  # noqa: PLE0605 - read from the stub

@@ -140,6 +140,7 @@ def run(
 def run_config(config: Config, out: Path, screen: Screen, until: str | None = None, only: str | None = None) -> Run:
     """Run a loaded configuration in a folder. Of several processes (torchrun) the first does it, the others wait."""
     mine = ranks()
+    # Before anything heavy: a misspelt stage is told at once.
     last_stage(until, only)
     check_folder(out)
     check_reward(config)
@@ -148,6 +149,7 @@ def run_config(config: Config, out: Path, screen: Screen, until: str | None = No
     if missing and not (out / MANIFEST).exists():
         # No folder is begun for it. A run that is complete needs nothing from outside to say so: see `run_pipeline`.
         raise needed("this run", missing)
+    # The checks above are every process's: each of them then ends with the same error, and none waits.
     if not mine.first:
         wait_for_first(out, lambda: is_finished(_looking(config, out), until, only))
         return Run(out)
@@ -240,6 +242,7 @@ def load_run(folder: str | Path) -> Run:
     return Run(path)
 
 
+# `saved_reward.LOADER` names this function: pickled rewards call it.
 def load_reward(folder: Path) -> Reward:
     """Rebuild the reward of a run in a fresh process: from run.yaml, preference models, calibration and reward state."""
     return rebuild_reward(load_run(folder).context())

@@ -41,10 +41,12 @@ def disk_trouble(error: BaseException) -> str | None:
     """Say what is wrong with disk or files where that is what an error comes from, else return None."""
     seen: list[BaseException] = []
     cause: BaseException | None = error
+    # Causes may form a ring.
     while cause is not None and cause not in seen:
         seen.append(cause)
         if isinstance(cause, OSError) and cause.errno in (*_DISK, *_ACCESS):
             where = f" ({cause.filename})" if cause.filename else ""
+            # A missing file without a name says nothing to a user; a full disk does.
             if where or cause.errno in _DISK:
                 return f"{cause.strerror}{where}"
         elif _WRITERS.search(str(cause)):

@@ -127,6 +127,7 @@ class JudgeBench:
                 if can is None:
                     raise UserError(f"judges.{name}: what it can do is known only once it is built: {error}") from None
                 note = f"judge '{name}': what its ledger holds is not taken off, since it cannot be built: {error}"
+                # Its keys name an identity that is not known, so none of them can be matched.
                 answered = set()
         try:
             asking = asking_of(can, judging)

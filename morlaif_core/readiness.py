@@ -56,7 +56,7 @@ def _try_scalarizer(config: Config, component: Component[Scalarizer], options: O
         key = re.match(r"scalarizer(\.\w+)*(?=: )", str(error))
         text = str(error) if key else f"scalarizer: {error}"
         raise UserError(_at(config, tuple(key[0].split(".")) if key else ("scalarizer",), text)) from None
-    except (Exception, SystemExit) as error:  # a stranger's scalarizer may raise anything
+    except (Exception, SystemExit) as error:  # a plugin's scalarizer may raise anything
         if os.environ.get("MORLAIF_STRICT") == "1":
             raise
         text = f"scalarizer.use: '{component.name}' cannot be used: {type(error).__name__}: {error}"
@@ -72,6 +72,7 @@ def _made_up(config: Config, component: Component[Scalarizer]) -> tuple[Resolved
     calibration = Calibration("none", clip, names, (0.0,) * k, (1.0,) * k)
     reference = ScoreMatrix(np.zeros((2, k), dtype=np.float32), names, ("", ""))
     resolved = resolve_terms(settings.principles, component, settings.reward, calibration, reference)
+    # Different in every column and of both signs: a scalarizer that fails on such scores fails in the run.
     row = clip / 2 * np.arange(1, k + 1) / k
     return resolved, replace(reference, values=np.array([row, -row], dtype=np.float32))
 
@@ -110,6 +111,7 @@ def needed_before_run(config: Config) -> list[str]:
             lines.append(f"{where}.quantize: needs an NVIDIA GPU and the package bitsandbytes")
     if settings.device.startswith("cuda") and not _has_gpu():
         lines.append("device: no GPU is there; say device: auto")
+    # Target and preference-model base are often one model, and lack the same.
     return list(dict.fromkeys(lines))
 
 

@@ -1,4 +1,4 @@
-"""What may be shown: keys are taken out of every text, and a stranger's text becomes one short line."""
+"""What may be shown: keys are taken out of every text, and text from outside becomes one short line."""
 
 from __future__ import annotations
 
@@ -20,5 +20,6 @@ def one_line(text: str, limit: int = MAX_TEXT) -> str:
 
     Keys go first, as half a key is left where a cut goes through it.
     """
+    # 20 times the limit, as runs of spaces shrink: a page of megabytes need not be looked at sign by sign.
     printable = "".join(sign if sign.isprintable() else " " for sign in redact(text)[: 20 * limit])
     return " ".join(printable.split())[:limit]

@@ -232,17 +232,20 @@ class ProviderError(Exception):
         return type(self), (str(self), self.kind), more
 
 
+# Every id and fingerprint is a hash of these bytes: with another form every run would be made anew.
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def content_hash(*parts: object) -> str:
     """Return 16 hex digits that depend on the JSON form of the parts alone: the same in every run."""
+    # 64 bits: among ten million ids a collision has a chance of 3 in 1,000,000.
     return hashlib.sha256(_JSON.encode(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def make_prompt(messages: Iterable[Message]) -> Prompt:
     """Build a `Prompt` with its id. Raises ValueError where the last turn is not the user's."""
     turns = tuple(messages)
+    # Else a response would follow a response, and every chat template renders that in another way.
     if not turns or turns[-1].role != "user":
         raise ValueError("a prompt ends with the user's turn")
     return Prompt(content_hash("prompt", [(turn.role, turn.content) for turn in turns]), turns)

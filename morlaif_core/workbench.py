@@ -125,9 +125,10 @@ class Workbench(JudgeBench):
         if lacking:
             raise UserError(f"it needs {', '.join(lacking)}, which the preference models do not supply")
         check_named(self._context.config, component.names(options) if component.names else ())
+        # Mean scores and schedules need training steps, which there are none of here.
         reward = self.settings.reward.model_copy(update={"utility": "per_response", "schedules": {}})
         resolved = resolve_terms(self.settings.principles, component, reward, self._calibration, reference)
-        # A stranger's scalarizer may write into what it is given: the next one must not see that.
+        # Another package's scalarizer may write into what it is given: the next one must not see that.
         own = replace(scores, values=scores.values.copy())
         return scalarize(component.name, component.build(options), resolved, own)
 

@@ -56,6 +56,7 @@ def run(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until
 
     config = load_config(configs, sets)
     folder = out or default_out(config)
+    # Of several processes only the first speaks, or each line would stand there several times.
     screen = Screen(quiet=not ranks().first)
     try:
         done = run_config(config, folder, screen, until, only)
@@ -92,6 +93,7 @@ def init(file: Path, source: str) -> None:
     from morlaif_core.config.load import find_config
     from morlaif_core.runs.folder import write_text
 
+    # A folder without files, so that only shipped names are found.
     shipped, _ = find_config(source, Path("/nonexistent"))
     if file.exists():
         raise UserError(f"{file} is there already; name another file")
@@ -198,8 +200,10 @@ def main() -> None:
     if not sys.stderr.isatty():
         # Bars of the libraries are as unreadable in a log as ours would be.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Both alike: a batch system ends a job by SIGTERM, and it goes on by the same command.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    # standalone_mode off: click would print errors and choose exit codes by itself.
     sys.exit(guarded(lambda: cli(standalone_mode=False)))
 
 
@@ -248,6 +252,7 @@ def _exit_code(error: BaseException) -> int:
 
 def _interrupt(number: int, frame: Any) -> None:
     """SIGTERM ends a run as Ctrl-C does."""
+    # Kept, since a library may catch the KeyboardInterrupt and raise an error of its own.
     _SIGNALS.append(number)
     raise KeyboardInterrupt
 

@@ -27,6 +27,7 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name, or None. Raises `UserError` where several plugins offer that name."""
+        # Own commands first: for them no plugin has to be asked here.
         own = self.commands.get(cmd_name) or self.commands.get(cmd_name.replace("_", "-"))
         if own is not None:
             return own
@@ -51,7 +52,7 @@ class Commands(click.Group):
             warnings.warn(str(aside), stacklevel=2)
 
     def invoke(self, ctx: click.Context) -> None:
-        """Call the command; what a stranger's command returns is no exit code."""
+        """Call the command; what a plugin's command returns is no exit code."""
         super().invoke(ctx)
 
 
@@ -80,9 +81,10 @@ def build_command(offer: Offer) -> click.Command:
     what = f"command '{offer.component.name}' of plugin '{offer.plugin}' ({offer.distribution} {offer.version})"
     try:
         command = offer.component.build(offer.component.options())
+    # It has advice of its own already.
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # a stranger's build may raise anything
+    except (Exception, SystemExit) as error:  # a plugin's build may raise anything
         if os.environ.get("MORLAIF_STRICT") == "1":
             raise
         raise RunFailed(f"the {what} cannot be built: {type(error).__name__}: {error}") from error
@@ -97,6 +99,7 @@ def _plugins(ctx: click.Context) -> Plugins:
 
     if _PLUGINS not in ctx.meta:
         with warnings.catch_warnings():
+            # Else each plugin that is set aside is told twice, here and where it matters.
             warnings.simplefilter("ignore")
             ctx.meta[_PLUGINS] = Plugins.load()
     found: Plugins = ctx.meta[_PLUGINS]

@@ -13,6 +13,7 @@ from morlaif_core.plugins.components import Options, Tuning
 class Use(BaseModel):
     """A block that names a component by ``use``; the keys beside it are the component's own options."""
 
+    # Any further key: it is the component's, whose own model validates it once the plugin is known.
     model_config = ConfigDict(frozen=True, extra="allow")
     use: str = Field(description="the name of an offered component, or plugin/name")
 
@@ -101,6 +102,7 @@ def _one_chooser(value: Any) -> Any:
         raise ValueError(f"{' and '.join(said)} exclude each other; a judge is a provider, a panel or a cascade")
     if not said:
         raise ValueError("say `use` (a provider), `panel` or `cascade` (lists of judges)")
+    # A panel is never asked itself, so `judging` there would change nothing.
     if said != ["use"] and "judging" in value:
         raise ValueError(f"a {said[0]} has no `judging` of its own; say it of its members")
     return value

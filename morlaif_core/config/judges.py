@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def with_known_judges(settings: Settings, layers: Layers) -> Settings:
     """Check the judges' names and members, and spell every mention of one as it is defined. Raises `UserError`."""
+    # By the canonical form, since - and _ are the same wherever a judge is named.
     spelled = {}
     for name in settings.judges:
         try:

@@ -37,6 +37,7 @@ class Layers:
 
     def add(self, layer: Mapping[str, Any], label: str, folder: Path | None = None, *, whole: bool = True) -> None:
         """Put a layer on top. ``whole``: its ``principles`` replace those below."""
+        # The paths in it are made absolute in place, and the mapping may be the caller's.
         values = copy.deepcopy(dict(layer))
         if folder is not None:
             _absolute_paths(values, folder)
@@ -64,6 +65,7 @@ class Layers:
         for length in range(len(path), 0, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
+        # A block has no origin of its own: the last layer that gave one of its keys is told.
         below = [label for known, label in self.origins.items() if known[: len(path)] == path]
         return below[-1] if below else "default"
 
@@ -105,7 +107,9 @@ class Layers:
                 self._begin(base, key, value, here, source[0])
                 self._merge(base[key], value, here, source)
                 continue
+            # With all origins below, or `check` would name a layer whose value is gone.
             self.drop(here)
+            # Under principles and judges null takes a name out; elsewhere it may be a value: see `nulls`.
             if value is not None or not named:
                 base[key] = value
                 self.origins[here], self.folders[here] = source
@@ -203,4 +207,5 @@ def _absolute_paths(block: Any, folder: Path) -> None:
 
 def absolute(path: str, folder: Path) -> str:
     """A path as written in a layer of a folder, absolute; ``~`` is the home folder where there is one."""
+    # Not resolve: a link is left as the user wrote it.
     return str((folder / os.path.expanduser(path)).absolute())

@@ -52,6 +52,7 @@ def load_config(
     local = folder / "registry.yaml"
     if not alone:
         _add_file(layers, shipped, "shipped registry.yaml")
+    # In a checkout ./registry.yaml is the shipped one: read twice, each value would have the wrong origin.
     if not alone and local.is_file() and not (isinstance(shipped, Path) and shipped.resolve() == local.resolve()):
         _add_file(layers, local, "registry.yaml")
     for name in configs:
@@ -61,6 +62,7 @@ def load_config(
     for text in in_order(sets):
         layers.add_set(text, folder)
     plugins = plugins or Plugins.load()
+    # Before validation, which no longer knows which layer, and so which folder, a name came from.
     name_folders(layers, plugins)
     drop_nulls(layers, plugins)
     known = known if known is not None else known_principles(plugins, folder)

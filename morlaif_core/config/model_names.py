@@ -18,6 +18,7 @@ def name_folders(layers: Layers, plugins: Plugins) -> None:
     paths = [found for block in TARGETS for found in (block, (*block, "model"))]
     for path in (*paths, *_judge_models(layers, plugins)):
         value, folder = layers.at(path), layers.folder(path)
+        # An offered name stays one, also where a folder is called so: the same file means the same anywhere.
         if isinstance(value, str) and folder is not None and not plugins.offers("model", value):
             local = absolute(value, folder)
             if os.path.isdir(local):

@@ -35,6 +35,7 @@ def drop_nulls(layers: Layers, plugins: Plugins) -> None:
         if isinstance(use, str):
             with suppress(UserError):  # an unknown name is told where the block is checked
                 models.append((path, plugins.find(kind, use).options))
+    # The options of components too, whose types only their plugins know.
     for path, model in models:
         values = layers.at(path)
         for keys in list(not_taken(values, model)) if isinstance(values, dict) else ():
@@ -81,4 +82,5 @@ def _mapping_in(annotation: Any) -> Any:
     if get_origin(annotation) is Annotated:
         return _mapping_in(get_args(annotation)[0])
     found = [inner for inner in map(_mapping_in, get_args(annotation)) if inner is not None]
+    # Of two kinds of mapping nobody can tell which this is; its validation will say.
     return found[0] if len(found) == 1 else None

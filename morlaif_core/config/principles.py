@@ -105,6 +105,7 @@ def pick_principles(names: Iterable[str], known: dict[str, Known]) -> tuple[Prin
 
 def principle_hash(principle: Principle) -> str:
     """A hash of all that a judge's verdict depends on."""
+    # Not the examples: they count where a judge is shown some, see `RunJudges.identity`.
     return content_hash(principle.name, principle.question, principle.picks, principle.phrasings)
 
 

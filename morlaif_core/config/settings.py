@@ -23,6 +23,7 @@ from .judge_settings import (
 
 StageName = Literal["sample", "judge", "train_pms", "train_policy", "evaluate"]
 STAGES: tuple[StageName, ...] = ("sample", "judge", "train_pms", "train_policy", "evaluate")
+# numpy's older generators, which libraries seed too, take 32 bits.
 MAX_SEED = 2**32 - 1
 """The largest seed that every generator takes."""
 HUMAN_JUDGE = "human"
@@ -217,6 +218,7 @@ class Settings(Options):
 
     def judging_of(self, judge: str) -> Judging:
         """The judging options of a provider's judge, its own keys before the run's."""
+        # Validated, not copied: a judge's own keys are a plain mapping until then.
         return Judging.model_validate({**self.judging.model_dump(), **self.single(judge).judging})
 
     @property

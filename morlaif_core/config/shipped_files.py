@@ -9,6 +9,7 @@ from pathlib import Path
 
 def bundle(name: str) -> Traversable:
     """Return a shipped file or folder."""
+    # An editable install has no morlaif_bundle, which only the wheel brings.
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "registry.yaml").is_file() and (checkout / "pyproject.toml").is_file():
         return checkout / name

@@ -15,10 +15,12 @@ MAX_VALUES = 100_000
 MAX_INTEGER = 2**63 - 1
 
 
+# The C parser where PyYAML was built with it: much faster, and as safe.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Safe YAML that refuses a key given twice in one mapping, and reads dates as text."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
+        # A date would else come as an object, also where text was meant, and JSON takes none.
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -29,10 +31,12 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             value = super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
             raise
+        # PyYAML's own converters raise ValueError and others, without the line.
         except Exception:
             kind = str(node.tag).rpartition(":")[2]
             text = f"{str(node.value)[:60]!r} cannot be read as {kind}; put it in quotes where it is text"
             raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from None
+        # Beyond 64 bits numpy and SQLite fail, far from the line that says it.
         if isinstance(value, int) and abs(value) > MAX_INTEGER:
             text = f"a number beyond {MAX_INTEGER:,}; put it in quotes where it is text"
             raise yaml.constructor.ConstructorError(None, None, text, node.start_mark)
@@ -43,6 +47,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             raise yaml.constructor.ConstructorError(None, None, "a mapping is needed here", node.start_mark)
         seen = set()
         for key, _ in node.value:
+            # `<<` is no key of its own, and what it brings may be said anew beside it.
             if key.tag == "tag:yaml.org,2002:merge":
                 continue
             name = self.construct_object(key, deep=True)
@@ -64,7 +69,7 @@ def read_yaml(file: Traversable, label: str | None = None) -> Any:
     if len(data) > MAX_BYTES:
         raise UserError(f"{label}: larger than {MAX_BYTES:,} bytes; is this a configuration?")
     try:
-        return parse_yaml(data.decode("utf-8-sig"), label)
+        return parse_yaml(data.decode("utf-8-sig"), label)  # editors on Windows may begin a file with a BOM
     except UnicodeDecodeError as error:
         raise UserError(f"{label}: not UTF-8 text (byte {error.start})") from None
 
@@ -72,7 +77,7 @@ def read_yaml(file: Traversable, label: str | None = None) -> Any:
 def parse_yaml(text: str, label: str) -> Any:
     """Parse one YAML document. Raises `UserError` with label and line."""
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=_Loader)  # safe: `_Loader` is a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{label}:{mark.line + 1}" if mark else label
@@ -92,6 +97,7 @@ def parse_yaml(text: str, label: str) -> Any:
 
 def _check_size(value: Any, label: str) -> None:
     """Refuse a bomb of aliases and a value that holds itself, before anything walks through it."""
+    # A list, not recursion: a value that holds itself would exhaust the stack first.
     left, count = [value], 0
     while left:
         item = left.pop()

@@ -60,6 +60,7 @@ def judge_tasks(
     """
     if not tasks:
         return []
+    # Each once, in the tasks' order: a set of names has another order in every process.
     names = dict.fromkeys(leaf for task in tasks for leaf in leaves(task.judge, judges))
     needed = [judge for name in names if isinstance(judge := judges[name], NamedJudge)]
     caps = budget or Budget()
@@ -69,6 +70,7 @@ def judge_tasks(
         for judge in needed:
             path = Path(judge.judging.ledger or ledger)
             if path not in books:
+                # Held before what was spent is looked up: nobody else can spend in between.
                 books[path] = Ledger(path)
                 stack.callback(books[path].close)
         purse = Purse(caps, spent_by(run, [*books, ledger, *ledgers]))
@@ -122,6 +124,7 @@ class _Judging:
             _raise_errors(self._workers.values())
         finally:
             for group in commits.values():
+                # Rows of workers that were cancelled no longer wait for their timer: paid for, they are written.
                 group.flush()
             for workers in self._workers.values():
                 await workers.close()
@@ -168,6 +171,7 @@ class _Judging:
         rows = [row for work in works.values() for row in work.rows]
         known = workers.commits.ledger.readings(row for row in rows if row not in self._readings)
         for key, reading in known.items():
+            # A failed row is as if it were not there: it is asked again and replaced.
             if reading.status != "failed":
                 self._readings[key] = with_mass(reading, workers.asking.min_label_mass)
         unread = {row for row in rows if row not in self._readings}
@@ -244,6 +248,7 @@ async def _drive(judges: Sequence[Workers]) -> None:
     if not workers:
         return
     try:
+        # Not a TaskGroup, which cancels the other tasks: their requests in flight are paid for already.
         done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         for worker in done:
             worker.result()
@@ -266,6 +271,7 @@ async def _drain(workers: Sequence[asyncio.Task[None]]) -> None:
 
 def _raise_errors(judges: Iterable[Workers]) -> None:
     errors = [judge.error for judge in judges if judge.error is not None]
+    # A wrong configuration keeps its exit code; several errors are one failure.
     if len(errors) == 1 and not isinstance(errors[0], RunFailed):
         raise errors[0]
     if errors:

@@ -25,6 +25,7 @@ def lora_config(model: Any, lora: Lora) -> Any:
             raise UserError(f"lora.top_layers is {lora.top_layers}, but the model has {count} layers; lower it")
         top = {
             "layers_to_transform": list(range(count - lora.top_layers, count)),
+            # peft reads a block's number behind this name, and GPT-2 calls its list of blocks h.
             "layers_pattern": "h" if gpt2 else "layers",
         }
     modules = _linear_names(base) if lora.modules == "auto" else list(lora.modules)
@@ -33,7 +34,7 @@ def lora_config(model: Any, lora: Lora) -> Any:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=modules,
-        fan_in_fan_out=gpt2,
+        fan_in_fan_out=gpt2,  # GPT-2's Conv1D keeps its weight as (in, out), Linear as (out, in)
         bias="none",
         task_type="CAUSAL_LM",
         **top,
@@ -47,8 +48,10 @@ def _linear_names(base: Any) -> list[str]:
 
     found = set()
     for name, module in base.named_modules():
+        # An adapter that is there already has taken the linear layer's name and keeps the layer inside as base_layer.
         inner = getattr(module, "base_layer", module)
         parts = name.removesuffix(".base_layer").split(".")
+        # Only blocks are numbered: embeddings and head stand under no number.
         in_block = any(part.isdigit() for part in parts)
         if in_block and isinstance(inner, torch.nn.Linear | Conv1D) and "lora_" not in name:
             found.add(parts[-1])
@@ -58,6 +61,7 @@ def _linear_names(base: Any) -> list[str]:
 def belongs(name: str, weight: Any, adapter: str | None) -> bool:
     """Say whether a weight is the adapter's (None: the base's) and can be trained."""
     parts = name.split(".")
+    # Quantised weights are integers, for which torch computes no gradient.
     if not weight.is_floating_point():
         return False
     if adapter is None:
@@ -75,6 +79,7 @@ def config_text(config: Any) -> str:
     import json
 
     def plain(value: Any) -> Any:
+        # A set of names has another order in every process.
         return sorted(value) if isinstance(value, set | frozenset) else str(value)
 
     return json.dumps(config.to_dict(), indent=2, sort_keys=True, default=plain) + "\n"

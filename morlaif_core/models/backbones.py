@@ -51,6 +51,7 @@ class LocalBackbone:
         name = module_name(adapter)
         if adapter == self._state.adapter:
             raise ValueError(f"adapter {adapter} is in use")
+        # Else `load` would take the fresh adapter for the one that it read under this name.
         self._sources.pop(adapter, None)
         if not isinstance(self.model, PeftModel):
             self.model = _wrapped(self.model, config, name)
@@ -74,17 +75,21 @@ class LocalBackbone:
             return
         try:
             config = PeftConfig.from_pretrained(str(folder))
+            # safetensors alone: to unpickle adapter_model.bin could run code.
             weights = load_file(folder / ADAPTER_WEIGHTS)
         except Exception as error:
             raise UserError(f"{folder} holds no readable adapter ({_first_line(error)}); train it again") from error
+        # As `add` makes an adapter: the file says True, and peft would freeze its weights.
         config.inference_mode = False
         config.base_model_name_or_path = getattr(self.model.config, "_name_or_path", None)
+        # `add` draws weights that the file's replace at once: loading must not move the random numbers of a training.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             try:
                 self.add(adapter, config)
                 result = set_peft_model_state_dict(self.model, weights, adapter_name=module_name(adapter))
             except (RuntimeError, ValueError) as error:
                 raise UserError(f"the adapter in {folder} does not fit this model: {_first_line(error)}") from error
+        # peft also counts as missing what is another adapter's or the base's, which this file never holds.
         mine = f".{module_name(adapter)}."
         wrong = [*result.unexpected_keys, *(key for key in result.missing_keys if mine in key)]
         if wrong:
@@ -101,15 +106,19 @@ class LocalBackbone:
 
         name = module_name(adapter)
         folder.mkdir(parents=True, exist_ok=True)
+        # The default, auto, may ask the hub for the base's config; the embeddings are never trained here.
         state = get_peft_model_state_dict(self.model, adapter_name=name, save_embedding_layers=False)
+        # safetensors refuses tensors that are not contiguous.
         weights = {key: value.detach().cpu().contiguous() for key, value in state.items()}
         partial = folder / f".{ADAPTER_WEIGHTS}.part"
         save_file(weights, partial, metadata={"format": "pt"})
         os.replace(partial, folder / ADAPTER_WEIGHTS)
+        # A copy, since the adapter in memory stays trainable; on disk True is what peft itself writes.
         config = copy.copy(self.model.peft_config[name])
         config.inference_mode = True
         text = config_text(config)
         (folder / f".{ADAPTER_CONFIG}.part").write_text(text, encoding="utf-8")
+        # Last, since a folder counts as an adapter once it has a config: see `policy_backbone`.
         os.replace(folder / f".{ADAPTER_CONFIG}.part", folder / ADAPTER_CONFIG)
 
     def remove(self, adapter: str) -> None:
@@ -132,6 +141,7 @@ class LocalBackbone:
         if adapter is not None and module_name(adapter) not in getattr(self.model, "peft_config", {}):
             raise KeyError(f"no adapter {adapter}")
         before = self._state
+        # torch has one thread count for the process, and another model may have set its own.
         self._set_threads()
         self._apply(_State(adapter, grad, train))
         try:
@@ -160,6 +170,7 @@ class LocalBackbone:
             else:
                 tuner.enable_adapter_layers()
                 tuner.set_adapter(module_name(state.adapter))
+        # After the switch, since peft asks for gradients of whatever adapter it switches on.
         for name, weight in self.model.named_parameters():
             wanted = state.grad and belongs(name, weight, state.adapter)
             if weight.requires_grad != wanted:
@@ -199,6 +210,7 @@ class LocalBackbones:
         device = pick_device(self._wanted)
         dtype = pick_dtype(target.dtype, device)
         key = (target.model, target.revision, dtype, target.quantize)
+        # A policy's folder is written again by the next training, under the same name.
         stamp = _signature(Path(target.model))
         if not own and key in self._loaded and self._loaded[key][0] == stamp:
             backbone = self._loaded[key][1]
@@ -206,6 +218,7 @@ class LocalBackbones:
             model = load_model(target, device, dtype)
             tokenizer = load_tokenizer(target, model)
             backbone = LocalBackbone(model, tokenizer, device, self.thread_count(model), own=own)
+            # A copy that training moves must not be handed out as the model on disk.
             if not own:
                 self._loaded[key] = (stamp, backbone)
         backbone._set_threads()
@@ -218,6 +231,7 @@ class LocalBackbones:
 
         self._loaded.clear()
         gc.collect()
+        # A run that loaded no model has not imported torch, and need not wait for it here.
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -231,8 +245,10 @@ class LocalBackbones:
             return self.threads
         if model.device.type != "cpu":
             return None
+        # For a tiny model two threads on a busy machine were measured 25 times slower than one.
         if sum(weight.numel() for weight in model.parameters()) < _TINY:
             return 1
+        # What this process may use: a container or a batch system gives fewer cores than the machine has.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         limit = os.environ.get("OMP_NUM_THREADS", "")
         return min(cores, int(limit)) if limit.isdigit() and int(limit) > 0 else cores
@@ -270,6 +286,7 @@ def _signature(folder: Path) -> list[tuple[str, int, int]]:
     """Return names, sizes (bytes) and times (ns) of a folder's files; empty where there is no folder (a hub id)."""
     if not folder.is_dir():
         return []
+    # Hidden files are parts that are still being written: see `save`.
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
 

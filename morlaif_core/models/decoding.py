@@ -1,4 +1,9 @@
-"""Sampling from a causal LM: shared prefill, one preallocated key-value cache, inverse-CDF draws, log-probabilities."""
+"""Sampling from a causal LM: shared prefill, one preallocated key-value cache, inverse-CDF draws, log-probabilities.
+
+Our own loop, since transformers' `generate` is three times slower and repeats the prompt for each of its n responses.
+Leaves out: top-k, top-p, penalties and the rest of a model's generation_config, since the log-probabilities must be those
+that training computes; beam search, since RL samples; recurrent and hybrid models, which take no key-value cache.
+"""
 
 from __future__ import annotations
 
@@ -68,6 +73,7 @@ def decode(
     check_length(model, prompts, max_new_tokens)
     ends = eos_token_ids(model, tokenizer) if eos_ids is None else eos_ids
     generator = torch.Generator().manual_seed(seed)
+    # All at once and on the CPU, so that a response's numbers depend on neither batch nor device.
     draws = torch.rand(len(prompts), n, max_new_tokens, generator=generator, dtype=torch.float64)
     watch = _Stops(tokenizer, stop)
     results: list[list[Decoded]] = [[] for _ in prompts]
@@ -78,6 +84,7 @@ def decode(
     try:
         with torch.no_grad():
             for part in (order[i : i + size] for i in range(0, len(order), size)):
+                # Any id pads, since padding is masked: 0 where the tokenizer has no pad token.
                 rows = _Rows(model, [prompts[i] for i in part], draws[part], temperature, tokenizer.pad_token_id or 0)
                 for index, decoded in zip(part, rows.run(ends, watch), strict=True):
                     results[index] = decoded
@@ -90,6 +97,7 @@ def check_length(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: i
     """Raise `UserError` where a prompt is empty or leaves too few positions for the response."""
     limit = getattr(model.config, "max_position_embeddings", None)
     longest = max((len(prompt) for prompt in prompts), default=1)
+    # Beyond its positions a model with learned ones fails in a lookup, and any other writes nonsense.
     if limit and longest + max_new_tokens > limit:
         raise UserError(
             f"a prompt of {longest} tokens and a response of {max_new_tokens} exceed the model's {limit} positions; "
@@ -110,6 +118,7 @@ class _Stops:
         self.pieces: dict[int, bool] = {}
 
     def _text(self, ids: list[int], skip: bool = False) -> str:
+        # Without cleaning up, which removes spaces: the text encoded again would be other tokens.
         return str(self.tokenizer.decode(ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False))
 
     def _may_complete(self, token: int) -> bool:
@@ -141,6 +150,7 @@ class _Rows:
         self.model, self.temperature, self.n = model, temperature, draws.shape[1]
         width = max(len(prompt) for prompt in prompts)
         device = model.device
+        # Padding on the left, so that the last position of every row is the token that the next one follows.
         ids = [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         self.prompt, self.prompt_mask = torch.tensor(ids, device=device), torch.tensor(mask, device=device)
@@ -170,6 +180,7 @@ class _Rows:
                     "lower trainer.learning_rate, or make the model again"
                 )
             alive = self._record(rows, tokens.tolist(), scores, ends, watch)
+            # Nothing is drawn after the last tokens, so they need no forward pass.
             if not alive or step + 1 == self.steps:
                 break
             if len(alive) <= _COMPACT_AT * len(rows):
@@ -186,6 +197,7 @@ class _Rows:
 
     def _forward(self, ids: Any, mask: Any, cache: Any) -> Any:
         """Run the model on new tokens (b, t); returns the last position's logits (b, V) in float32."""
+        # Counted over real tokens, or padding would move a prompt to other positions.
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         output = self.model(
             input_ids=ids,
@@ -193,8 +205,9 @@ class _Rows:
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=1,  # a long prompt's logits would be positions x vocabulary
         )
+        # In bfloat16 the running sum over the vocabulary would move in steps of 1/256.
         return output.logits[:, -1].float()
 
     def _record(
@@ -203,6 +216,7 @@ class _Rows:
         """Append a token to each row that has not ended; returns the places in the batch that go on."""
         alive = []
         for place, row in enumerate(rows):
+            # An ended row runs along until the batch is made smaller; what is drawn for it is dropped.
             if self.ended[row]:
                 continue
             self.ids[row].append(tokens[place])
@@ -222,9 +236,11 @@ def draw(logits: Any, uniform: Any, temperature: float) -> tuple[Any, Any]:
 
     logprobs = torch.log_softmax(logits / temperature, -1)
     cumulative = logprobs.exp().cumsum(-1)
+    # Times the total, since float32 probabilities do not add up to exactly 1.
     total = cumulative[:, -1]
     # Below the total, so that rounding never picks a token beyond the last possible one.
     target = torch.minimum((uniform * total).float(), torch.nextafter(total, torch.zeros_like(total)))
+    # right: a draw that meets a boundary goes to the next token, so none of probability 0 is ever drawn.
     tokens = torch.searchsorted(cumulative, target[:, None], right=True)
     # Logits that are no numbers lead beyond the vocabulary; their log-probabilities tell.
     tokens = tokens.clamp(max=logits.shape[1] - 1)

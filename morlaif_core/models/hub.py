@@ -21,6 +21,7 @@ def hub_snapshot(model: str, revision: str | None = None) -> Path | None:
     repository = _cache() / f"models--{model.replace('/', '--')}"
     wanted = revision or "main"
     reference = repository / "refs" / wanted
+    # A revision that is a commit itself has no file under refs/.
     commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else wanted
     snapshot = repository / "snapshots" / commit
     return snapshot if (snapshot / "config.json").is_file() else None
@@ -28,7 +29,7 @@ def hub_snapshot(model: str, revision: str | None = None) -> Path | None:
 
 def has_weights(folder: Path) -> bool:
     """Say whether a folder holds safetensors weights."""
-    return any(folder.glob("*.safetensors"))
+    return any(folder.glob("*.safetensors"))  # `load_model` reads no pickles
 
 
 def hub_problem(*variables: str) -> str | None:
@@ -38,6 +39,7 @@ def hub_problem(*variables: str) -> str | None:
     libraries). Look into the cache first: what is there needs no hub.
     """
     for name in (*_FORBIDDING, *variables):
+        # The values that huggingface_hub takes for true.
         if os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}:
             return f"{name} forbids the hub"
     return None if _reachable() else "the hub cannot be reached"

@@ -31,6 +31,7 @@ class _Host:
     backbones: LocalBackbones
 
 
+# A provider's `build` is given its options alone; by this variable it reaches the models of the run that builds it.
 _HOST: ContextVar[_Host | None] = ContextVar("morlaif_judge_models", default=None)
 
 
@@ -68,6 +69,7 @@ def judge_model(target: Target) -> JudgeModel:
     found = host.resolve(target)
     from .loading import pick_device, pick_dtype
 
+    # Settled now: a judge's identity names its dtype, and auto is another one on another machine.
     dtype = str(pick_dtype(target.dtype, pick_device(host.backbones.device))).removeprefix("torch.")
     return JudgeModel(
         _name(target), found.fingerprint, found.target.model_copy(update={"dtype": dtype}), host.backbones

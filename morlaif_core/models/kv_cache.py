@@ -1,9 +1,11 @@
-"""A key-value cache: filled once per prompt, repeated for its n responses, allocated once for their length."""
+"""A key-value cache: filled once per prompt, repeated for its n responses, allocated once for their length.
+Leaves out: forgetting what has passed a sliding window (the mask hides it), paging and quantised keys."""
 
 from __future__ import annotations
 
 from typing import Any
 
+# At the top, since the classes inherit: this module itself is imported only when something is sampled.
 from transformers.cache_utils import Cache, DynamicLayer
 
 
@@ -18,12 +20,14 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
         self.room: tuple[Any, Any] | None = None
 
     def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        # The prompts' pass: concatenated once, so that transformers' own layer will do.
         if self.room is None:
             keys, values = super().update(key_states, value_states, *args, **kwargs)
             return keys, values
         start = self.keys.shape[-2]
         stop = start + key_states.shape[-2]
         for room, new in zip(self.room, (key_states, value_states), strict=True):
+            # In place: torch.cat would copy the cache of all tokens before for each new one.
             room[:, :, start:stop].copy_(new)
         self.keys, self.values = (room[:, :, :stop] for room in self.room)
         return self.keys, self.values
@@ -36,6 +40,7 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
     @staticmethod
     def _buffer(filled: Any, n: int, length: int) -> Any:
         rows, heads, used, size = filled.shape
+        # Not zeroed: what lies beyond the tokens seen is in no view.
         buffer = filled.new_empty(rows * n, heads, length, size)
         buffer[:, :, :used] = filled.repeat_interleave(n, 0)
         return buffer

@@ -25,6 +25,7 @@ def _is_gpt2(lm: Any) -> bool:
     family = lm.config.model_type
     if family == "gpt2":
         return True
+    # `run_middle` makes one full causal mask, and a layer with a window needs another.
     windowed = "sliding_attention" in (getattr(lm.config, "layer_types", None) or ())
     if family not in _LLAMA_LIKE or windowed or getattr(lm.config, "sliding_window", None):
         raise UserError(
@@ -73,6 +74,7 @@ def run_middle(model: Any, hidden: Any, attention_mask: Any, start: int, stop: i
     if start == stop:
         return hidden
     where = positions(attention_mask)
+    # The same angles for every block, computed once as in the model's own forward pass.
     extra = {} if _is_gpt2(lm) else {"position_embeddings": lm.model.rotary_emb(hidden, position_ids=where)}
     mask = create_causal_mask(
         config=lm.config, inputs_embeds=hidden, attention_mask=attention_mask, past_key_values=None, position_ids=where

@@ -11,6 +11,7 @@ from typing import Any
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Target
 
+# Tokens that common vocabularies hold in reserve: no text is encoded with them.
 _PAD_NAMES = ("<pad>", "[PAD]", "<|pad|>", "<|padding|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_0|>")
 
 
@@ -46,12 +47,15 @@ def load_model(target: Target, device: Any, dtype: Any) -> Any:
     if target.quantize:
         extra = {"quantization_config": _quantization(target.quantize, device, dtype), "device_map": {"": device}}
     try:
+        # A model that is in memory already draws nothing, so loading one must not move the random numbers either.
         with torch.random.fork_rng(devices=[]), no_progress_bars():
+            # A pickled checkpoint or a repository's own code would run here with the user's rights.
             model = AutoModelForCausalLM.from_pretrained(
                 name, revision=target.revision, dtype=dtype, trust_remote_code=False, use_safetensors=True, **extra
             )
-    except Exception as error:
+    except Exception as error:  # transformers, safetensors and the hub raise many kinds
         raise _cannot_load(name, error) from error
+    # bitsandbytes puts its weights on the GPU itself and refuses to be moved.
     return (model if target.quantize else model.to(device)).eval()
 
 
@@ -73,6 +77,7 @@ def load_tokenizer(target: Target, model: Any) -> Any:
         raise UserError(
             f"the tokenizer of {target.model} names no eos token; set eos_token in its tokenizer_config.json"
         )
+    # By the model's rows: a tokenizer may know more tokens, and their ids fail in the embedding.
     ensure_pad(tokenizer, model.get_input_embeddings().weight.shape[0])
     return tokenizer
 
@@ -82,7 +87,9 @@ def ensure_pad(tokenizer: Any, rows: int) -> None:
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id < rows:
         return
     vocabulary = tokenizer.get_vocab()
+    # GPT-2's unk is its eos, which is the last resort: as padding it hides where a response ended.
     spare = [tokenizer.unk_token] if tokenizer.unk_token_id != tokenizer.eos_token_id else []
+    # A new token would resize embeddings that policy, reference and preference models share.
     for token in (*_PAD_NAMES, *spare, tokenizer.eos_token):
         if token is not None and vocabulary.get(token, rows) < rows:
             tokenizer.pad_token = token

@@ -49,7 +49,9 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, template: Template = "auto") -> l
 
 def response_ids(tokenizer: Any, response: str, template: Template = "auto") -> list[int]:
     """Encode a response as it would follow its prompt, eos at the end."""
+    # An HH head ends in "Assistant:", so the space, which tokenizers join to the first word, is the response's.
     text = response if uses_chat(tokenizer, template) else " " + response
+    # Completions come without eos, and a preference model is to see whether a response ended.
     return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 

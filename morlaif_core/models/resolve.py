@@ -56,6 +56,7 @@ def resolve_target(
     if path.is_dir():
         resolved = target.model_copy(update={"model": str(path), "revision": None})
         return ResolvedModel(resolved, folder_fingerprint(path), "folder")
+    # Not "main": a branch moves between two commands of one run.
     commit = _commit(name, target.revision, plugins)
     return ResolvedModel(target.model_copy(update={"revision": commit}), content_hash("hub", name, commit), "hub")
 
@@ -76,6 +77,7 @@ def missing_model(target: Target, plugins: Plugins) -> list[str]:
     check_folder(name)
     if not Path(name).expanduser().is_dir():
         snapshot = hub_snapshot(name, target.revision)
+        # `_commit` downloads the config alone, so a snapshot may be there without weights.
         cached = snapshot is not None and has_weights(snapshot)
         if not cached and (problem := hub_problem()):
             hint = did_you_mean(name, _offered(plugins))
@@ -93,6 +95,7 @@ def folder_fingerprint(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     files = [path for path in folder.iterdir() if path.name == "config.json" or path.suffix in (".safetensors", ".bin")]
+    # iterdir's order is the file system's.
     for path in sorted(files):
         size = path.stat().st_size
         digest.update(f"{path.name}\0{size}\0".encode())
@@ -131,6 +134,7 @@ def _made(
         "identity": maker.identity,
         "options": _counted(plugins.options("model", block)),
     }
+    # A mere conversion gives the same model for every seed and data set, and need not be cached for each.
     learns = getattr(maker, "learns", True)
     if learns:
         facts |= {"texts": _hash_texts(texts()), "seed": seed}
@@ -147,6 +151,7 @@ def _made(
 def _write(folder: Path, facts: dict[str, object], make: Callable[[Path], None]) -> None:
     """Make a model in a temporary folder and rename it; what a killed process or a damaged cache left goes first."""
     partial = folder.with_suffix(".part")
+    # Safe under the lock: nobody else is making this model.
     for leftover in (partial, folder):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
@@ -200,6 +205,7 @@ def _hash_texts(texts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for text in texts:
         raw = text.encode()
+        # With its length, or texts cut elsewhere would have the same hash.
         digest.update(len(raw).to_bytes(8, "big") + raw)
     return digest.hexdigest()
 
@@ -212,6 +218,7 @@ def _commit(name: str, revision: str | None, plugins: Plugins) -> str:
     try:
         from huggingface_hub import hf_hub_download
 
+        # The hub's client keeps a file under snapshots/COMMIT/.
         return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
     except Exception as error:  # the hub's client raises many kinds: offline, unknown, gated, wrong name
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -233,6 +240,7 @@ def _missing_for_quantize(target: Target) -> list[str]:
     lines = []
     if importlib.util.find_spec("bitsandbytes") is None:
         lines.append(f"quantize: {target.quantize} needs the package bitsandbytes: pip install bitsandbytes")
+    # torch could tell for sure, but takes seconds to import.
     if not Path("/dev/nvidiactl").exists():
         lines.append(f"quantize: {target.quantize} needs a GPU: set quantize: null to run without one")
     return lines

@@ -3,5 +3,5 @@
 `hookspecs` lists the hooks, `protocols` what each kind of component must be able to do, `components` how one is described
 (`Component`, `Options`, `Secret`); `manager` finds plugins by their entry points and resolves names; `option_errors` says
 in a user's words what is wrong with options. Imports the modules below it (`types`, `errors`, `redaction`) and never a
-plugin: built-in ones are found as a stranger's are.
+plugin: built-in ones are found as any other is.
 """

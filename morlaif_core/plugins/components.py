@@ -27,6 +27,7 @@ SECRET_PATTERN = r"^[A-Z_][A-Z0-9_]*$"
 class Options(BaseModel):
     """Base of every options model. Each field has a description."""
 
+    # Frozen, as fingerprints are made of them; a misspelt key must not pass for a default; JSON has no NaN.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
@@ -35,6 +36,7 @@ class Options(BaseModel):
         """Refuse true for 1: who writes ``seed: true`` means something else."""
         if isinstance(value, bool) and info.field_name is not None:
             annotation = cls.model_fields[info.field_name].annotation
+            # pydantic would take true for 1.
             if not accepts(annotation, bool) and (accepts(annotation, int) or accepts(annotation, float)):
                 raise ValueError(f"a number is needed, not {str(value).lower()}")
         return value
@@ -67,6 +69,7 @@ class Secret(str):
 
     def reveal(self) -> str:
         """Return the variable's value. Raises `KeyError` where it is not set."""
+        # Read each time and kept for redaction alone: an object that holds a key may be pickled or printed.
         value = os.environ[str(self)]
         if len(value) >= SHORTEST_SECRET:
             REVEALED.add(value)

@@ -101,12 +101,14 @@ class Plugins:
             return aside(f"the plugin name '{entry.name}' is taken")
         try:
             check_name(entry.name)
+            # One manager for each plugin: what is wrong with its hooks is then told of it alone.
             manager = pluggy.PluginManager(GROUP)
             manager.add_hookspecs(Hooks)
             manager.register(entry.load(), entry.name)
-        except (Exception, SystemExit) as error:  # a stranger's module may raise anything at import
+        except (Exception, SystemExit) as error:  # a plugin's module may raise anything at import
             return aside(f"it cannot be loaded: {type(error).__name__}: {error}")
         try:
+            # pluggy takes a misspelt hook in silence until it is asked.
             manager.check_pending()
         except pluggy.PluginValidationError as error:
             return aside(f"it implements an unknown hook: {error}.{_hook_hint(str(error))}")
@@ -152,7 +154,7 @@ class Plugins:
         return None
 
     def _problem(self, offer: Offer) -> str | None:
-        """Why an offer cannot be used, or None. Raises whatever a stranger's values make of it."""
+        """Why an offer cannot be used, or None. Raises whatever a plugin's values make of it."""
         component: object = offer.component
         if not isinstance(component, Component):
             return f"{KINDS[offer.kind]} returned {component!r}, not a component(...)"
@@ -230,12 +232,12 @@ class Plugins:
 
 
 def _told(hook: str, problem: Callable[[], str | None]) -> str | None:
-    """What a check of a stranger's value says; where the value makes the check itself fail, that."""
+    """What a check of a plugin's value says, or how the value made the check itself fail."""
     try:
         return problem()
     except ValueError as error:
         return f"{hook}: {error}"
-    except Exception as error:  # a stranger's value may raise anything, whatever one asks of it
+    except Exception as error:  # a plugin's value may raise anything, whatever is asked of it
         return f"{hook} returned what cannot be checked: {type(error).__name__}: {error}"
 
 
@@ -268,10 +270,11 @@ def _hook_hint(message: str) -> str:
 def _ask(manager: pluggy.PluginManager, hook: str, aside: Aside) -> list[Any]:
     """What one plugin returns for one hook; an implementation that raises silences itself alone."""
     found: list[Any] = []
+    # Not `manager.hook.NAME()`: one implementation that raises would take the others' offers with it.
     for implementation in getattr(manager.hook, hook).get_hookimpls():
         try:
             found += list(implementation.function())
-        except (Exception, SystemExit) as error:  # a stranger's hook may raise anything
+        except (Exception, SystemExit) as error:  # a plugin's hook may raise anything
             aside(f"{hook} failed: {type(error).__name__}: {error}")
     return found
 
@@ -279,11 +282,13 @@ def _ask(manager: pluggy.PluginManager, hook: str, aside: Aside) -> list[Any]:
 def _entry_points(put_aside: Callable[[SetAside], None]) -> Iterable[tuple[EntryPoint, str, str]]:
     """Every plugin's entry point with its distribution: ours first, then by name, so that order never decides."""
     found: dict[tuple[str, str], tuple[EntryPoint, str, str]] = {}
+    # Not pluggy's own loading: in the order of directories another package's entry point could replace ours, silently.
     for distribution in distributions():
         try:
             entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
             name, version = (distribution.metadata["Name"] or "?", distribution.version or "?") if entries else ("", "")
         except Exception as error:  # what an installer left may be damaged, and have nothing to do with us
+            # Damaged packages that never named us are not worth a warning in every command.
             if f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or ""):
                 put_aside(SetAside("?", str(getattr(distribution, "_path", "?")), "?", f"damaged: {error}"))
             continue

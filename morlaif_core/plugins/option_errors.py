@@ -15,6 +15,7 @@ _SCALARS = {"float", "int", "str", "bool"}
 
 def explain(error: ValidationError, model: type[Any], where: str) -> str:
     """Turn pydantic's errors into lines that name the key and what to do."""
+    # A union tells the same mistake once for each of its branches.
     return "\n".join(dict.fromkeys(line for _, line in explain_each(error, model, where)))
 
 

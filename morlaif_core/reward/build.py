@@ -65,6 +65,7 @@ def build_reward(
         for text in (*terms.notes, *scale.notes):
             note(text)
 
+    # Read back even where it was just written: a first start and a resumed one go on from the same file.
     terms, scale = _read(file, component.name)
     # Built anew: to fit the scale may have moved the state of the one above.
     scalarizer = build_scalarizer(component, options, settings, terms, scale.start)

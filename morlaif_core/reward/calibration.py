@@ -76,6 +76,7 @@ class Calibration:
         if self.length is not None:
             scores = self.length.remove(scores, responses)
         scale = np.array(self.scale)
+        # In float64: raw scores may be large beside their differences.
         z = (scores.values.astype(np.float64) - np.array(self.location)) / scale
         values = (self.clip * np.tanh(z / self.clip)).astype(np.float32)
         spread = None if scores.spread is None else (scores.spread / scale).astype(np.float32)
@@ -86,6 +87,7 @@ class Calibration:
         """Return z for calibrated scores r: the inverse of the soft clip, in float64."""
         import numpy as np
 
+        # A float32 score at the very clip reads as 1, whose arctanh is infinite.
         bounded = np.clip(calibrated.astype(np.float64) / self.clip, -1 + 1e-7, 1 - 1e-7)
         return self.clip * np.arctanh(bounded)
 
@@ -133,7 +135,8 @@ def fit_calibration(
     slope b of ``P(a preferred) = sigma(b (s_a - s_b))``, without intercept since a and b are interchangeable, fitted to
     soft labels by maximum likelihood (Platt, "Probabilistic outputs for support vector machines", 1999; its smoothed
     targets where the scores separate the labels and no finite slope is the best); under std, one population standard
-    deviation of the reference's scores.
+    deviation of the reference's scores. Leaves out: isotonic regression, whose steps would tie scores that differ; the
+    fit's own error, since RL takes one frozen reward.
 
     Args:
         method: platt, std or none (neither zero nor unit is changed, scores are clipped only).
@@ -182,12 +185,14 @@ def _platt_scale(name: str, deviation: float, differences: Floats | None, p_a: F
     p = np.zeros(0) if p_a is None else p_a.astype(np.float64)
     if d.shape != p.shape or not (np.isfinite(d).all() and np.all((p >= 0) & (p <= 1))):
         raise ScoreError(f"{name}: calibration needs finite score differences and as many labels in [0, 1]")
+    # A pair of equal scores says nothing of the slope, whatever its label.
     if np.count_nonzero(d) < MIN_PAIRS:
         return (
             deviation,
             f"only {np.count_nonzero(d)} judged calibration pairs with different scores: the unit is one deviation",
         )
     slope, separated = fit_slope(d, p)
+    # A negative slope too: a unit below 0 would turn the order of the scores round.
     if slope * deviation < SLOPE_FLOOR:
         return deviation / SLOPE_FLOOR, (
             f"its scores do not predict the judge's preference on the calibration pairs (slope {slope:.3g}): "
@@ -212,6 +217,7 @@ def fit_slope(differences: Doubles, p_a: Doubles) -> tuple[float, bool]:
     """
     import numpy as np
 
+    # In root mean squares of the differences, since the unit of a raw score is arbitrary.
     limit = SLOPE_LIMIT / float(np.sqrt(np.mean(differences**2)))
     slope = _root(differences, p_a, limit)
     if slope is not None:
@@ -235,6 +241,8 @@ def _root(d: Doubles, p: Doubles, limit: float) -> float | None:
 
     if derivative(limit) <= 0:
         return None
+    # Separated the wrong way round: any negative slope is the same to the caller.
     if derivative(-limit) >= 0:
         return -limit
+    # brentq, since scikit-learn's logistic regression takes no soft labels.
     return float(brentq(derivative, -limit, limit, xtol=1e-12 * limit, rtol=1e-14))

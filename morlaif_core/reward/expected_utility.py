@@ -50,7 +50,8 @@ class Expected:
     To follow it is to climb ``u(E r)``: under `max_min` the worst MEAN gets all the weight, as in MaxMin-RLHF
     (Chakraborty et al., arXiv 2402.08925), where the minimum of each response weighs every response by its own worst.
     Scaled to sum 1, so that the trade with KL stays as it is. The means are state: a checkpoint keeps them. A gradient
-    that says nothing, whose sum is not above 0 or not finite, is replaced by weights: the terms', or equal ones.
+    that says nothing, whose sum is not above 0 or not finite, is replaced by weights: the terms', or equal ones. Leaves out:
+    a correction for the older policies that the running means remember, since they look back about ten steps only.
 
     Args:
         scalarizer: row-wise.
@@ -67,6 +68,7 @@ class Expected:
         import numpy as np
 
         weights = self.weights(scores, terms)
+        # A sum along each row, not a matrix product: see `ResolvedTerms.view`.
         u: Floats = np.sum(scores.values.astype(np.float64) * weights, axis=1).astype(np.float32)
         return u
 
@@ -93,6 +95,7 @@ class Expected:
     def end_step(self, means: ScoreMatrix, terms: Terms) -> None:
         """Move the running means towards the step's (1, t)."""
         step = dict(zip(means.principles, means.values[0].tolist(), strict=True))
+        # No bias correction as in Adam: the means begin at the reference's, not at 0.
         self._means = {name: MOMENTUM * old + (1 - MOMENTUM) * step[name] for name, old in self._means.items()}
         if isinstance(self.scalarizer, Stateful):
             self.scalarizer.end_step(means, terms)
@@ -125,5 +128,5 @@ def numbers_in(state: object, path: str) -> Iterator[tuple[str, float]]:
     elif isinstance(state, (list, tuple)):
         for place, value in enumerate(state):
             yield from numbers_in(value, f"{path}/{place}")
-    elif isinstance(state, (int, float)) and not isinstance(state, bool):
+    elif isinstance(state, (int, float)) and not isinstance(state, bool):  # True is an int
         yield path, float(state)

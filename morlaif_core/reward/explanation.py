@@ -1,4 +1,4 @@
-"""Which principle decided a reward: derivatives of any row-wise scalarizer, a stranger's too, by finite differences."""
+"""Which principle decided a reward: derivatives of any row-wise scalarizer, third-party ones too, by finite differences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ LEVEL = 1e-3
 def explain(
     scalarizer: Scalarizer, scores: ScoreMatrix, terms: Terms, weights: NDArray[np.float64] | None = None
 ) -> Explanation:
-    """Say which principle decided each row.
+    """Say which principle decided each row. Leaves out: shares of the whole reward (Shapley values), which take 2^k rows
+    for a response where differences take 2 k.
 
     Args:
         scalarizer: a row-wise one; where rows of a group are compared, no principle alone decides a row.
@@ -34,6 +35,7 @@ def explain(
     if weights is None:
         influence = gradient(scalarizer, scores, terms)
     else:
+        # A copy, since a broadcast view is read-only.
         influence = np.broadcast_to(weights.astype(np.float32), scores.values.shape).copy()
     # Level to within the rounding of the differences: the first one, whatever the last bit says. Relative to the
     # row's largest: far beyond a threshold every slope is small, and one is still the larger.
@@ -59,11 +61,13 @@ def gradient(scalarizer: Scalarizer, scores: ScoreMatrix, terms: Terms) -> Float
         spread=None if scores.spread is None else np.tile(scores.spread, (2 * k, 1)),
         features=None if scores.features is None else np.tile(scores.features, (2 * k, 1)),
     )
+    # Central, so that at a kink, as of `min`, both sides count alike; one call, since each may be slow.
     u = np.asarray(scalarizer(repeated, terms), dtype=np.float64).reshape(2, k, n)
     # The step that float32 really took, not the one that was asked for.
     taken = np.stack([moved[place, :, place] - moved[k + place, :, place].astype(np.float64) for place in range(k)])
     if not k:
         return np.zeros((n, 0), dtype=np.float32)
     moved_by = u[0] - u[1]
+    # A flat scalarizer must read as 0, not as its last bit over the step.
     rounding = np.spacing(np.abs(u).max(axis=0).astype(np.float32))
     return (np.where(np.abs(moved_by) <= rounding, 0.0, moved_by) / taken).T.astype(np.float32)

@@ -23,7 +23,8 @@ class LengthControl:
 
     Longer responses get higher scores from many preference models, and a policy finds that out first (Singhal et al.,
     "A long way to go", arXiv 2310.03716). What is left after it is uncorrelated with x over the reference responses.
-    The logarithm, since ten words more mean much to a short response and little to a long one.
+    The logarithm, since ten words more mean much to a short response and little to a long one. Leaves out: curves; telling
+    padding from substance, so that where longer is better, that part goes too.
 
     Attributes:
         principles: k names.
@@ -58,6 +59,7 @@ def log_lengths(responses: Sequence[str]) -> Doubles:
     """Return log(1 + characters) of each response, (n,)."""
     import numpy as np
 
+    # Characters: a reward is given texts, and policy and preference models may count different tokens.
     return np.log1p(np.array([len(text) for text in responses], dtype=np.float64))
 
 

@@ -62,11 +62,13 @@ class PrincipledReward:
         if len(prompts) != len(responses):
             raise ValueError(f"{len(prompts)} prompts and {len(responses)} responses: one response for each prompt")
         ids = tuple(prompt.id for prompt in prompts)
+        # A preference model need not take an empty batch.
         if not ids:
             k = len(self.calibration.principles)
             empty = ScoreMatrix(np.zeros((0, k), dtype=np.float32), self.calibration.principles, ids)
             return RewardBatch(np.zeros(0, dtype=np.float32), empty, 0.0)
         raw = self.model.score(prompts, responses)
+        # Rows in another order would give each response the reward of another one, unseen.
         if raw.prompt_ids != ids:
             raise ScoreError(
                 f"the preference model scored {len(raw.prompt_ids)} rows that are not the {len(ids)} prompts asked"
@@ -91,6 +93,7 @@ class PrincipledReward:
             return Explanation(columns.principles, columns.values.copy(), (), columns.values)
         weights = self.scalarizer.weights(columns, terms) if isinstance(self.scalarizer, Expected) else None
         explained = explain(self.scalarizer, columns, terms, weights)
+        # In units of the reward that the trainer sees, which was divided by the deviation.
         influence = (explained.influence / self.scale.at(step)[1]).astype(explained.influence.dtype)
         return replace(explained, influence=influence)
 
@@ -122,6 +125,7 @@ class PrincipledReward:
             self.scale.deviation,
             *([self.scale.steps] if self.scale.steps else []),
         ]
+        # A checkpoint comes back from JSON, where tuples are lists: compared as such.
         return json.loads(json.dumps(fitted))
 
     def restore(self, state: Mapping[str, object]) -> None:
@@ -134,6 +138,7 @@ class PrincipledReward:
         inner = state.get("scalarizer")
         if isinstance(self.scalarizer, Stateful) != (inner is not None):
             raise ValueError(f"the state saved is not one of scalarizer {self.name}")
+        # Before anything is restored. A state of an earlier version names nothing to compare.
         if state.get("fitted", self._fitted()) != self._fitted():
             raise RunFailed(
                 "the reward was fitted anew since this checkpoint; move the checkpoints away and train again"

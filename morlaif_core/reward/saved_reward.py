@@ -15,6 +15,7 @@ from .scale import RewardScale
 from .score_checks import read_json
 from .terms import ResolvedTerms
 
+# By its name, since the API stands above this package and may not be imported here.
 LOADER = "morlaif_core.api.load_reward"
 
 
@@ -33,6 +34,7 @@ class RunReward:
 
     def __getstate__(self) -> dict[str, object]:
         state = self._reward.state() if self._reward is not None else self._state
+        # Absolute, since the other process may work in another folder.
         return {"folder": str(self.folder.absolute()), "loader": self.loader, "state": state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -63,6 +65,7 @@ class RunReward:
 
     def state(self) -> Mapping[str, object]:
         """Return what a checkpoint keeps (JSON)."""
+        # A checkpoint may be written before anything was scored: the models need not be loaded for it.
         if self._reward is None and self._state is not None:
             return self._state
         return self._loaded().state()

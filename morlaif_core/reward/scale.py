@@ -19,6 +19,8 @@ CONSTANT = 1e-6
 class RewardScale:
     """``reward = (u - mean) / deviation``: one scale for every scalarizer, so that a KL coefficient means the same.
 
+    Leaves out: a running scale, as many PPO codes have, since a resumed run would estimate another one.
+
     Attributes:
         mean, deviation: of u over the reference responses (population) at step 0; 0 and 1 where nothing is standardised.
         start: mean scores of the reference responses in the scalarizer's columns, for `Expected`; else empty.
@@ -77,12 +79,14 @@ def fit_reward_scale(
     if not len(reference.values):
         raise ScoreError("there are no reference responses to fit the reward's scale on; raise prompts.calibration")
     steps, notes = list[tuple[float, float]](), tuple[str, ...]()
+    # Every step up to the last point, in order: a scalarizer with state goes from one to the next.
     for step in range(max((schedule.points[-1][0] for schedule in resolved.schedules.values()), default=0) + 1):
         u = scalarize(component.name, scalarizer, resolved, reference, step).astype(np.float64)
         mean, deviation = float(u.mean()), float(u.std())
         if deviation < CONSTANT:
             when = f" at step {step}" if resolved.schedules else ""
             flat = f"scalarizer {component.name} gives every reference response the same reward{when}"
+            # Said of the first such step alone.
             notes, deviation = notes or (f"{flat}: it is shifted, not scaled",), 1.0
         steps.append((mean, deviation))
     return RewardScale(*steps[0], notes, steps=tuple(steps) if len(steps) > 1 else ())
@@ -100,6 +104,7 @@ def scalarize(name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores
     check_finite(scores)
     n = len(scores.prompt_ids)
     u = np.asarray(scalarizer(resolved.view(scores, step), resolved.terms(step)))
+    # A column (n, 1) would broadcast with the trainer's (n,) to (n, n) without an error.
     if u.shape != (n,):
         raise ScoreError(f"scalarizer {name} returned shape {u.shape} for {n} responses, not ({n},)")
     bad = np.flatnonzero(~np.isfinite(u))

@@ -21,6 +21,7 @@ def schedule_temperature(build: Callable[[float], Scalarizer], schedule: Schedul
         schedule: the temperature over the steps, `Terms.step`.
     """
     heated = ScheduledTemperature(build, schedule)
+    # A class of its own: `Stateful` is told by its methods, which a scalarizer without state must not have.
     return StatefulScheduledTemperature(build, schedule) if isinstance(heated.at(0), Stateful) else heated
 
 

@@ -29,11 +29,13 @@ def schedules_by_term(reward: RewardSettings, active: Mapping[str, PrincipleSett
 
 def with_temperature(options: Options, temperature: float) -> Options:
     """Return a scalarizer's options at another temperature. Raises `ValidationError` where they refuse it."""
+    # model_copy would not validate, and a scalarizer may refuse a temperature.
     given = {name: getattr(options, name) for name in options.model_fields_set}
     return type(options).model_validate({**given, "temperature": temperature})
 
 
 def _check_temperatures(at: str, schedule: Schedule, options: Options) -> None:
+    # At every step, since between two points a schedule has values that none of them names.
     for temperature in dict.fromkeys(schedule.at(step) for step in range(schedule.points[-1][0] + 1)):
         try:
             with_temperature(options, temperature)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Tier:
     """A column that the scalarizer sees: one principle, or those that share a priority.
 
+    Leaves out: tiers within tiers, and another rule than the mean inside one: no scalarizer asks for them.
+
     Attributes:
         members: principle -> its share of the tier; shares sum to 1.
         weight: the members' weight together; weights of all tiers sum to 1.
@@ -222,6 +224,7 @@ def resolve_terms(
         UserError: see `check_terms`.
         ScoreError: the reference lacks a principle.
     """
+    # Checked here too: `Workbench` resolves for other scalarizers than the configured one.
     notes = check_terms(principles, scalarizer, reward)
     active = {name: settings for name, settings in principles.items() if settings.weight > 0}
     total = sum(settings.weight for settings in active.values())
@@ -276,5 +279,6 @@ def resolve_threshold(
         return float(np.mean(expit(t - z))) - wanted
 
     # Against its weakest (strongest) rival alone a response needs less (more) than the mean asks for.
+    # The 1e-6 keeps a change of sign between the ends where all rivals are equal.
     root = float(brentq(excess, float(z.min()) + margin - 1e-6, float(z.max()) + margin + 1e-6))
     return calibration.clip * float(np.tanh(root / calibration.clip))

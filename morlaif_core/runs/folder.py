@@ -27,10 +27,13 @@ def write_text(file: Path, text: str) -> None:
 def write_parts(file: Path, parts: Iterable[str]) -> None:
     """Write a file whole or not at all: temp name in the same folder, fsync, rename."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    # One fixed name, as a run folder has one writer: what a kill left is written over.
     temporary = file.with_name(f".{file.name}.tmp")
     with temporary.open("w", encoding="utf-8") as out:
         out.writelines(parts)
         out.flush()
+        # Before the rename, or a power failure may leave the new name on an empty file. The folder itself is not
+        # synced: then the old file, whole too, may come back.
         os.fsync(out.fileno())
     os.replace(temporary, file)
 
@@ -92,6 +95,7 @@ class RunFolder:
 
     def _take_lock(self) -> None:
         """The kernel lets go of the lock when the process ends, however it ends."""
+        # a: to open it must not wipe out the holder's number, which the error shows.
         lock = (self.path / LOCK).open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,6 +130,7 @@ class RunFolder:
         there = [name for name in names if (self.path / name).exists()]
         if not there:
             return
+        # For people; what is moved twice in one second gets a number.
         stamp = time.strftime("%Y%m%d-%H%M%S")
         away = self.path / "replaced" / stamp
         number = 1
@@ -142,6 +147,7 @@ def check_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; name a folder with --out")
     if path.is_dir() and not (path / MANIFEST).exists():
+        # A lock and a half-written manifest are what a kill at the very start leaves.
         foreign = sorted(item.name for item in path.iterdir() if item.name not in (LOCK, f".{MANIFEST}.tmp"))
         if foreign:
             raise UserError(f"{path} is not a run folder (it holds {foreign[0]}); name a new or empty one with --out")

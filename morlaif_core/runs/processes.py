@@ -48,6 +48,7 @@ def ranks() -> Ranks:
     try:
         found = Ranks(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     except ValueError:
+        # Refused below, with the same words as a rank out of range.
         found = Ranks(-1)
     if not 0 <= found.rank < found.world:
         raise UserError("RANK and WORLD_SIZE in the environment are no rank and number of processes; unset them")
@@ -58,6 +59,7 @@ def ranks() -> Ranks:
 def first_of(mine: Ranks, folder: RunFolder, screen: Screen) -> Iterator[None]:
     """Work as rank 0: the others learn from the manifest how it ended, and libraries see a process of its own."""
     if mine.world == 1:
+        # Else a later launch's waiting processes would read how an earlier one ended.
         folder.manifest.pop(SECTION, None)
         yield
         return
@@ -103,6 +105,7 @@ def wait_for_first(
     failed. An end that this process finds at its first look may be an earlier launch's: it counts where ``finished``
     says so, or where nobody has begun anew after `STALE` seconds.
     """
+    # By the manifest, not by a barrier of torch: that gives up within the hour, and judging may take days.
     before, begun = _record(run), clock()
     while True:
         record = _record(run)

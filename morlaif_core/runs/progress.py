@@ -61,6 +61,7 @@ class Screen:
     @contextmanager
     def bar(self, label: str) -> Iterator[Bar]:
         """Draw a bar on stderr while the block runs."""
+        # In a log file each redrawing of a bar would be a line.
         if self.quiet or not sys.stderr.isatty():
             yield Bar(lambda step, total, text: None)
             return

@@ -32,9 +32,11 @@ def draw_prompt_sets(
     wanted: PromptSettings,
     fits: Callable[[Sequence[Prompt]], Sequence[bool]],
 ) -> PromptSets:
-    """Draw all sets. fits: which prompts are short enough. Raises `UserError` with the table of what is needed."""
+    """Draw all sets. fits: which prompts are short enough. Raises `UserError` with the table of what is needed.
+    Leaves out: near-duplicates, as only equal messages count as one prompt."""
     left_out: dict[str, int] = {}
     evaluation_pool = _distinct(test, left_out)
+    # The whole test split, not the prompts drawn: another size of it must not reach into what was trained on.
     held_out = {prompt.id for prompt in evaluation_pool}
     pool = _distinct(train, left_out)
     shared = [prompt for prompt in pool if prompt.id in held_out]
@@ -46,6 +48,7 @@ def draw_prompt_sets(
     sizes = set_sizes(wanted, len(pool))
     _check_enough(sizes, wanted, len(pool), len(evaluation_pool), left_out)
     sets, start = {}, 0
+    # rl comes last, so that prompts.rl changes none of the sets that pairs are made of.
     for name in ("pm", "validation", "calibration", "rl"):
         sets[name] = tuple(pool[start : start + sizes[name]])
         start += sizes[name]
@@ -55,6 +58,7 @@ def draw_prompt_sets(
 
 def set_sizes(wanted: PromptSettings, pool: int = 0) -> dict[str, int]:
     """Return how many prompts each set gets. pool: usable prompts of the training split, of which `rl` gets the rest."""
+    # At least one each, whatever the share: `prompts.pm` is 2 or more.
     validation = min(max(1, round(wanted.pm * wanted.validation)), wanted.pm - 1)
     sizes = {"pm": wanted.pm - validation, "validation": validation, "calibration": wanted.calibration}
     sizes["rl"] = wanted.rl if wanted.rl is not None else max(0, pool - sum(sizes.values()))

@@ -40,6 +40,7 @@ def file_stamp(options: Options) -> dict[str, str]:
     file = Path(str(getattr(options, "path", None) or ""))
     if not str(getattr(options, "path", None) or "") or not file.is_file():
         return {}
+    # By content: a data file is often downloaded again, with a new time and the same bytes.
     with file.open("rb") as data:
         return {"content": hashlib.file_digest(data, "sha256").hexdigest()[:16]}
 

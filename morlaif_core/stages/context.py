@@ -44,6 +44,7 @@ class Context:
     def run_id(self) -> str:
         """What tells this run from others that share its ledger: drawn once, kept in the manifest."""
         if "id" not in self.folder.manifest:
+            # Random: runs of one configuration may share a ledger, and each is charged for its own requests.
             self.folder.manifest["id"] = uuid4().hex
             self.folder.save()
         return str(self.folder.manifest["id"])
@@ -76,6 +77,7 @@ class Context:
 
     def release(self) -> None:
         """Let go of loaded models."""
+        # Asked of __dict__, since `self.backbones` would make it if no stage has.
         if "backbones" in self.__dict__:
             self.backbones.release()
 
@@ -88,6 +90,7 @@ class Context:
     def pm_base(self) -> Target:
         """The preference models' base, resolved."""
         base = self.settings.pm_base
+        # The same model is resolved once, so that policy and preference models share the copy in memory.
         if base.model == self.settings.target.model and base.revision == self.settings.target.revision:
             return base.model_copy(update={"model": self.target.model, "revision": self.target.revision})
         return self.resolve("preference_model.base", base).target
@@ -103,6 +106,7 @@ class Context:
             target = target.model_copy(update={"revision": known["revision"]})
         with self.screen.bar("model") as bar:
             resolved = resolve_target(target, self.plugins, self.conversations, self.settings.seed_of("sample"), bar)
+        # Equal settings and other weights: what the run holds could not be compared with what is added.
         if known and known.get("asked") == asked and known["fingerprint"] != resolved.fingerprint:
             raise UserError(
                 f"{where}.model: {asked[0]} is not the model that this run began with (it was changed, or is made "
@@ -133,6 +137,7 @@ class Context:
 
     def conversations(self) -> Iterator[str]:
         """The training split's conversations as text, no evaluation prompt among them; what a `ModelMaker` learns from."""
+        # A model that has learned the evaluation's prompts would make every later number too good.
         held_out = {prompt.id for prompt in self.dataset.prompts("test")}
         labelled = False
         for preference in self.dataset.preferences("train"):
@@ -172,6 +177,7 @@ class Context:
         """Which prompts leave room for a response in the model's context, within prompts.max_tokens."""
         backbone = self.backbones.get(self.target)
         tokenizer, template = backbone.tokenizer, self.target.template
+        # 10**9: a model that names no limit has none.
         context = getattr(backbone.model.config, "max_position_embeddings", None) or 10**9
         limit = min(self.settings.prompts.max_tokens or 10**9, context - self.settings.generation.max_new_tokens)
         if limit < 1:
@@ -200,6 +206,7 @@ class Context:
     def write_results(self, **blocks: Any) -> None:
         """Put blocks into results.json."""
         results = self.folder.section("results")
+        # In the manifest too: results.json is a copy for readers, and may be deleted.
         results.update(blocks)
         self.folder.save()
         write_json(self.path / "results.json", results)

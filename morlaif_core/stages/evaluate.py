@@ -41,16 +41,19 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def run(context: Context) -> str:
-    """Answer the held-out prompts with the policy, judge both against one frozen reference response each."""
+    """Answer the held-out prompts with the policy, judge both against one frozen reference response each.
+    Leaves out: a win rate corrected for length; the mean lengths stand beside it."""
     stored = sorted(
         (item for item in read_pairs(context.path) if item.set == "evaluation"), key=lambda item: item.pair.id
     )
     after = _after(context, [item.pair.prompt for item in stored])
+    # The policy's copy goes before the judge's and the preference models' are loaded.
     context.release()
     before_pairs = [item.pair for item in stored]
     after_pairs = [make_pair(pair.prompt, pair.a, after[pair.prompt.id]) for pair in before_pairs]
     principles = context.judges.principles
     judge = context.settings.evaluation.judge
+    # In one call, so that requests about before and after are in flight together; equal pairs are asked once.
     verdicts = judge_pairs(context, distinct_pairs([*before_pairs, *after_pairs]), principles, NAME, judge)
     preferred = {(item.pair, item.principle): item.p_a for item in verdicts}
     scores = _pm_means(context, before_pairs, after_pairs)
@@ -87,7 +90,7 @@ def _after(context: Context, prompts: Sequence[Prompt]) -> dict[str, str]:
             context.path / RESPONSES,
             chunks,
             lambda chunk: _responses(context, policy, chunk),
-            lambda done: bar(done, len(chunks)) and None,
+            lambda done: bar(done, len(chunks)) and None,  # a bar answers "go"
         )
     return {row["prompt_id"]: row["after"] for row in read_jsonl(context.path / RESPONSES)}
 
@@ -110,6 +113,7 @@ def _p_second(
     """P(response b preferred over the frozen reference a) per prompt; NaN where the judge gave no label."""
     import numpy as np
 
+    # Equal responses are a tie that nobody was asked about.
     values = [0.5 if pair.a == pair.b else preferred[pair.id, principle] for pair in pairs]
     return np.array([np.nan if value is None else 1 - value for value in values], dtype=np.float64)
 
@@ -118,6 +122,7 @@ def _wins(p_after: Doubles) -> Doubles:
     """1 where the policy's response wins, 0 where it loses, half for a tie, NaN without a label."""
     import numpy as np
 
+    # 1e-6, as 1 - p of a tie may be off by rounding.
     return np.where(np.isnan(p_after), np.nan, np.where(np.abs(p_after - 0.5) < 1e-6, 0.5, (p_after > 0.5) * 1.0))
 
 
@@ -128,6 +133,7 @@ def _judge_block(before: Doubles, after: Doubles, wins: Doubles) -> dict[str, An
     both = ~(np.isnan(before) | np.isnan(after))
     if not both.any():
         return _no_judge("the judge gave no label")
+    # Paired by prompt: how hard a prompt is cancels out of the interval.
     difference = after[both] - before[both]
     won = wins[~np.isnan(wins)]
     return {

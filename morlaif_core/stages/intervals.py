@@ -42,6 +42,7 @@ def share_interval(right: Doubles, prompts: Sequence[str]) -> list[float]:
 
     names, place = np.unique(np.array(prompts), return_inverse=True)
     if len(names) == len(prompts):
+        # round: equal scores count half, so the sum may end in one half.
         wilson = binomtest(round(float(right.sum())), len(right)).proportion_ci(method="wilson")
         return [float(wilson.low), float(wilson.high)]
     total, count = np.bincount(place, right), np.bincount(place)

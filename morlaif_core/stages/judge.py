@@ -37,6 +37,7 @@ def run(context: Context) -> str:
     """Judge all pairs but the evaluation's; what the ledger holds is not asked again, but for requests that failed."""
     from morlaif_core.feedback.statistics.judge_statistics import judge_statistics
 
+    # The evaluation's pairs are judged once, with the trained policy's, by its stage.
     pairs = distinct_pairs(item.pair for item in read_pairs(context.path) if item.set != "evaluation")
     verdicts = judge_pairs(context, pairs, context.judges.principles, NAME)
     write_jsonl(context.path / FILE, _rows(verdicts))
@@ -45,6 +46,7 @@ def run(context: Context) -> str:
         note_unlabelled(block, [item for item in verdicts if item.principle == name])
     context.write_results(judge=_in_order(context, blocks))
     context.unfinished = unfinished(verdicts)
+    # Last: the figures that show what is wrong are written before it raises.
     _check_labels(context, verdicts)
     return f"{_summary(verdicts)}{_why(context)}"
 
@@ -125,6 +127,7 @@ def judge_pairs(
 
 def _rows(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
     """The labelled verdicts, sorted by pair, then principle, each once."""
+    # Sorted, so that the file has the same bytes however often judging was interrupted.
     labelled = {(item.pair, item.principle): item for item in verdicts if item.p_a is not None}
     return [
         {"pair": item.pair, "principle": item.principle, "p_a": item.p_a, "status": item.status}

@@ -22,10 +22,12 @@ class Metrics:
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one step's row."""
+        # Only now: a trainer tells by its first report at which step it goes on.
         if not self._begun:
             kept = [row for row in self.rows() if row["step"] < step]
             write_text(self.file, "".join(json_line(row) for row in kept))
             self._begun = True
+        # Closed after each row, so that a kill loses none; a sync at every step would be waited for.
         with self.file.open("a", encoding="utf-8") as out:
             out.write(json_line({"step": step, **metrics}))
 

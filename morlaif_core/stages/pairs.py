@@ -52,12 +52,14 @@ def write_chunks(
     marks = file.with_name(f".{file.name}.chunks")
     ends = _complete(file, marks)
     with file.open("ab") as out, marks.open("ab") as marker:
+        # Append mode and truncate: what lies before the last complete chunk is never written again.
         out.truncate(ends[-1] if ends else 0)
         marker.truncate(sum(len(_mark(end)) for end in ends))
         done(len(ends))
         for number, chunk in enumerate(chunks[len(ends) :], len(ends) + 1):
             out.write("".join(json_line(row) for row in rows_of(chunk)).encode())
             out.flush()
+            # The rows before their mark: a mark on the disk vouches for them.
             os.fsync(out.fileno())
             marker.write(_mark(out.tell()))
             marker.flush()

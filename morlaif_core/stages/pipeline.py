@@ -111,7 +111,8 @@ def _asked(until: str | None, only: str | None) -> list[Stage]:
 
 
 def _fingerprints(context: Context) -> dict[str, dict[str, Any]]:
-    """Every stage's inputs, those of the stages before it in a hash."""
+    """Every stage's inputs, those of the stages before it in a hash. Leaves out: versions of libraries and of this code, as
+    an update should not make a paid-for run anew; the manifest names them."""
     found: dict[str, dict[str, Any]] = {}
     upstream = ""
     for stage in STAGES:
@@ -131,6 +132,7 @@ def _record(context: Context, stage: Stage) -> dict[str, Any]:
 
 def _done(context: Context, stage: Stage, prints: dict[str, dict[str, Any]]) -> bool:
     record = _record(context, stage)
+    # A hidden output is a stage's note to itself, of use only while it is not done.
     whole = all((context.path / name).exists() for name in stage.outputs if not name.startswith("."))
     same = record.get("state") == "done" and record.get("inputs") == prints[stage.name]
     return whole and same and not record.get("failed")
@@ -187,8 +189,10 @@ def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
         summary = stage.run(context)
         made = _content(context, stage)
         stages[stage.name].update(state="done", failed=context.unfinished, made=made)
+        # Asked again with the same settings: what stands behind stays, unless the answers changed something.
         if made_before not in (None, made):
             _drop(context, STAGES[STAGES.index(stage) + 1 :])
+    # Also after an interruption: the time was spent, and the next start adds to it.
     finally:
         context.release()
         seconds += time.monotonic() - start
@@ -226,6 +230,7 @@ def _drop(context: Context, behind: Sequence[Stage]) -> None:
         if item.name in context.folder.section("stages"):
             context.folder.section("stages")[item.name]["state"] = "replaced"
     if STAGES[0] in behind:
+        # They belong to the pairs: with other settings other prompts and another model are right.
         context.folder.manifest.pop("prompt_sets", None)
         context.folder.manifest.pop("models", None)
     # The manifest first: what a kill leaves half moved is then not taken for done, whatever is run next.

@@ -64,6 +64,7 @@ def run(context: Context) -> str:
 
 def chunk_seed(seed: int, prompts: Sequence[Prompt], what: str = "sample") -> int:
     """A chunk's seed: a hash of the run's seed and its prompt ids."""
+    # By the prompts, not by the chunk's number: the same prompts get the same responses in any other place.
     return int(content_hash(what, seed, [prompt.id for prompt in prompts])[:8], 16)
 
 
@@ -74,10 +75,12 @@ def by_length(prompts: Sequence[tuple[str, Prompt]]) -> list[tuple[str, Prompt]]
 
 def _chunks(context: Context) -> Iterator[Chunk]:
     sets = context.prompt_sets.sets
+    # Calibration and evaluation are sampled in any case: the policy's own responses are what is scored there.
     labelled = context.settings.pairs.source == "dataset"
     groups = {
         context.settings.pairs.per_prompt: [name for name in PAIR_SETS if name != "evaluation"],
-        # Evaluation has two reference responses, whatever per_prompt says: the frozen one and `before`.
+        # Evaluation has two reference responses, whatever per_prompt says: the frozen one and `before`. Negative, to
+        # be another key than a per_prompt of 2.
         -2: ["evaluation"],
     }
     for n, names in groups.items():
@@ -114,6 +117,7 @@ def _pairs(context: Context, chunk: Chunk) -> list[StoredPair]:
 def given_pairs(context: Context, prompt: Prompt) -> Iterator[ResponsePair]:
     """The data set's own pairs of a prompt; which response is a is drawn by hash, so that the label says nothing."""
     for preference in _labels(context).get(prompt.id, ()):
+        # Sorted, so that the draw does not hang on which one the data set calls better.
         swap = int(content_hash("swap", prompt.id, *sorted((preference.a, preference.b))), 16) % 2
         first, second = (preference.b, preference.a) if swap else (preference.a, preference.b)
         yield make_pair(prompt, first, second, 1 - preference.p_a if swap else preference.p_a)

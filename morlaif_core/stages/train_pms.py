@@ -29,7 +29,7 @@ OUTPUTS = (CALIBRATION,)
 """The models themselves are replaced one by one: a principle whose labels did not change keeps its model."""
 RESULTS = ("preference_models",)
 MIN_PAIRS = 4
-"""Bootstrap resamples over prompts."""
+"""Training pairs with a winner that a preference model needs at least."""
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -89,6 +89,7 @@ def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[st
         fingerprints = dict.fromkeys(fingerprints, content_hash(fingerprints))
         known.update({} if whole else dict.fromkeys(fingerprints, "unfinished"))
     changed = [name for name, fingerprint in fingerprints.items() if known.get(name) != fingerprint]
+    # Moved before their hashes are noted: after a kill no model is taken for one of other labels.
     context.folder.replace([f"{FOLDER}/{name}" for name in changed if name in known])
     known.update({name: fingerprints[name] for name in changed})
     context.folder.save()
@@ -180,6 +181,7 @@ def _score_once(
         for item in (item for preferences in labels[name].values() for item in preferences):
             found.setdefault((item.prompt.id, item.a), item.prompt)
             found.setdefault((item.prompt.id, item.b), item.prompt)
+    # Each once, as most responses stand in pairs of several principles.
     matrix = model.score(list(found.values()), [text for _, text in found])
     return Scores(matrix, {key: row for row, key in enumerate(found)})
 
@@ -195,6 +197,7 @@ def _calibrate(
     reward = context.settings.reward
     prompts, responses = calibration_responses(stored)
     length = fit_length_control(scores.of(prompts, responses), responses) if reward.length_control else None
+    # Before zero and unit are fitted, in the order in which `Calibration.apply` takes them off.
     if length is not None:
         scores = replace(scores, matrix=length.remove(scores.matrix, [text for _, text in scores.row]))
     reference = scores.of(prompts, responses)
@@ -215,6 +218,7 @@ def _accuracy(scores: Scores, name: str, preferences: Sequence[Preference]) -> d
         return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has a winner"}}
     difference = scores.differences(name, decided)
     sign = np.where(np.array([item.p_a for item in decided]) > 0.5, difference, -difference)
+    # Half for equal scores, or a model that scores everything alike would be at 0, not at chance.
     right = (sign > 0) + 0.5 * (sign == 0)
     ci95 = share_interval(right, [item.prompt.id for item in decided])
     return {"n": len(decided), "accuracy": float(right.mean()), "ci95": ci95}

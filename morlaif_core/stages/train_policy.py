@@ -56,6 +56,7 @@ def run(context: Context) -> str:
             PolicyJob(
                 target=target,
                 prompts=prompts,
+                # Not those of calibration or evaluation: a trainer that learns from pairs must not have seen them.
                 pairs=[item.pair for item in read_pairs(context.path) if item.set in ("pm", "validation")],
                 reward=RunReward(context.path, reward),
                 generation=context.settings.generation,
@@ -67,6 +68,7 @@ def run(context: Context) -> str:
         )
     _save_policy(context, policy)
     last = metrics.last()
+    # With the policy: a scalarizer with state scores as it did at the end of the training.
     write_json(context.path / FOLDER / "reward_state.json", reward.state())
     shown = ", ".join(f"{key} {last[key]:.3g}" for key in ("reward", "kl") if key in last)
     return f"{last.get('step', 0)} steps" + (f", last {shown}" if shown else "")
@@ -103,6 +105,7 @@ def rebuild_reward(context: Context) -> Reward:
 
 def _save_policy(context: Context, policy: Policy) -> None:
     """Keep what the trainer returned: which folder, if any, and best-of-n."""
+    # Relative, so that a run folder can be moved.
     folder = None if policy.folder is None else str(policy.folder.relative_to(context.path))
     write_json(context.path / POLICY, {"folder": folder, "best_of": policy.best_of})
 

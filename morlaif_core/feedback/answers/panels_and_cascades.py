@@ -52,6 +52,7 @@ def wanted(task: Task, judges: Mapping[str, Judge], find: Find) -> list[Task]:
     if isinstance(judge, NamedJudge):
         return [] if find(task) else [task]
     members = [replace(task, judge=name) for name in judge.members]
+    # All members at once, as none depends on what another says; a cascade asks one after the other.
     if isinstance(judge, Panel):
         return [leaf for member in members for leaf in wanted(member, judges, find)]
     for member in members:
@@ -68,6 +69,7 @@ def verdict_on(task: Task, judges: Mapping[str, Judge], find: Find) -> Verdict:
     judge = judges[task.judge]
     if isinstance(judge, NamedJudge):
         found = find(task)
+        # For the type checker: the caller has asked `wanted` first.
         assert found is not None
         return found
     members = []
@@ -87,6 +89,7 @@ def unsure(verdict: Verdict, below: float) -> bool:
     """
     if verdict.q is None:
         return verdict.status not in ("failed", "not_applicable")
+    # q is free of position bias, so a judge that always names the first is unsure here, as it should be.
     return abs(verdict.q) < below
 
 
@@ -106,7 +109,8 @@ def incomplete(verdict: Verdict) -> bool:
 def _panel_verdict(task: Task, panel: Panel, members: Sequence[Verdict]) -> Verdict:
     """Combine the members' verdicts; its position bias is the members' own.
 
-    Fewer labels than the quorum: no label, with what most of the others say.
+    Fewer labels than the quorum: no label, with what most of the others say. Leaves out: weights of members, since there
+    is no truth to fit them to; errors that members share stay in the mean.
     """
     voting = [member.q for member in members if member.q is not None]
     blank = Verdict(
@@ -138,12 +142,14 @@ def _without_quorum(members: Sequence[Verdict]) -> Status:
 
 def _majority(qs: Sequence[float]) -> float:
     """Return the log-odds of counted votes, a tie half a vote for each side."""
+    # hard_logit, as for samples: a unanimous panel of three must not read as certainty.
     halves = sum(abs(q) <= TIE for q in qs) / 2
     return hard_logit(sum(q > TIE for q in qs) + halves, sum(q < -TIE for q in qs) + halves)
 
 
 def cost_of(verdicts: Iterable[Verdict]) -> float | None:
     """Return what verdicts cost together, USD; a judge asked once for several of them counts once. None: not known."""
+    # A judge that is a member of two panels was asked, and paid, once.
     singles = {
         (item.judge, item.pair, item.principle): item.cost for verdict in verdicts for item in singles_in(verdict)
     }

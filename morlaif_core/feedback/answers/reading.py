@@ -16,7 +16,9 @@ from morlaif_core.types import Answer
 from .verdict import CLIP, Reading, clip, hard_logit
 
 _OUTSIDE = -9000.0  # servers write -9999.0 for a token outside the top
+# In place of a bound that rounding made 0: so small that against it a label of 1/4 or more is clipped.
 _SMALLEST = math.exp(-CLIP) / 4
+# ▁ and Ġ: how tokenizers write the space before a word.
 _WRAPPING = " \t\r\n*_`'\"()[]<>.,:;▁Ġ"
 _SPACES = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})  # as some servers write the tokens of byte-level tokenizers
 _VERDICT = re.compile(r"^[ \t*_`#>]*verdict[*_` ]*:(?P<said>.*)$", re.I | re.M)
@@ -71,6 +73,7 @@ def read_joint(answer: Answer, n: int, *, abstain: bool = False) -> list[Reading
 
 
 def _probabilities(top: Mapping[str, float]) -> dict[str, float]:
+    # Some servers round a log-probability to a little above 0.
     return {token: math.exp(min(value, 0.0)) for token, value in top.items() if value > _OUTSIDE}
 
 
@@ -87,6 +90,7 @@ def _spelled(seen: Mapping[str, float]) -> dict[str, float]:
 def _read_probability(p: float | None) -> Reading:
     if p is None or not 0 <= p <= 1:
         return Reading("parse_error")
+    # log of 0 fails; a provider that is certain says as much as the clip lets it.
     if p in (0, 1):
         return Reading("ok", CLIP if p == 1 else -CLIP)
     return Reading("ok", clip(math.log(p) - math.log1p(-p)))
@@ -115,12 +119,14 @@ def _log(p: float | None, bound: float) -> float:
 
 def rationale_place(answer: Answer) -> int | None:
     """Return the position of the letter after the last line that says "Verdict:"; None where there is no such line."""
+    # Sign by sign, so that a place in the text is the same place in the tokens.
     drawn = "".join(answer.tokens).translate(_SPACES)
     lines = [found for found in _VERDICT.finditer(drawn) if found["said"].strip(_WRAPPING)]
     if not lines:
         return None
     rest = lines[-1]["said"]
     at = lines[-1].start("said") + len(rest) - len(rest.lstrip(_WRAPPING))
+    # From characters to tokens: a token may hold several letters, or the letter with its space.
     return bisect_right(list(accumulate(map(len, answer.tokens))), at)
 
 
@@ -162,7 +168,9 @@ def _picked(said: str) -> Reading:
 def _object(text: str) -> Mapping[str, Any]:
     """Read a JSON object; empty where the text is none, or says one key twice."""
     try:
+        # By default the last of two equal keys would win, and a judge that contradicts itself would have a verdict.
         said = json.loads(text, object_pairs_hook=_once)
+    # Thousands of brackets in an answer make json give up with a RecursionError.
     except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}

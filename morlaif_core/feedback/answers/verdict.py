@@ -1,4 +1,4 @@
-"""From readings to a verdict: samples and orders are put together; direction is applied here, once, and nowhere else."""
+"""From readings to a verdict: samples and orders are put together; direction is applied here and nowhere else."""
 
 from __future__ import annotations
 
@@ -40,19 +40,23 @@ def combine_orders(ab: float, ba: float) -> tuple[float, float]:
     """Return (q, b): the log-odds that a is what was asked for, and the position bias.
 
     ab, ba: log-odds of `p_first` with a first and with b first. L_ab = q + b and L_ba = -q + b, so both come out
-    exactly, which a mean of probabilities does not give.
+    exactly, which a mean of probabilities does not give. Leaves out: a bias that depends on the answers, which two
+    numbers cannot tell from q; the confidence that a structured answer states, which is only kept.
     """
+    # Before they are combined: an infinite side would leave nothing of the other.
     ab, ba = clip(ab), clip(ba)
     return (ab - ba) / 2, (ab + ba) / 2
 
 
 def hard_logit(first: float, second: float) -> float:
     """Return the log-odds of counted picks, log((n_first + 1/2) / (n_second + 1/2)) (Haldane's correction)."""
+    # The half keeps it finite where all samples pick one side, and small where there are few.
     return math.log((first + 0.5) / (second + 0.5))
 
 
 def sigmoid(x: float) -> float:
     """Return 1 / (1 + exp(-x)) without overflow."""
+    # exp of -1000 is 0, of 1000 an error: the exponent is never above 0.
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
@@ -93,6 +97,7 @@ def merge_samples(readings: Sequence[Reading]) -> Reading:
     picks = [reading.counts for reading in readings if reading.counts is not None]
     neither = sum(reading.status == "not_applicable" for reading in readings)
     broken = {reading.status for reading in readings if reading.counts is None} - {"not_applicable"}
+    # A failed sample is asked again: a verdict now would be another one after that.
     if "failed" in broken or 2 * (len(picks) + neither) < len(readings):
         return Reading(worst_status(broken), cost=cost)
     if neither > len(picks):

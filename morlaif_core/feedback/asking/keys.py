@@ -31,9 +31,11 @@ class Keys:
 
     def key(self, pair: ResponsePair, principles: Sequence[Principle], order: Order, sample: int) -> str:
         """Return the key of a request, given as `build_request` takes it."""
+        # A provider that reads pairs has no user turn: nothing is shared that would be worth keeping.
         if self._asking.mode == "pair":
             return request_key(self._identity, build_request(pair, principles, order, self._asking, sample))
         before, after = self._frame(pair, principles, order, sample)
+        # A copy, since the hash so far serves all principles of the pair.
         digest = self._head(pair, order, before).copy()
         digest.update(_bytes(self._tail(pair, principles) + after))
         return digest.hexdigest()
@@ -43,6 +45,7 @@ class Keys:
         shape = len(principles), sample
         if shape not in self._frames:
             request = build_request(pair, principles, order, self._asking, sample)
+            # Cut from the real thing, so that a change of `canonical` cannot be forgotten here.
             before, _, after = canonical(self._identity, request).partition(_escaped(request.messages[-1].content))
             self._frames[shape] = before, after
         return self._frames[shape]
@@ -50,6 +53,7 @@ class Keys:
     def _head(self, pair: ResponsePair, order: Order, before: str) -> _Hash:
         """Return the hash so far, behind the texts of a pair."""
         known = self._heads.get(order)
+        # By identity: comparing long texts would take the time that this saves.
         if known is None or known[0] is not pair:
             known = pair, hashlib.sha256(_bytes(before + _escaped(self._shared(pair, order))))
             self._heads[order] = known
@@ -71,8 +75,10 @@ class Keys:
 
 def _escaped(text: str) -> str:
     """Return a text as it stands between the quotes of a JSON string: character by character, so parts may be joined."""
+    # The very function by which `canonical` escapes without ensure_ascii: joined parts must be its bytes.
     return encode_basestring(text)[1:-1]
 
 
 def _bytes(text: str) -> bytes:
+    # Half a surrogate pair, which JSON can bring in, must have a key too.
     return text.encode(errors="surrogatepass")

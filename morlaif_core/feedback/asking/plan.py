@@ -91,6 +91,7 @@ def _groups(tasks: Sequence[Task], *, joint: bool) -> list[Group]:
     joint: into one group, each with the principles in the order drawn for the pair. A principle that is there twice
     (as where another question is tried under its name) begins a group of its own.
     """
+    # Also where the caller's tasks go principle by principle: `Keys` keeps the texts of one pair at a time.
     pairs: dict[str, list[Task]] = {}
     for task in tasks:
         pairs.setdefault(task.pair.id, []).append(task)
@@ -135,6 +136,7 @@ def scheduled(works: Iterable[Work], judge: Asks) -> list[Work]:
     """
     pairs: dict[str, int] = {}
     seen: set[tuple[str, Order]] = set()
+    # Only local models take many at once; one request after the other, each finds the prefix of the last.
     local = hasattr(judge.provider, "ask_many")
     placed = []
     for work in works:
@@ -145,4 +147,5 @@ def scheduled(works: Iterable[Work], judge: Asks) -> list[Work]:
             ahead = judge.judging.concurrency if prefix not in seen else 0
             placed.append(((pair - ahead, not ahead), work))
         seen.add(prefix)
+    # By place alone: works that tie keep their order, and cannot be compared.
     return [work for _, work in sorted(placed, key=lambda item: item[0])]

@@ -56,10 +56,11 @@ def _tail(asked: Wording, style: Style) -> str:
 def _joint_tail(asked: Sequence[Wording], style: Style) -> str:
     """Number the questions, each on a line of its own, and say which example belongs to which.
 
-    How all of them begin is said once.
+    A beginning that all of them share is written once.
     """
     numbered = list(enumerate(asked, 1))
     shots = "".join(f"{place}. " + _shown(shot, style) for place, wording in numbered for shot in wording.shots)
+    # A line break inside a question would begin an unnumbered one.
     questions = [" ".join(wording.question.split()) for wording in asked]
     stem = STEM if all(question.startswith(STEM) for question in questions) else ""
     lines = "".join(f"{place}. " + question.removeprefix(stem) + "\n" for place, question in enumerate(questions, 1))
@@ -68,6 +69,7 @@ def _joint_tail(asked: Sequence[Wording], style: Style) -> str:
 
 def _shown(shot: Shot, style: Style) -> str:
     """Show an example as a line of JSON and a line with its answer."""
+    # ensure_ascii off: other scripts as \u escapes would cost several tokens a letter.
     text = json.dumps({"user": shot.prompt, "A": shot.first, "B": shot.second}, ensure_ascii=False)
     return text + "\n" + style.answer + shot.letter + "\n"
 
@@ -90,15 +92,18 @@ def _sound(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
+        # By UTF-16, in which two halves that belong together become their character and a lone one U+FFFD.
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
 
 
 def _fence(texts: Sequence[str], digits: int) -> str:
-    """Return hex digits that no judged text contains: who writes a text cannot know the hash of the whole.
+    """Return hex digits that no judged text contains; the author of one text cannot know a hash over all of them.
 
-    A text that holds very many numbers makes the fence longer.
+    A text that holds very many numbers makes the fence longer. Leaves out: a look for orders in the judged text; the fence
+    keeps a text from ending its own block, not a judge from obeying it.
     """
+    # With the lengths, so that a text cannot stand for two by holding the separator.
     whole = "\0".join([*(str(len(text)) for text in texts), *texts])
     salt = 0
     while True:

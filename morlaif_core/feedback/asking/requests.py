@@ -23,6 +23,7 @@ TEXT_TOKENS = 8  # a letter and its decoration; enough to see that a sentence is
 RATIONALE_TOKENS = 256  # two sentences, and what JSON or the last line adds
 VERDICT_TOKENS = 16  # a numbered verdict in JSON, the longest indented
 
+# These bytes are hashed to the ledger's keys: with one of them changed, every ledger is asked and paid anew.
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
@@ -44,6 +45,7 @@ def asking_of(capabilities: Capabilities, judging: Judging) -> Asking:
     Raises `UserError` where the model cannot do what is asked for.
     """
     mode = _mode_of(capabilities, judging)
+    # The same log-probabilities twice would say nothing new.
     samples = judging.samples if mode in HARD else 1
     return Asking(mode, capabilities, samples, judging.few_shots, judging.abstain, judging.min_label_mass)
 
@@ -53,6 +55,7 @@ def _mode_of(capabilities: Capabilities, judging: Judging) -> Mode:
     if judging.joint:
         return _joint(able, judging)
     if judging.mode == "auto":
+        # A probability says more than a word, and a word in JSON is read more surely than one in prose.
         found = next((mode for mode in ("pair", "logprob", "structured", "text") if mode in able), None)
         if found is None:
             raise UserError("this model gives neither log-probabilities nor text; take another as judge")
@@ -89,6 +92,7 @@ def orders_of(pair: str, principle: str, orders: Literal["both", "one_random"], 
     """Return the orders in which a pair is asked. one_random: drawn from a hash of seed, pair and principle."""
     if orders == "both":
         return "ab", "ba"
+    # A hash, not a generator: a pair's order must not depend on which others are asked.
     return ("ab",) if int(content_hash("order", seed, pair, principle), 16) % 2 == 0 else ("ba",)
 
 
@@ -108,8 +112,10 @@ def build_request(
         second,
         asked[0],
         messages=render(pair.prompt, first, second, wordings, asking.mode, asking.abstain),
+        # APIs count hidden thoughts as output: without room for them the answer is cut off.
         max_tokens=_max_tokens(asking.mode, len(asked)) + asking.capabilities.thinking_tokens,
         temperature=temperature,
+        # 20 is the most that APIs give.
         top_logprobs=min(20, asking.capabilities.max_top_logprobs) if asking.mode in ("logprob", "rationale") else 0,
         schema=_schema(asking, len(asked)),
         sample=sample,
@@ -156,6 +162,7 @@ def canonical(identity: str, request: Request) -> str:
         turns = [(turn.role, turn.content) for turn in request.prompt.messages]
         read = [turns, request.first, request.second, p.name, p.question, p.picks, p.phrasings]
     how = [request.max_tokens, request.temperature, request.top_logprobs, request.schema, request.sample]
+    # 1: the version of this form.
     return _CANONICAL.encode([1, identity, read, how])
 
 

@@ -57,6 +57,7 @@ def template_hash(mode: Mode, abstain: bool = False) -> str:
     style = STYLES.get((mode, abstain))
     if style is None:
         return ""
+    # The last text stands for what `prompt` sets around a style: to be changed with it.
     return content_hash(
         "judge template 1", style.system, style.ask, "user/assistant turns, response_A, response_B, Question"
     )

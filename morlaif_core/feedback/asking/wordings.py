@@ -39,6 +39,7 @@ def _question(principle: Principle, pair: str) -> str:
     if not principle.phrasings:
         return principle.question
     wordings = (principle.question, *principle.phrasings)
+    # By name, not by text: to mend one phrasing must not draw the others anew.
     return wordings[int(content_hash("wording", pair, principle.name), 16) % len(wordings)]
 
 
@@ -78,4 +79,5 @@ def _shot(example: Example, picks: Literal["better", "worse"], letter: Literal["
 
 def _shuffled(n: int, *seed: str) -> list[int]:
     """Return 0 to n - 1 in an order that depends on the seed alone, for good: the ledger's keys hang on it."""
+    # By hash, since Python does not promise `random.shuffle` to be the same in every version.
     return sorted(range(n), key=lambda place: content_hash(*seed, place))

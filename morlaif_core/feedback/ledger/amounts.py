@@ -16,6 +16,7 @@ def usd(usage: Usage, price: Price | None, *, batch: bool = False) -> float | No
         return None
     cached = price.input if price.cached is None else price.cached
     written = price.input if price.written is None else price.written
+    # A server that counts cached tokens beside the input, not in it, must not make this negative.
     fresh = max(0, usage.input - usage.cached - usage.written)
     total = fresh * price.input + usage.cached * cached + usage.written * written + usage.output * price.output
     return total / 1e6 * (price.batch if batch else 1.0)

@@ -71,6 +71,7 @@ def rows_of(
             mode=asked.asking.mode,
             template=template_hash(asked.asking.mode, asked.asking.abstain),
             status=reading.status,
+            # Before `picks`: the direction is applied when rows become a verdict, so that it can be changed for free.
             verdict=None if logit is None else "first" if logit > 0 else "second" if logit < 0 else "tie",
             p_first=None if logit is None else sigmoid(logit),
             logit=logit,
@@ -133,4 +134,5 @@ def _raw(answer: Answer | None, asking: Asking) -> str | None:
     read = rationale_place(answer) if asking.mode == "rationale" else 0
     top = [dict(likeliest) if place == read else {} for place, likeliest in enumerate(answer.top_logprobs)]
     said = {"text": answer.text, "finish": answer.finish, "top_logprobs": top, "p_first": answer.p_first}
+    # A server may repeat the key in an answer.
     return redact(json.dumps(said | ({"tokens": answer.tokens} if answer.tokens else {})))

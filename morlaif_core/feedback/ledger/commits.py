@@ -40,6 +40,7 @@ class GroupCommit:
         done = loop.create_future()
         self._waiting.append(_Waiting(rows, spent, batches, done))
         self._rows += len(rows)
+        # When every slot waits, no further row can come: to wait for the timer would be idle.
         if self._rows >= MAX_ROWS or len(self._waiting) >= self.slots:
             self.flush()
         elif self._timer is None:
@@ -57,6 +58,7 @@ class GroupCommit:
         if self._timer is not None:
             self._timer.cancel()
         waiting, self._waiting, self._rows, self._timer = self._waiting, [], 0, None
+        # In the loop's thread: a commit is a few milliseconds, and SQLite has one writer.
         error = self._write(waiting)
         for one in waiting:
             if one.done.done():  # its worker was cancelled; the row is written all the same

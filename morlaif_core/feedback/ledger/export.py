@@ -24,6 +24,7 @@ def export_rows(ledgers: Iterable[Path], pairs: Collection[str], file: Path) -> 
     ledgers: those that are not there hold nothing. Rows are sorted by key; failed requests are left out, and so are the
     columns in `CHANCE`. Raises `UserError` for a ledger that cannot be read.
     """
+    # Merged while reading, since ledgers may be larger than memory.
     rows = heapq.merge(*(read_rows(path) for path in ledgers if path.exists()), key=attrgetter("key"))
     write_jsonl(file, (_line(row) for row in rows if row.pair in pairs and row.status != "failed"))
 

@@ -64,6 +64,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file; the lock stays with the process."""
+        # Nothing is open any more: a full disk must not hide the error that it caused before.
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
 
@@ -76,6 +77,7 @@ def _reading(row: tuple[Any, ...]) -> Reading:
 
 def _rows(db: sqlite3.Connection) -> Iterator[Row]:
     cursor = db.execute("SELECT * FROM rows ORDER BY key")
+    # By name, since a ledger of an earlier format that is only read has fewer columns.
     names = tuple(column[0] for column in cursor.description)
     for values in cursor:
         yield row_of(names, values)

@@ -14,6 +14,7 @@ def spent_by(run: str, ledgers: Iterable[Path]) -> Amount:
 
     Judges whose price is not known add no money: who asks says so. Raises `UserError`.
     """
+    # A file that is named twice must not count twice.
     files = {ledger.resolve() for ledger in ledgers if ledger.exists()}
     return sum((_spent(ledger, run) for ledger in files), NOTHING)
 

@@ -97,6 +97,7 @@ def column(name: str) -> str:
     return f'"{name}" {_TYPES.get(name, "TEXT NOT NULL")}'
 
 
+# WITHOUT ROWID: the key is the table's own tree, in place of a second one beside it.
 ROWS = f"CREATE TABLE rows ({', '.join(map(column, NAMES))}) WITHOUT ROWID"
 SPENDING = (
     "CREATE TABLE spending (run TEXT NOT NULL, judge TEXT NOT NULL, usd REAL NOT NULL, requests INTEGER NOT NULL,"
@@ -107,6 +108,7 @@ BATCHES = (
     " state TEXT NOT NULL, keys TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID"
 )
 
+# REPLACE is for rows that failed: what was answered is never asked, so never written, again.
 INSERT_ROW = f"INSERT OR REPLACE INTO rows VALUES ({', '.join('?' * len(NAMES))})"
 INSERT_BATCH = "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)"
 ADD_SPENT = (

@@ -30,6 +30,7 @@ class ActiveJudge:
 
     def __init__(self, judge: NamedJudge, commits: GroupCommit, pace: Pace, around: Surroundings) -> None:
         self.name, self.judging, self.commits, self.pace, self.around = judge.name, judge.judging, commits, pace, around
+        # Here, inside the event loop: an SDK's client binds its connections to the loop that it is used in.
         self.provider = judge.build()
         self.identity, self.capabilities = self.provider.identity, self.provider.capabilities
         self.asking = asking_of(self.capabilities, self.judging)

@@ -62,7 +62,7 @@ class BatchDesk:
     The worst case of a batch is booked as spent when it is planned, and put right when its answers are committed: an
     interrupted run may leave it open for days. The ledger keeps a batch with the requests that are not settled yet, so
     that each is fetched and put right once, whoever wants which part of it. A batch's name is RUN-RANDOM, so that the
-    run that made it is charged.
+    run that made it is charged. Leaves out: cancelling a batch, since whoever runs next goes on with it.
     """
 
     def __init__(self, judge: ActiveJudge) -> None:
@@ -117,10 +117,10 @@ class BatchDesk:
             await self._buy(works[: len(works) // 2], alone=alone)
             await self._buy(works[len(works) // 2 :], alone=alone)
             return
-        name = f"{run}-{secrets.token_hex(8)}"
+        name = f"{run}-{secrets.token_hex(8)}"  # not from the seed: a run begun again must not find an old batch
         batch = Batch(name, self._judge.name, self._judge.identity, None, "planned", tuple(requests), time.time())
         try:
-            await self._write((), worst, batch)
+            await self._write((), worst, batch)  # before it is handed in: a kill leaves a name to look for
             batch = await self._hand_in(batch, requests, worst)
             del requests  # answers take hours
             await self._fetch(batch, works)
@@ -154,6 +154,7 @@ class BatchDesk:
         try:
             if batch.id is None:
                 batch = replace(batch, id=await self._find(batch, "the command was killed"), state="sent")
+            # Wall clock, as another process compares it, perhaps days later.
             if batch.id is None or batch.created < time.time() - MAX_AGE:
                 await self._write((), NOTHING, replace(batch, state="done"))
             else:
@@ -176,6 +177,7 @@ class BatchDesk:
             if number is None:  # it may be listed a little later: the next command looks again
                 raise _unsure(batch, str(doubt)) from None
         except (UserError, ProviderError, Stopped):
+            # Refused for sure, so the worst case that was booked is given back.
             await self._write((), NOTHING - worst, replace(batch, state="done"))
             raise
         batch = replace(batch, id=number, state="sent")
@@ -189,7 +191,7 @@ class BatchDesk:
             if error.reason == "unsent" or not (error.billed or error.kind == "transient"):
                 raise
             doubt = _Doubtful(redact(str(error)))
-        raise doubt
+        raise doubt  # outside the except block: see `Endpoint.call`
 
     async def _fetch(self, batch: Batch, works: Sequence[Work]) -> None:
         """Wait for a batch and commit its answers."""
@@ -231,7 +233,7 @@ class BatchDesk:
             if error.reason not in ("gone", "full"):
                 raise
             kind, said = _Gone if error.reason == "gone" else _NoRoom, redact(str(error))
-        raise kind(said)
+        raise kind(said)  # outside the except block: see `Endpoint.call`
 
     async def _keep(self, batch: Batch, works: Sequence[Work], results: Results) -> Batch:
         """Commit some of a batch's answers. Returns the batch without them."""
@@ -250,6 +252,7 @@ class BatchDesk:
         settled = {work.key for work in works}
         left = tuple(key for key in batch.keys if key not in settled)
         batch = replace(batch, keys=left, state=batch.state if left else "done")
+        # In one transaction with the rows: a kill must not book both the worst case and the cost.
         await self._write(rows, spent - self._meter.worst([self._request(work) for work in works]), batch)
         return batch
 

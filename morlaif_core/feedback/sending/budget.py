@@ -33,6 +33,7 @@ class Purse:
 
         Raises `BudgetReached` where nobody has anything to settle, `Stopped` where the judge stops meanwhile.
         """
+        # Looked at again after each wake-up, as another waiter may have taken what was settled.
         while not self.fits(worst):
             if not self._open:
                 raise self._reached(worst)
@@ -51,6 +52,7 @@ class Purse:
 
     def settle(self, worst: Amount, spent: Amount) -> None:
         """Give a reservation back, and count what was spent of it."""
+        # With nothing reserved, exactly 0: what adding and subtracting floats leaves over must not pass a cap.
         self._reserved, self._open = (self._reserved - worst, self._open - 1) if self._open > 1 else (NOTHING, 0)
         self.spent += spent
         waiting, self._waiting = self._waiting, []

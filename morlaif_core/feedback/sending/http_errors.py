@@ -34,6 +34,7 @@ _ACCOUNT = re.compile(
 )
 _TOO_LONG = re.compile("context.?(length|window|limit|size)|too long|request.too.large|reduce the length")
 _FILTERED = re.compile(r"content_filter|content filter|invalid_prompt|content_policy|your input was flagged")
+# By the words, since servers use 400 for both; else each of 10,000 requests would be refused on its own.
 _REFUSED_KEY = re.compile(
     r"unsupported|not support|supports at most|unknown (parameter|field|argument)|unrecognized|is deprecated"
     r"|extra.?(inputs|fields|forbidden)|invalid schema|not allowed to request|max allowed|api key"
@@ -84,9 +85,11 @@ def read_error(body: str) -> ErrorText:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
         return ErrorText(one_line(body))
+    # Some gateways wrap the error in a list.
     if isinstance(parsed, list) and parsed:
         parsed = parsed[0]
     found = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
+    # An error in a 200 or a batch may hold the API's whole body, with an error inside.
     if isinstance(found, dict) and isinstance(found.get("error"), dict):
         found = found["error"]
     if not isinstance(found, dict):
@@ -117,10 +120,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _kind(status: int, text: str) -> Kind:
+    # First: an exhausted quota comes as 429, and no wait mends it.
     if status < 500 and _ACCOUNT.search(text):
         return "run"
     if status in (408, 409, 425) or status >= 500:
         return "transient"
+    # Before 429: one request above the limit a minute is refused by 429 too, however long one waits.
     if status == 413 or _TOO_LONG.search(text):
         return "item"
     if status == 429:
@@ -147,6 +152,7 @@ def _status(name: object) -> int | None:
 
 
 def _number(raw: str) -> float | None:
+    # float() alone takes inf, nan and -1; of inf one SDK makes a sleep of 49 days.
     value = float(raw) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", raw) else math.nan
     return value if math.isfinite(value) else None
 
@@ -155,6 +161,7 @@ def _moment(raw: str) -> float | None:
     """Return an HTTP date as seconds since the epoch; None where it is no date."""
     parts = parsedate_tz(raw)
     try:
+        # parsedate_tz takes anything like a date, so its numbers may be out of range.
         return float(mktime_tz(parts)) if parts is not None else None
     except (ValueError, OverflowError):
         return None

@@ -71,7 +71,7 @@ class RemoteOptions(Options):
         if clash := sorted(value.keys() & cls.taken):
             raise ValueError(f"{', '.join(clash)} is set by the provider; there are options for it")
         try:
-            json.dumps(value, allow_nan=False)
+            json.dumps(value, allow_nan=False)  # the identity is made of it, and every request carries it
         except TypeError as error:
             raise ValueError(f"{error}; put a date in quotes") from None
         return value
@@ -134,6 +134,7 @@ class Endpoint:
             raise UserError(
                 f"the variable {self.api_key} is not set; export it with your key, or name another in api_key"
             )
+        # An HTTP header cannot hold these; they mostly come from copying the key.
         if not key.isascii() or not key.isprintable() or " " in key:
             raise UserError(f"the variable {self.api_key} holds a line break, a space or another sign that no key has")
         return key
@@ -153,11 +154,12 @@ class Endpoint:
         """
         limit = seconds or self.timeout
         try:
+            # Around the whole: an SDK's timeout is for each read, and a slow drip never ends.
             async with asyncio.timeout(limit):
                 return await sending
         except ProviderError as error:
             failure = self._advised(error)
-        except Exception as error:
+        except Exception as error:  # any exception of the client's may hold the key
             failure = self._advised(_sorted(error, self.host, limit))
         # Outside the except block, or Python would keep the exception as the context of this one.
         raise failure
@@ -224,6 +226,7 @@ def _sorted(error: Exception, host: str, limit: float) -> ProviderError:
     """Sort an exception by what it tells of itself: the core imports no SDK, and each has classes of its own."""
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
+    # Redirects (3xx) too: the key would follow to whatever address they name.
     if response is not None and isinstance(status, int) and status >= 300:
         return provider_error(status, response.text, dict(response.headers))
     causes = [cause for cause in (error, error.__cause__) if cause is not None]
@@ -236,6 +239,7 @@ def _sorted(error: Exception, host: str, limit: float) -> ProviderError:
         return ProviderError(f"no answer within {limit:g} s", "transient", billed=True)
     if names & _BROKEN_OFF:
         return ProviderError(f"connection failed: it broke off ({cause})", "transient", billed=True)
+    # A plugin's bug, or ours: where it happened is all that can be told without the request.
     place = traceback.extract_tb(error.__traceback__)[-1]
     return ProviderError(f"unexpected {cause} at {PurePath(place.filename).name}:{place.lineno}: {said}", "run")
 
@@ -261,6 +265,7 @@ def read_body(content: bytes | str | dict[str, Any], read: Callable[[dict[str, A
 def json_lines(content: bytes | str) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON Lines file; a line that is none is left out, and what it was about counts as open."""
     text = content.decode(errors="replace") if isinstance(content, bytes) else content
+    # splitlines would also cut at U+2028 and the like, which JSON allows inside a text.
     for line in text.split("\n"):
         try:
             entry = json.loads(line)

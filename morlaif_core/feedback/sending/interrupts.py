@@ -42,6 +42,7 @@ def _run_here(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     try:
         return asyncio.run(guarded())
+    # A cancellation that no signal caused is somebody else's, and passes on as it is.
     except asyncio.CancelledError:
         if interrupted:
             raise KeyboardInterrupt from None
@@ -61,6 +62,7 @@ def _handlers(loop: asyncio.AbstractEventLoop, interrupt: Callable[[], None]) ->
         yield
     finally:
         for number, handler in before.items():
+            # asyncio leaves the default behind, not the handler that was there before.
             loop.remove_signal_handler(number)
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
@@ -85,10 +87,11 @@ def _run_beside(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     thread = threading.Thread(target=body, name="morlaif-judging")
     thread.start()
     try:
+        # Signals reach the first thread alone, so it waits here and passes an interruption on.
         thread.join()
     except KeyboardInterrupt:
         for loop, task in running:
-            loop.call_soon_threadsafe(task.cancel)
+            loop.call_soon_threadsafe(task.cancel)  # a task belongs to its loop's thread
         thread.join()
         raise
     if errors:

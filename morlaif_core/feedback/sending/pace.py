@@ -26,6 +26,7 @@ class Pace:
 
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
+    # Its own generator: the global ones are the trainers', and judging must not move them.
     draw: random.Random = field(default_factory=lambda: random.Random(0))
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     open_at: float = 0.0
@@ -51,6 +52,7 @@ class Pace:
         try:
             await asyncio.wait({future, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # Also when the stop came first: a sleep or a place that nobody waits for must not linger.
             future.cancel()
             stopping.cancel()
 
@@ -66,6 +68,7 @@ class Bucket:
     def take(self, units: float) -> float:
         """Take units and return the seconds until they are there."""
         now = self._clock()
+        # May fall below 0: the debt makes later takers wait their turn, without a queue.
         self._level = min(self._most, self._level + (now - self._at) * self._rate) - units
         self._at = now
         return max(0.0, -self._level / self._rate)
@@ -95,6 +98,7 @@ class Window:
                 await pace.until(place)
                 pace.go_on()
             except BaseException:
+                # `leave` gave the place away just before the cancellation: it goes to the next in line.
                 if place.done() and not place.cancelled():
                     self.leave()
                 raise
@@ -107,12 +111,14 @@ class Window:
         self._in_flight -= 1
         while self._waiting and self._in_flight < int(self.size):
             place = self._waiting.popleft()
+            # A waiter that was cancelled still stands in the line.
             if not place.done():
                 self._in_flight += 1
                 place.set_result(None)
 
     def grow(self) -> None:
         """An answer came."""
+        # 1 / size each: one more place after as many answers as there are places.
         self.size = min(self._most, self.size + 1 / self.size)
 
     def shrink(self, ticket: int) -> None:
@@ -123,7 +129,8 @@ class Window:
 
 
 class Throttle:
-    """Lets a judge's requests out: when the gate is open, a place is free and the server's limits allow it."""
+    """Lets a judge's requests out: when the gate is open, a place is free and the server's limits allow it.
+    Leaves out: limits told in headers, each server's in its own form; a 429 says when one is reached."""
 
     def __init__(self, pace: Pace, judging: Judging) -> None:
         self.pace, self.window = pace, Window(judging.concurrency)
@@ -132,6 +139,7 @@ class Throttle:
 
     async def enter(self, requests: int, tokens: float) -> int:
         """Wait until requests with so many tokens may go out. Returns a ticket. Raises `Stopped`."""
+        # The place first: units taken from a bucket go stale while one waits for a place.
         ticket = await self.window.enter(self.pace)
         try:
             await self.pace.gate()

@@ -27,6 +27,7 @@ class Prefixes:
             try:
                 yield
             finally:
+                # Also when it failed: the others then go on as if there were no cache.
                 first.set()
             return
         if not first.is_set():

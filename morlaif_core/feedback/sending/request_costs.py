@@ -36,6 +36,7 @@ class Meter:
     def spent(self, answers: Sequence[Answer], worst: Amount) -> Amount:
         """Return what answers cost; where one does not tell its tokens, the worst case of them all."""
         usages = [answer.usage for answer in answers]
+        # A missing count is no free answer: the cap is hard, so the worst case stands.
         if worst.tokens and not all(usage.input or usage.output for usage in usages):
             return worst
         return self._amount(usages)
@@ -60,4 +61,5 @@ def _most(request: Request) -> Usage:
 
 
 def _bytes(request: Request) -> int:
+    # Bytes bound every tokenizer that works on bytes, so that none has to be had for a hosted model.
     return sum(len(turn.content.encode(errors="surrogatepass")) for turn in request.messages)

@@ -1,4 +1,8 @@
-"""Sending with patience: what to do after each kind of `ProviderError`, for all providers alike."""
+"""Sending with patience: what to do after each kind of `ProviderError`, for all providers alike.
+
+Our own in place of the SDKs' retries: these pay for a hang three times, try an exhausted quota again, and sleep for as long
+as a header says. Leaves out: hedged requests (a second one sent when the first is slow), since both are paid for.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,13 @@ from .pace import Throttle
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+# Errors; a 429 has more tries, since a server that sends it is at work.
 MAX_ATTEMPTS = 6
 MAX_RATE_ATTEMPTS = 12
+# Attempts that may have been paid for without an answer.
 MAX_BILLED = 2
 BASE_SECONDS, CAP_SECONDS = 0.5, 60.0
+# Beyond it a run ends with advice: nobody watches a process that sleeps for an hour.
 MAX_RETRY_AFTER = 120.0
 
 
@@ -61,6 +68,7 @@ class Sender:
             error, seconds, attempts = tried.error, tried.seconds, attempts + 1
             if error is None:
                 return Sent(tried.answer, None, attempts, billed, seconds)
+            # Before anything is counted: each further request would meet the same error.
             if error.kind == "run":
                 raise error
             rates += error.kind == "rate"
@@ -86,6 +94,7 @@ class Sender:
             except ProviderError as error:
                 if error.kind == "rate":
                     self._throttle.window.shrink(ticket)
+                # Refused requests cost no money, and count against a cap of requests all the same.
                 if not error.billed:
                     spent = Amount(requests=parcel.worst.requests)
                 return _Tried(None, error, self.pace.clock() - started)
@@ -111,6 +120,7 @@ class Sender:
             )
         seconds = max(asked, pace.draw.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2**attempt)))
         if error.kind == "rate":
+            # The gate, which this worker meets too when it tries again: a limit is the key's, not one request's.
             pace.open_at = max(pace.open_at, pace.clock() + seconds)
         else:
             await pace.pause(seconds)

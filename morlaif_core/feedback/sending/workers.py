@@ -52,6 +52,7 @@ class Workers(ActiveJudge):
         if self.error is not None:
             return []
         work: list[Coroutine[Any, Any, None]] = list(self._desk.batches(self.queue))
+        # One model on this machine: a second thread would only share its cores.
         n = 1 if self._ask_many else self.judging.concurrency
         work += [self._work() for _ in range(min(n, len(self.queue)))]
         self.commits.slots += len(work)
@@ -71,6 +72,7 @@ class Workers(ActiveJudge):
         if self.error is None:
             log.warning("judge '%s' stops: %s", self.name, redact(str(error)))
             self.error = error
+        # The others look at this before they send, so that only what is in flight is still paid for.
         self.pace.stop.set()
 
     def _take_spent(self) -> list[Spent]:
@@ -97,6 +99,7 @@ class Workers(ActiveJudge):
 
     async def _work(self) -> None:
         while batch := self._take():
+            # Released before the commit: the prefix is in the server's cache once the answer is here.
             async with self._prefixes.turn(batch[0]):
                 answered = await self._answer(batch)
             await self.commits.put([row for row, _ in answered], self._take_spent())
@@ -113,6 +116,7 @@ class Workers(ActiveJudge):
         """Ask for a batch; where it cannot be answered as a whole, one by one."""
         requests = [build_request(work.pair, work.principles, work.order, self.asking, work.sample) for work in batch]
         sent = await self.sender.send(self._parcel(requests))
+        # One request that is too long must not cost the whole batch its answers.
         if sent.answer is None and not sent.lost and len(batch) > 1:
             return [row for work in batch for row in await self._answer([work])]
         self._count_lost(sent)
@@ -134,6 +138,7 @@ class Workers(ActiveJudge):
     async def _call(self, requests: Sequence[Request]) -> Sequence[Answer]:
         if self._ask_many is None:
             return [await self.provider.ask(requests[0])]
+        # In a thread: a local model computes for seconds, and signals and other judges need the loop.
         return await asyncio.to_thread(self._ask_many, requests)
 
     def _count_lost(self, sent: Sent[Sequence[Answer]]) -> None:

@@ -31,6 +31,7 @@ def cohen_kappa(one: Labels, other: Labels, prompts: Places) -> Figure | None:
     size = int(max(one.max(), other.max())) + 1
     cells = np.zeros((len(one), size, size))
     cells[np.arange(len(one)), one, other] = 1
+    # scikit-learn's kappa takes one table; `_kappas` takes those of all resamples at once.
     ends = bootstrap(by_prompt(cells.reshape(len(one), -1), prompts), lambda sums: _kappas(sums, size))
     return Figure(float(cohen_kappa_score(one, other)), *(ends or (None, None)))
 
@@ -46,9 +47,12 @@ def krippendorff_alpha(labels: Labels, prompts: Places) -> Figure | None:
     """Return Krippendorff's alpha for nominal labels with missing ones, None where all labels are equal.
 
     1 - (n - 1) (n - sum_c o_cc) / (n^2 - sum_c n_c^2) over pairs with two labels at least; n_c: labels of kind c,
-    o_cc: coincidences, a pair of m labels giving n_uc (n_uc - 1) / (m - 1) (Krippendorff 2011, nominal data).
+    o_cc: coincidences, a pair of m labels giving n_uc (n_uc - 1) / (m - 1) (Krippendorff 2011, nominal data). Our own, as
+    the package krippendorff is under the GPL. Leaves out: ordinal data (a tie is as far from a as b is), and rater models
+    (Dawid and Skene), whose guess at each judge's errors no truth would check.
     """
     size = int(labels.max(initial=-1)) + 1
+    # A label of -1 is counted under no kind: that is all that missing ones need.
     counts = np.stack([(labels == kind).sum(axis=1) for kind in range(size)], axis=1).astype(float)
     paired = counts.sum(axis=1) > 1
     counts, prompts = counts[paired], prompts[paired]
@@ -78,6 +82,7 @@ def effective_judges(p: Doubles, prompts: Places) -> Figure | None:
     k = p.shape[1]
     pairs = list(combinations(range(k), 2))
     known = [~np.isnan(p[:, [i, j]]).any(axis=1) for i, j in pairs]
+    # An unknown p becomes 0, which adds nothing to a sum; about 0.5, so that the sums of squares stay small.
     filled = np.where(np.isnan(p), 0.5, p) - 0.5
     moments = [
         np.column_stack([both, *(both * m for m in _moments(filled[:, i], filled[:, j]))])
@@ -96,6 +101,7 @@ def _moments(x: Doubles, y: Doubles) -> tuple[Doubles, ...]:
 
 def _worths(sums: Doubles, k: int) -> Doubles:
     n, x, y, xx, yy, xy = np.moveaxis(sums.reshape(len(sums), -1, 6), 2, 0)
+    # Below 1e-9 only rounding varies, and a correlation would be made of it.
     varies = (n * xx - x * x > 1e-9) & (n * yy - y * y > 1e-9)
     rho = np.where(varies, (n * xy - x * y) / np.sqrt((n * xx - x * x) * (n * yy - y * y)), np.nan).mean(axis=1)
     worths: Doubles = k / (1 + (k - 1) * np.clip(rho, 0, 1))

@@ -65,6 +65,7 @@ def by_prompt(values: Doubles, prompts: Places) -> Doubles:
     """Add up rows (n,) or (n, c) by prompt: (G,) or (G, c), prompts without a row left out."""
     _, place = np.unique(prompts, return_inverse=True)
     sums = np.zeros((int(place.max(initial=-1)) + 1, *values.shape[1:]))
+    # `sums[place] += values` would add only the last row of each prompt.
     np.add.at(sums, place, values)
     return sums
 
@@ -84,6 +85,7 @@ def spread(residuals: Doubles, prompts: Places) -> Spread:
 
 def mean_figure(values: Doubles, prompts: Places) -> Figure:
     """Return the mean of rows (n,), n > 0, with Student's interval over prompts; one prompt has none."""
+    # fsum, so that the order of the rows cannot change the last digit of a report.
     mean = math.fsum(values) / len(values)
     known = spread(values - mean, prompts)
     return Figure(mean) if known.freedom < 1 else Figure(mean, mean - known.reach, mean + known.reach)
@@ -120,6 +122,7 @@ def wilson(mean: float, n: float) -> tuple[float, float]:
     z2 = _NORMAL_975**2
     centre = (mean + z2 / (2 * n)) / (1 + z2 / n)
     half = _NORMAL_975 * math.sqrt(mean * (1 - mean) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    # At a share of 0 or 1 rounding may step over the end.
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -127,7 +130,8 @@ def bootstrap(sums: Doubles, statistic: Callable[[Doubles], Doubles]) -> tuple[f
     """Return the BCa interval (Efron 1987) of a statistic of added-up prompts, None where it does not vary.
 
     sums: (G, c), what each prompt adds. statistic: (m, c) totals -> (m,). Prompts are drawn from a fixed seed; a draw
-    in which the statistic is undefined counts as the estimate itself.
+    in which the statistic is undefined counts as the estimate itself. Leaves out, as all intervals here: a correction for
+    looking at many at once.
     """
     from scipy import stats
 
@@ -143,11 +147,12 @@ def bootstrap(sums: Doubles, statistic: Callable[[Doubles], Doubles]) -> tuple[f
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # the caller says why there is no interval
         found = stats.bootstrap(
+            # Numbers of prompts in place of data: a prompt is drawn with all that it adds.
             (np.arange(len(sums)),),
             resampled,
             vectorized=True,
             n_resamples=RESAMPLES,
-            batch=100,
+            batch=100,  # bounds memory: all 999 draws at once would be 999 x prompts x columns
             method="BCa" if len(sums) < MANY else "percentile",
             rng=np.random.default_rng(0),
         ).confidence_interval

@@ -79,6 +79,7 @@ def position_bias(
         notes["position_bias"] = "no pair has a label in both orders"
         return None
     prompts = number_prompts([pairs[verdict.pair].prompt.id for verdict in both])
+    # A judge is asked about a principle in one mode, so the first verdict speaks for all.
     if both[0].hard:
         found = hard_bias(picks(both), prompts)
         if found is None:
@@ -108,6 +109,7 @@ def order_consistency(verdicts: Sequence[Verdict], notes: dict[str, str]) -> flo
     if not signs:
         notes["order_consistency"] = "no pair has a label in both orders"
         return None
+    # Signs are of what stands first, so one answer named in both orders has opposite ones.
     return sum(ab == -ba for ab, ba in signs) / len(signs)
 
 
@@ -160,6 +162,7 @@ def prefer_longer_excess(
 def cost_usd(verdicts: Sequence[Verdict], notes: dict[str, str]) -> float | None:
     """Return what the requests behind the verdicts cost in USD; None where the price of one is not known."""
     costs = [verdict.cost for verdict in verdicts if verdict.cost is not None]
+    # A sum of the known costs alone would look like the whole cost.
     if len(costs) < len(verdicts):
         priced = "name it under `prices`, or as `judging.price`"
         notes["cost_usd"] = f"no price is known for this judge ({priced}), or not the tokens of an answer"

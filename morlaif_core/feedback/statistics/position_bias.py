@@ -31,6 +31,7 @@ class HardBias:
 
         ends = special.betaincinv(self.first + 0.5, self.second + 0.5, [0.025, 0.975])
         low, high = (_half_logit(float(end)) for end in ends)
+        # JSON has no infinity, and "at least so much" is said by the other end.
         mean = self.estimate if math.isfinite(self.estimate) else None
         if self.rare >= LEAST_RARE:
             return Figure(mean, low, high)
@@ -71,6 +72,7 @@ def hard_bias(counts: Doubles, prompts: Places) -> HardBias | None:
     interval (Brown, Cai and DasGupta 2001); for one sample an order and one pair a prompt that is the binomial one.
     """
     first, second = counts[:, 0, 0] * counts[:, 1, 0], counts[:, 0, 1] * counts[:, 1, 1]
+    # All samples of one order against all of the other, so that none has to be chosen.
     flips = first + second
     held = flips > 0
     if not held.any():
