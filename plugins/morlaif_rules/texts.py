@@ -1,4 +1,7 @@
-"""Text to words, sentences and stems: plain, English, deterministic."""
+"""Text to words, sentences and stems: plain, English, deterministic.
+
+Leaves out: lemmas and synonyms, because they need a dictionary: two forms of a word need only share a stem.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ def plain(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Return the words of a text in lower case; digits count as words, punctuation does not."""
+    # Typographic apostrophes are straightened, or don’t would be no stop word.
     return _WORD.findall(text.replace("’", "'").lower())
 
 
