@@ -1,4 +1,7 @@
-"""Which pairs a run will judge: those that it has, else ones like them, from the data set where it can be read."""
+"""Which pairs a run will judge: those that it has, else ones like them, from the data set where it can be read.
+
+Leaves out: how long responses will really be, because no model is loaded: they are taken to be as long as allowed.
+"""
 
 from __future__ import annotations
 
