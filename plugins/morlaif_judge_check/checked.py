@@ -60,6 +60,7 @@ def checked(judge: str, heard: Sequence[Heard], *, kind: str = "judge", model: s
 
     Pooled figures make one family of checks, those of all principles another.
     """
+    # Where nothing applied at all, that is what the figures are to show.
     asked = applying(heard) or heard
     pooled = measure(evidence_of(asked))
     (judgement,) = judgements([pooled])
