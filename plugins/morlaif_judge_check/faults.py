@@ -1,6 +1,6 @@
 """From a judge's figures to usable, doubtful or not usable: which faults it has, corrected for how many are looked for.
 
-Leaves out: control of the false discovery rate, because one wrong fault is enough to refuse a judge; and a total score: the
+Leaves out: control of the false discovery rate, because one wrong fault is enough to refuse a judge; a total score: the
 worst fault decides.
 """
 

@@ -1,4 +1,7 @@
-"""Best of n: several scored responses to each prompt, and the one that a reward picks."""
+"""Best of n: several scored responses to each prompt, and the one that a reward picks.
+
+Leaves out: the KL that best of n costs, because its bound, log n - (n - 1) / n, is the same for all choices.
+"""
 
 from __future__ import annotations
 
