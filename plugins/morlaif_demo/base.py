@@ -22,7 +22,7 @@ VERSION = "demo-base-1"
 REPORT_EVERY = 20
 WARMUP_STEPS = 30
 DECAY = 0.3
-"""Share of the steps, at the end, in which the learning rate falls to nought."""
+"""Share of the steps, at the end, in which the learning rate falls to 0."""
 SPREAD = 0.1
 """Standard deviation of the first weights, about 1 / sqrt(width): with GPT-2's 0.02, made for wider models, attention
 stays even for hundreds of steps and the model learns to speak, but not to look at the question."""

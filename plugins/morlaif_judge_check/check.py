@@ -104,7 +104,7 @@ def _items(bench: JudgeBench, judge: str, principles: Sequence[Principle], pairs
 def _ask(
     bench: JudgeBench, items: Mapping[str, Sequence[Item]]
 ) -> tuple[dict[str, list[Heard]], dict[str, list[Verdict]]]:
-    """Ask all judges all there is to ask, in both orders; those that are asked jointly one by one, too."""
+    """Ask all judges everything, in both orders; those that are asked jointly are asked one by one as well."""
     judges = {name: _thorough(judge) for name, judge in bench.judges(items).items()}
     apart = {name + ALONE: _one_by_one(judge) for name, judge in judges.items() if _is_joint(judge) and name in items}
     sets = [(name, item, item.tasks(name)) for name, rows in items.items() for item in rows]

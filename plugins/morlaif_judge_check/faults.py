@@ -100,7 +100,7 @@ def _judgement(item: Measured, faults: list[Fault]) -> Judgement:
 
 
 def _without_test(item: Measured, named: set[Name]) -> list[Fault]:
-    """What stands in the way of trust although nothing wrong was shown: too little to go by."""
+    """What makes a judge doubtful although no fault was shown: too little evidence."""
     found = []
     if item.pairs < MIN_PAIRS:
         found.append(

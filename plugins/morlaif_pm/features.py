@@ -43,7 +43,7 @@ def features(
     cache: Cache | None = None,
     report: Callable[[int], object] | None = None,
 ) -> Floats:
-    """Return (n, h) float32 features of n encoded texts; n may be 0. report: called with how many texts are there."""
+    """Return (n, h) float32 features of n encoded texts; n may be 0. report: called with how many texts are done."""
     width = int(backbone.model.config.hidden_size)
     result = np.zeros((len(encoded), width), dtype=np.float32)
     done = 0

@@ -5,7 +5,8 @@ token was to it; advantages; a few epochs of minibatches.
 
 Leaves out: reward normalisation, because the reward comes with one scale; an entropy bonus, because the KL to the
 reference does its work; a value network of its own, because a head on the policy's states does at these sizes; an early
-end of a step's epochs by KL, because ``stop_at_kl`` ends training; several processes.
+end of a step's epochs by KL, because ``stop_at_kl`` ends training; a controller that steers the KL to a target (Ziegler et
+al.): the coefficient moves only where a report's answer is ``raise_kl``; several processes.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class PPO:
         return checkpoint.finish(training, job, {"steps": training.step, "stopped": training.stopped})
 
     def _step(self, training: Training, job: PolicyJob) -> None:
-        """Sample, score, update, report; obeys the answer."""
+        """Sample, score, update and report; obey the report's answer."""
         options, network, step = self.options, training.network, training.step
         clock = Clock()
         # Prompts and seeds depend on the step's number alone, so that a resumed run draws what it would have.

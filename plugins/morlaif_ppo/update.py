@@ -122,7 +122,7 @@ def update(training: Training, given: Targets, options: PPOOptions, seed: int) -
 
 
 def explained(given: Targets, columns: tuple[str, ...]) -> dict[str, float]:
-    """Return the share of the returns' variance that the value head explains, of the whole and of each part."""
+    """Return the share of the returns' variance that the value head explains, of the sum and of each part."""
     values, returns, mask = given.values, given.returns, given.batch.mask
     if given.weights is None:
         return {"explained_variance": explained_variance(values, returns, mask)}
@@ -142,7 +142,7 @@ def minibatches(episodes: int, options: PPOOptions, seed: int) -> Iterator[Tenso
 
 
 def _minibatch(training: Training, given: Targets, options: PPOOptions) -> dict[str, float]:
-    """Take one optimizer step, in ``accumulation`` parts whose gradients add up to the whole's."""
+    """Take one optimizer step, in ``accumulation`` parts whose gradients add up to the minibatch's."""
     # Of the minibatch, not of a part: parts of unlike length add up to the same mean.
     tokens = given.batch.mask.sum()
     ratios = torch.ones_like(given.logprobs)

@@ -27,7 +27,7 @@ class Rules:
 
     @property
     def identity(self) -> str:
-        """``rules-VERSION-HASH``: the hash is of the options that matter and the versions of what is measured with."""
+        """``rules-VERSION-HASH``: the hash is of the options that matter and of the versions of what measures."""
         used = [metadata.version("vaderSentiment"), self._embedder.identity if self._embedder else None]
         # As `term_of` reads them: another spelling of the same options is not another judge.
         chosen = {key.replace("-", "_"): term for key, term in self._options.measures.items()}

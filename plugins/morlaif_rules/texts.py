@@ -78,8 +78,8 @@ def _polite(text: str) -> str:
 def content_stems(text: str, topic: frozenset[str] = frozenset()) -> frozenset[str]:
     """Return the stems of a text's distinct content words, good and bad manners and insults left out.
 
-    Because neither thanks nor insults make a response more to the point or more detailed. But insults of which every
-    stem is in ``topic`` are what is spoken of: who asks about clowns or ugly fish is to be told about them.
+    Neither thanks nor insults make a response more to the point or more detailed. Insults whose stems are all in
+    ``topic`` stay: whoever asks about clowns or ugly fish is to be told about them.
     """
 
     def kept(found: re.Match[str]) -> str:

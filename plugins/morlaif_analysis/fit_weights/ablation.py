@@ -59,7 +59,7 @@ def ablate(
 ) -> Ablation:
     """Return each principle's mean gain in accuracy when it is added, over orders of the principles.
 
-    The fit is redone for each set of principles, on the training rows of five folds, and asked about their other rows.
+    The fit is redone for each set of principles, on the training rows of five folds, and tested on their other rows.
     All orders are taken where there are no more than ``orders``, else so many random ones. A single order would give
     all that two principles share to the first of them.
 

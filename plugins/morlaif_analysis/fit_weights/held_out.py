@@ -27,7 +27,7 @@ def compare(
 
     Log loss shows a small difference long before accuracy does: it counts how sure a prediction is, and soft labels. It
     needs a slope, which weights do not have. All get theirs in the same way, the fit too: refitted on `train` along their
-    direction, hardly penalised. With the fit's own penalised coefficients it would be its penalty that is compared.
+    direction, hardly penalised. With the fit's own penalised coefficients its penalty would be compared.
 
     Args:
         train: what the slopes are fitted on.

@@ -113,7 +113,7 @@ def _sample_missing(
     if names is not None and (wanted.prompts or 0) <= len(names):
         count = wanted.count(len(names))
         if not _missing(stored, names, count, wanted.responses):
-            return names, count  # without a look at the prompt set, for which the target's tokenizer would be loaded
+            return names, count  # without reading the prompt set, which would load the target's tokenizer
     prompts = {prompt.id: prompt for prompt in bench.prompts("rl")}
     names = list(prompts)
     count = wanted.count(len(names))
