@@ -112,6 +112,7 @@ def _implicit(chosen: list[Message], rejected: list[Message]) -> Parsed:
 def _prompt(value: Value) -> Prompt:
     """Make a prompt of text or messages. Raises Skip where it is empty or does not end with the user's turn."""
     if isinstance(value, str):
+        # A prompt may end with the head that its response followed.
         text = value.rstrip().removesuffix(ASSISTANT.strip())
         value = hh_messages(text) if value.startswith(HUMAN) else [Message("user", value.strip())]
     if not value or not value[-1].content:

@@ -42,6 +42,7 @@ class Grid:
                 f"and {k} principles; none of them may be 0"
             )
         for what, names in (("principle", self.principles), ("prompt id", self.prompt_ids)):
+            # Counted only where there is one: counting all takes the square of their number.
             twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
             if twice:
                 raise ValueError(f"{what} {twice[0]} is there twice")
