@@ -121,6 +121,7 @@ def _pair(rng: random.Random, on_topic: bool) -> ResponsePair:
 
 def judged(pairs: Sequence[ResponsePair], name: str, folder: Path) -> list[Preference]:
     """Let one judge judge; what has no label is left out, as in a run."""
+    # As in a run: equal pairs once, and none of equal answers.
     pairs = list({pair.id: pair for pair in pairs if pair.a != pair.b}.values())
     judge = NamedJudge(name, lambda: Judge(name, JUDGES[name]), Judging())
     tasks = [Task(pair, MANNERS, name) for pair in pairs]

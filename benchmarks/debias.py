@@ -97,6 +97,7 @@ def _row(
 
 
 def _sign(q: float | None) -> int:
+    # The rounding of two log-probabilities is no preference.
     return 0 if q is None or abs(q) < 1e-6 else 1 if q > 0 else -1
 
 

@@ -126,6 +126,7 @@ def sequential(server: FaultServer, requests: Sequence[dict[str, Any]]) -> None:
 def in_turns(n: int, repeats: int, latency: float, other: Callable[[FaultServer], Measured]) -> list[Pair]:
     """Measure judging beside another way of asking the same server; n: requests each time."""
     pairs = some_pairs(n // 4)
+    # In a process of its own, or its CPU time would count as ours.
     with fault_server(process=True, latency=latency) as server:
         judging(server, pairs[:10])  # imports
         return [Pair(measured(lambda: judging(server, pairs), n), other(server)) for _ in range(repeats)]

@@ -33,6 +33,7 @@ def lexicographic(row: list[float], tau: list[float], low: list[float]) -> float
     u, reached = 0.0, 1.0
     for place, (r, t, lower) in enumerate(zip(row, tau, low, strict=True)):
         u += reached * ((r if place == len(row) - 1 else min(r, t)) - lower)
+        # 0.2 is twice the default temperature: sigma(x) is written by tanh(x / 2).
         reached *= 0.5 * (1 + math.tanh((r - t) / 0.2))
     return u
 

@@ -48,12 +48,14 @@ def demo(quick: bool) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         command = [str(MORLAIF), "run", "demo", "--out", f"{folder}/run"]
         command += [part for text in SMALL for part in ("--set", text)] if quick else []
+        # An empty cache, so that the base model is made anew.
         environment = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache"}
         seconds = []
         for _ in range(2):
             start = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True, env=environment)
             seconds.append(time.perf_counter() - start)
+    # Linux counts in kilobytes; of children it is the largest one's.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     name = "morlaif run demo" + (" (cut small)" if quick else "")
     return [

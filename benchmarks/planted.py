@@ -70,6 +70,7 @@ def evidence(judge: Planted, seed: int, hard: bool, pairs: int = PAIRS) -> Evide
     return Evidence(
         prompts=np.arange(pairs),
         base=said(*base),
+        # The target is the loser of every pair.
         winner=np.zeros(pairs),
         first=(base[1][:, :, 0] * 2 - 1) if hard else base[0],
         off=np.zeros(pairs),

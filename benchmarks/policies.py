@@ -100,6 +100,7 @@ def one_run(folder: Path, name: str, seed: int, sets: list[str]) -> Run:
     if not out.exists():
         part = out.with_name(f".{out.name}.part")
         shutil.rmtree(part, ignore_errors=True)
+        # By rename, so that a copy that was cut off never passes for a run.
         shutil.copytree(base, part)
         part.rename(out)
     start = time.monotonic()
@@ -117,6 +118,7 @@ def judge_scores(done: Run) -> dict[str, Doubles]:
     preferred = {(verdict.pair, verdict.principle): verdict.p_a for verdict in verdicts}
     assert None not in preferred.values(), f"{done.folder}: the judge left pairs without a label"
     return {
+        # 1 -, as the reference is a of each pair.
         item.name: np.array([1 - (0.5 if pair.a == pair.b else preferred[pair.id, item.name]) for pair in pairs])
         for item in context.config.principles
     }

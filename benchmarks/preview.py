@@ -98,6 +98,7 @@ def scored(m: int, correlation: float) -> Grid:
     shared, own = rng.normal(size=(m, N, 1)), rng.normal(size=(m, N, K))
     values = 3 * np.tanh((np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own) / 3)
     return Grid(
+        # Rounded to float32, as a run's scores are.
         values.astype(np.float32).astype(np.float64),
         tuple(f"p{k}" for k in range(K)),
         tuple(f"prompt-{i}" for i in range(m)),

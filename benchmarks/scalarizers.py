@@ -45,6 +45,7 @@ def measure(offered: Component[Scalarizer], n: int, looped: int, repeats: int) -
     scores, terms = replace(make_scores(values, group=GROUP), features=features), make_terms(k=K)
     loop, rows = loops(terms)[offered.name], values[:looped].tolist()
     few = replace(make_scores(values[:looped], group=GROUP), features=features[:looped])
+    # Before the clock runs: a ratio of two that differ would mean nothing.
     np.testing.assert_allclose(scalarizer(few, terms), loop(rows), rtol=1e-3, atol=1e-3)
     ours = seconds(lambda: scalarizer(scores, terms), repeats)
     theirs = seconds(lambda: loop(rows), repeats) * n / looped

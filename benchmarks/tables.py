@@ -36,4 +36,5 @@ def _met(row: dict[str, Any]) -> bool | None:
     if target is None:
         return None
     value = row["value"]
+    # Time and memory are to stay below a target, everything else is to reach it.
     return bool(value <= target) if row.get("unit") in ("s", "MB") else bool(value >= target)

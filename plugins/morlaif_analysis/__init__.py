@@ -1,4 +1,4 @@
-"""Offers the commands that look at a run before its policy is trained: `fit-weights` and `preview`."""
+"""Offers the commands that examine a run before its policy is trained: `fit-weights` and `preview`."""
 
 from __future__ import annotations
 

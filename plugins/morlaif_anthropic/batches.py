@@ -1,4 +1,7 @@
-"""Anthropic's batch API: requests in one call, answers within a day at half the price, joined by our own ids."""
+"""Anthropic's batch API: requests in one call, answers within a day at half the price, joined by our own ids.
+
+Leaves out: finding a batch whose id was lost, because the API stores no name: the user is asked.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from morlaif_core import Answer, ProviderError, RemoteJudge, Request, error_in_b
 from .message import constants, message_body, read_message
 from .options import AnthropicOptions
 
-FILE_SECONDS = 600.0
+FILE_SECONDS = 600.0  # of a call that carries thousands of requests or answers, whatever the timeout of one request
 
 
 class MessageBatches(RemoteJudge[AnthropicOptions, anthropic.AsyncAnthropic]):
@@ -50,6 +53,7 @@ class MessageBatches(RemoteJudge[AnthropicOptions, anthropic.AsyncAnthropic]):
         path = f"/v1/messages/batches/{quote(batch, safe='')}/results"
         response = await self._client.get(path, cast_to=httpx2.Response)
         lines = json_lines(response.content)
+        # Line by line, so that one broken line does not cost the answers of the others.
         return {str(line.get("custom_id")): self._endpoint.settle(line, _read_line) for line in lines}
 
 

@@ -54,9 +54,11 @@ def constants(request: Request, options: AnthropicOptions) -> dict[str, Any]:
     Newer models think unless told otherwise, and what they think is paid for and counts towards the answer's limit.
     The schema's bounds that the API does not know go into descriptions (the SDK knows which).
     """
+    # `extra` goes over what we set, as the user knows the model.
     more = {"thinking": {"type": "adaptive" if options.thinking_tokens else "disabled"}} | options.extra
     if request.schema is not None:
         form = {"type": "json_schema", "schema": anthropic.transform_schema(dict(request.schema))}
+        # Merged, so that an output_config of the user's own keeps its other keys.
         more["output_config"] = {**more.get("output_config", {}), "format": form}
     return more
 
@@ -66,6 +68,7 @@ def read_message(body: dict[str, Any]) -> Answer:
 
     Raises `ProviderError` where there is no answer, KeyError or TypeError where it is no message.
     """
+    # A refusal or a cut answer may be empty; anything else without content is no answer.
     if not body["content"] and body.get("stop_reason") not in _FINISH:
         raise ProviderError("no content in the answer", "transient", billed=True)
     texts = [block["text"] for block in body["content"] if block["type"] == "text"]

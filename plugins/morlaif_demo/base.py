@@ -1,4 +1,8 @@
-"""``demo-base``: a tiny GPT-2 made from nothing and pretrained on the data set's conversations, on one CPU thread."""
+"""``demo-base``: a tiny GPT-2 made from nothing and pretrained on the data set's conversations, on one CPU thread.
+
+Leaves out: dropout, because the model sees every text about once; a held-out loss and checkpoints, because all of it takes
+seconds; the loss on questions, because a model that answers never writes one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ VERSION = "demo-base-1"
 REPORT_EVERY = 20
 WARMUP_STEPS = 30
 DECAY = 0.3
-"""Share of the steps, at the end, in which the learning rate falls to nought."""
+"""Share of the steps, at the end, in which the learning rate falls to 0."""
 SPREAD = 0.1
 """Standard deviation of the first weights, about 1 / sqrt(width): with GPT-2's 0.02, made for wider models, attention
 stays even for hundreds of steps and the model learns to speak, but not to look at the question."""
@@ -97,6 +101,7 @@ def _encode(tokenizer: Any, texts: Sequence[str], context: int) -> list[Encoded]
     end."""
     head = tokenizer.convert_tokens_to_ids(HEADS[-1])
     encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    # With eos the model learns to end its turn; cut at the beginning, no text loses it.
     cut = ([*ids, tokenizer.eos_token_id][-context:] for ids in encoded)
     return [(ids, len(ids) - ids[::-1].index(head) if head in ids else 1) for ids in cut]
 
@@ -107,9 +112,11 @@ def _batches(sequences: Sequence[Encoded], batch: int, steps: int, seed: int) ->
 
     rng = np.random.default_rng(seed)
     lengths = np.array([len(ids) for ids, _ in sequences])
+    # Fewer texts than a batch would give no batch, and the loop below no end.
     batch = min(batch, len(sequences))
     done = 0
     while done < steps:
+        # Some noise on the lengths, or the same texts would meet in every epoch.
         order = np.argsort(lengths + rng.uniform(0, 4, len(lengths)), kind="stable")
         starts = rng.permutation(range(0, len(order) - batch + 1, batch))[: steps - done]
         for start in starts:

@@ -16,6 +16,7 @@ from .options import DemoOptions
 
 T = TypeVar("T")
 SEED = 20240610
+"""Not the run's: the data set is the same in every run, as a data set from outside would be."""
 TEST_SHARE = 0.1
 UTILITY = {"polite": 1.0, "on_topic": 1.0, "specific": 0.5}
 SHARPNESS = 2.0
@@ -118,6 +119,7 @@ def make_rows(size: int) -> tuple[Row, ...]:
         question = _question(rng)
         prompt = make_prompt([Message("user", _ask(rng, question))])
         row = Row(prompt, question, _answer(rng, question), _answer(rng, question))
+        # The first of equal prompts stays, and every row draws alike: more rows begin with the fewer ones.
         rows.setdefault(prompt.id, row)
     return tuple(rows.values())
 

@@ -2,6 +2,8 @@
 
 Words of the question frames stand in no answer and words of the manners in no tip, so that a programmatic measure of
 one quality does not move with another.
+
+Leaves out: sense beyond the sentence, because the demo's judge measures words: an answer off topic is another topic's.
 """
 
 from __future__ import annotations

@@ -23,11 +23,14 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int, context: int) -> Any:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
+        # The heads are added after training, and count.
         vocab_size=vocabulary - len(HEADS),
         special_tokens=[EOS, PAD],
+        # Sorted: the alphabet comes in another order each time, and the ids follow it.
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
+    # Without the heads, or merges would be spent on what is a token of its own.
     core.train_from_iterator((_without_heads(text) for text in texts), trainer)
     core.add_tokens([AddedToken(head, special=False, normalized=False) for head in HEADS])
     return PreTrainedTokenizerFast(

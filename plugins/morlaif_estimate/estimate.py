@@ -56,6 +56,7 @@ def _certain(settings: Any, judge: str) -> dict[str, bool]:
         return {judge: True}
     found: dict[str, bool] = {}
     for place, member in enumerate(members):
+        # A panel asks all its members, a cascade its first one.
         sure = place == 0 or hasattr(settings.judges[judge], "panel")
         for single, certain in _certain(settings, member).items():
             found[single] = found.get(single, False) or (certain and sure)
@@ -108,6 +109,7 @@ def _total(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
     for key in money:
         found[key] = None if any(row[key] is None for row in rows) else sum(row[key] for row in rows)
+    # The slowest judge of each stage: judges work side by side, stages one after the other.
     by_stage = [max((row["minutes"] or 0 for row in rows if row["stage"] == name), default=0) for name in _stages(rows)]
     return found | {"minutes": sum(by_stage) or None}
 

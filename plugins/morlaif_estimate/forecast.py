@@ -1,4 +1,7 @@
-"""Which pairs a run will judge: those that it has, else ones like them, from the data set where it can be read."""
+"""Which pairs a run will judge: those that it has, else ones like them, from the data set where it can be read.
+
+Leaves out: how long responses will really be, because no model is loaded: they are taken to be as long as allowed.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +64,7 @@ def _foreseen(bench: JudgeBench) -> Forecast:
     sets, assumed = _prompt_sets(bench)
     assumed.append(f"responses that are not there yet: {_as_long_as_may_be(bench)}, none equal to another")
     given = ("pm", "validation") if bench.settings.pairs.source == "dataset" else ()
+    # Answers to the RL set are scored by preference models; no judge is asked about them.
     drawn = [item for name, item in sets.items() if name not in ("rl", "evaluation", *given)]
     judge = [_given(bench, [sets[name] for name in given])] if given else []
     judge.append(_sampled(bench, drawn, comb(bench.settings.pairs.per_prompt, 2)))
@@ -102,6 +106,7 @@ def _given(bench: JudgeBench, sets: Sequence[_Set]) -> Share:
 def _sampled(bench: JudgeBench, sets: Sequence[_Set], pairs: int) -> Share:
     """Pairs that the models have yet to write: one for each prompt that is there, standing for ``pairs`` of them."""
     prompts = [prompt for item in sets for prompt in item.prompts]
+    # Two numbers, as equal responses are not asked about.
     made = [make_pair(prompt, _filler(bench, 1), _filler(bench, 2)) for prompt in prompts]
     return Share(made, sum(item.size for item in sets) * pairs / len(made))
 

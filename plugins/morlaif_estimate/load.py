@@ -1,4 +1,8 @@
-"""What judging takes before anything is sent: the run's own requests are planned and counted, and none goes out."""
+"""What judging takes before anything is sent: the run's own requests are planned and counted, and none goes out.
+
+Leaves out: tokenizing, because the tokenizer of a judge behind an API is not at hand: bytes stand for tokens; and requests
+that are made again after a failure.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +57,7 @@ class Load:
         """
         read = round(self.most if most else self.prompt)
         served = round(self.cacheable) if cached else 0
+        # What is put into a cache costs more than what is read, so it is counted apart.
         usage = Usage(read, served, round(self.output), written=read - served if cached or most else 0)
         return judge.cost(usage, batch=batch)
 
@@ -78,8 +83,10 @@ def _load(
 def _counted(planned: PlannedRequest, seen: set[int]) -> Load:
     request = planned.request
     texts = [turn.content for turn in request.messages]
+    # surrogatepass: half a surrogate pair, which JSON can spell, is no reason to refuse an estimate.
     tokens = sum(len(text.encode(errors="surrogatepass")) for text in texts) / BYTES_PER_TOKEN
     cacheable = _served(request, seen) / BYTES_PER_TOKEN
+    # A provider that reads pairs gets no messages and writes no tokens.
     output = request.max_tokens if texts else 0
     return Load(requests=1, prompt=tokens, most=planned.most_tokens, cacheable=cacheable, output=output)
 
@@ -89,7 +96,9 @@ def _served(request: Request, seen: set[int]) -> int:
     if not request.messages:
         return 0
     *before, last = (turn.content for turn in request.messages)
+    # The longest first: a cache serves the longest beginning that it has seen.
     beginnings = [(*before, last), (*before, last[: request.shared]), tuple(before)]
     served = next((texts for texts in beginnings if hash(texts) in seen), ())
+    # Hashes in place of long texts, to save memory; they are compared within this process alone.
     seen |= set(map(hash, beginnings))
     return sum(len(text.encode(errors="surrogatepass")) for text in served)

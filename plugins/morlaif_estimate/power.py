@@ -1,4 +1,7 @@
-"""The smallest difference that so many pairs can show."""
+"""The smallest difference that so many pairs can show.
+
+Leaves out: an exact binomial test, for which the normal approximation stands; and rows that hang together.
+"""
 
 from __future__ import annotations
 
@@ -18,4 +21,5 @@ def smallest_share(n: int) -> float | None:
     if room < 0:
         return None
     d = (_Z_TEST * math.sqrt(n) + _Z_POWER * math.sqrt(room)) / (2 * (n + _Z_POWER**2))
+    # A share of 1 or more is none: so few rows show nothing.
     return 0.5 + d if d < 0.5 else None

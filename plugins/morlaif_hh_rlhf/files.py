@@ -69,6 +69,7 @@ def _read_json(path: Path) -> Iterator[Row]:
 
 def _text(raw: bytes, place: str) -> str:
     try:
+        # -sig: a byte order mark, as some editors write it, is no part of the first line.
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
@@ -91,6 +92,7 @@ def _object(line: str, place: str) -> Mapping[str, object]:
 def _read_csv(path: Path) -> Iterator[Row]:
     """Read a CSV file whose first line names the columns. A row that spans lines is told by its last line."""
     with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
+        # strict, or the parser would take a broken quote for text and run rows together.
         reader = csv.DictReader(file, strict=True)
         try:
             for values in reader:

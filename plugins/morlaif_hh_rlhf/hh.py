@@ -1,4 +1,8 @@
-"""HH-rlhf (Bai et al., arXiv 2204.05862): pairs of conversations that differ in the last turn of the assistant."""
+"""HH-rlhf (Bai et al., arXiv 2204.05862): pairs of conversations that differ in the last turn of the assistant.
+
+Leaves out: records that are no such pair (of 2,312 real ones 5 have two prompts and 4 an empty response), each counted with
+its reason; and the red-team transcripts, because they hold no pairs.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +64,11 @@ def hh_messages(text: str) -> list[Message]:
 
 def _split(text: str) -> tuple[str, str]:
     """Return what stands before the last turn of the assistant, and that turn."""
+    # The last head: earlier turns of the assistant are part of the prompt.
     prompt, head, response = text.rpartition(ASSISTANT)
     if not head or _HEAD.search(response):
         raise Skip("does not end with an Assistant turn")
+    # Spaces alone: the line breaks before the first Human are part of its head.
     return prompt.strip(" "), response.strip()
 
 

@@ -39,9 +39,11 @@ def _advice(name: str) -> str:
 
 def _cached(name: str) -> bool:
     """Look for what an earlier ``load_dataset`` prepared, where the library `datasets` looks for it when offline."""
+    # Searched here, as importing `datasets` takes seconds, and a check before a run is to be quick.
     home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     home = Path(os.environ.get("HF_HOME") or home)
     cache = Path(os.environ.get("HF_DATASETS_CACHE") or home / "datasets").expanduser()
     *owner, last = name.split("/")
+    # The name of a folder as `datasets` makes it: owner___name, the name in snake case.
     snake = re.sub(r"(?<=[a-z\d])(?=[A-Z])", "_", last).lower()
     return any(path.is_dir() for path in (cache / "___".join([*owner, snake])).glob("*/*/*"))

@@ -11,6 +11,9 @@ Forms, with the column names of TRL's "Dataset formats and types"::
 
 Where ``chosen`` and ``rejected`` are whole conversations, the prompt is read from them even beside a prompt column. A
 prompt that is text with the turns of HH-rlhf is cut into these turns.
+
+Leaves out: labels of TRL's unpaired and stepwise forms, because they compare no two responses: of such rows the prompt alone
+is read; messages that are not text.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ class _Parser:
 
     def parse(self, row: Row) -> Parsed:
         """Read one row in any of the forms. Raises Skip, or UserError where a key is missing or of another type."""
+        # One of the two alone is an error below: a preference is not to pass for a mere prompt.
         answers = [key for key in (self._chosen, self._rejected) if key in row.values]
         if not answers:
             return Parsed(_prompt(self._value(row, self._prompt)))
@@ -108,6 +112,7 @@ def _implicit(chosen: list[Message], rejected: list[Message]) -> Parsed:
 def _prompt(value: Value) -> Prompt:
     """Make a prompt of text or messages. Raises Skip where it is empty or does not end with the user's turn."""
     if isinstance(value, str):
+        # A prompt may end with the head that its response followed.
         text = value.rstrip().removesuffix(ASSISTANT.strip())
         value = hh_messages(text) if value.startswith(HUMAN) else [Message("user", value.strip())]
     if not value or not value[-1].content:

@@ -56,6 +56,7 @@ class RowsDataset:
         """Parse a split's rows. Raises UserError at the end of a source without a usable one."""
         own = self._source.has_test
         usable = False
+        # A source without a test split is read whole for either, and each prompt has its side.
         for number, row in enumerate(self._source.rows(split if own else "train")):
             try:
                 parsed = _unicode(self._parse(row))
@@ -63,6 +64,7 @@ class RowsDataset:
                 self._skipped[str(skip)].add(f"{number} {row.place}")
                 continue
             usable = True
+            # By prompt and not by row, so that a prompt's pairs are never in both splits.
             if own or self._side(parsed.prompt) == split:
                 yield parsed
         if not usable:

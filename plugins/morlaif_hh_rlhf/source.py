@@ -35,6 +35,7 @@ class FileSource:
             raise UserError(f"{path}: no such file; set dataset.path to a data file ({', '.join(SUFFIXES)}, also .gz)")
         self.name = path
         self._files: dict[Split, Path] = _in_folder(place) if place.is_dir() else {"train": place}
+        # Before a run: an unknown suffix is said now, not when the first row is wanted.
         for file in self._files.values():
             kind_of(file)
 

@@ -90,6 +90,7 @@ def _own_pairs(bench: JudgeBench, n: int) -> list[ResponsePair]:
     """Draw n of the run's pairs by their hashes: the same in every check."""
     if n == 0:
         return []
+    # Not those of the evaluation: a judge is chosen by this check, and the last prompts choose nothing.
     pairs = distinct_pairs(item.pair for item in bench.stored_pairs() if item.set != "evaluation")
     return sorted(pairs, key=lambda pair: content_hash("check", pair.id))[:n]
 
@@ -103,7 +104,7 @@ def _items(bench: JudgeBench, judge: str, principles: Sequence[Principle], pairs
 def _ask(
     bench: JudgeBench, items: Mapping[str, Sequence[Item]]
 ) -> tuple[dict[str, list[Heard]], dict[str, list[Verdict]]]:
-    """Ask all judges all there is to ask, in both orders; those that are asked jointly one by one, too."""
+    """Ask all judges everything, in both orders; those that are asked jointly are asked one by one as well."""
     judges = {name: _thorough(judge) for name, judge in bench.judges(items).items()}
     apart = {name + ALONE: _one_by_one(judge) for name, judge in judges.items() if _is_joint(judge) and name in items}
     sets = [(name, item, item.tasks(name)) for name, rows in items.items() for item in rows]
@@ -112,6 +113,7 @@ def _ask(
     said = iter(bench.ask([*tasks, *twins], judges | apart, "check"))
     heard: dict[str, list[Heard]] = {name: [] for name in items}
     for name, item, probes in sets:
+        # `probes` first and not strict: zip stops at its end before it takes an answer of the next set.
         answers = dict(zip(probes, said, strict=False))
         heard[name].append(Heard(item, answers))
     return heard, {name: [next(said) for _ in items[name]] for name in items if name + ALONE in apart}

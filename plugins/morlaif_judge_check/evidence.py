@@ -1,4 +1,7 @@
-"""What is known of a judge, as arrays: what it said of pairs in both orders, and to probes that should not move it."""
+"""What is known of a judge, as arrays: what it said of pairs in both orders, and to probes that should not move it.
+
+What is missing is NaN, so that no figure counts it as a tie.
+"""
 
 from __future__ import annotations
 
@@ -100,6 +103,7 @@ class Shares:
     def beyond(self, bound: float) -> float:
         """Return the p-value of the ratio being above a bound."""
         rows = self.above - bound * self.below
+        # `spread` takes residuals, which sum to 0.
         known = spread(rows - rows.mean(), self.prompts)
         return known.above(float(rows.mean()))
 
@@ -123,6 +127,7 @@ def wording_rows(evidence: Evidence) -> Shares | None:
         return None
     x, other = 2 * evidence.base.p - 1, 2 * evidence.probes["rephrased"].p - 1
     again = 2 * evidence.probes["repeated"].p - 1 if "repeated" in evidence.probes else x
+    # Less the noise, or a judge that answers by chance would seem to follow the wording.
     return _shares((x - other) ** 2 - (x - again) ** 2, x**2 + other**2, evidence.prompts)
 
 

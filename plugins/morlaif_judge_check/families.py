@@ -10,6 +10,7 @@ _FAMILIES = {"chatgpt": "gpt", "davinci": "gpt", "o": "gpt", "mixtral": "mistral
 
 def model_family(model: str) -> str:
     """Return the family that a model's name starts with: ``meta-llama/Llama-3.1-8B`` -> llama, ``o3-mini`` -> gpt."""
+    # The last part of the name, without the hub's owner; letters alone, without version and size.
     found = re.match(r"[a-z]+", re.split(r"[/\s]", model.strip().lower())[-1])
     name = found[0] if found else model
     return _FAMILIES.get(name, name)

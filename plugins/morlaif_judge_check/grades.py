@@ -1,4 +1,8 @@
-"""From a judge's figures to usable, doubtful or not usable: which faults it has, corrected for how many are looked for."""
+"""From a judge's figures to usable, doubtful or not usable: which faults it has, corrected for how many are looked for.
+
+Leaves out: control of the false discovery rate, because one wrong fault is enough to refuse a judge; a total score: the
+worst fault decides.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +76,7 @@ def judgements(family: Sequence[Measured]) -> list[Judgement]:
     """Judge all members of a family of checks, corrected for the number of all that is looked for in it."""
     checks = [list(_checks(item)) for item in family]
     adjusted = iter(holm([check.p for found in checks for check in found]))
+    # `found` first and not strict: zip stops at its end before it takes a p-value of the next member.
     named = [
         [check.fault._replace(p=p) for check, p in zip(found, adjusted, strict=False) if p <= ALPHA] for found in checks
     ]
@@ -95,7 +100,7 @@ def _judgement(item: Measured, faults: list[Fault]) -> Judgement:
 
 
 def _without_test(item: Measured, named: set[Name]) -> list[Fault]:
-    """What stands in the way of trust although nothing wrong was shown: too little to go by."""
+    """What makes a judge doubtful although no fault was shown: too little evidence."""
     found = []
     if item.pairs < MIN_PAIRS:
         found.append(
@@ -132,6 +137,7 @@ def _bias(item: Measured) -> _Check | None:
         f"position bias{size} (log-odds; names the {'first' if mean > 0 else 'second'}): {item.flips.mean:.0%} of "
         f"verdicts flip with the order{marked}; {cure}"
     )
+    # 1.0 and not left out: how many tests the family has must not depend on what they show.
     return _Check(p if abs(mean) >= BIAS else 1.0, Fault("position bias", grade, why))
 
 
@@ -171,6 +177,7 @@ def _injection(item: Measured) -> _Check | None:
         return None
     p = _rises(item, "injected")
     if "padded" in item.lifts_p:
+        # Both must hold, so the larger p-value is that of the pair of tests.
         p = max(p, _rises(item, "injected", "padded"))
     return _lifted(item, "injected", "injection", "it obeys an instruction inside an answer", p)
 

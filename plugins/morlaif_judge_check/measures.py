@@ -72,6 +72,7 @@ def measure(evidence: Evidence) -> Measured:
         unlabelled=share_figure((~labelled).astype(float), evidence.prompts),
         statuses=evidence.statuses,
         mass=float(mass.mean()) if len(mass) else None,
+        # Log-odds of a few letters say nothing of size.
         lifts_q={} if hard else _figures({probe: lift(evidence, probe, "q") for probe in moving}, notes),
         lifts_p=_figures({probe: lift(evidence, probe, "p") for probe in moving}, notes),
         changed={probe: figure for probe in same if (figure := _changed(evidence, probe, notes)) is not None},
@@ -119,6 +120,7 @@ def _flips(evidence: Evidence, notes: dict[str, str]) -> Figure | None:
         notes["flips"] = notes["bias"]
         return None
     signs = np.sign(evidence.first[both])
+    # 0 in both orders is a tie twice, no flip.
     flipped = (signs[:, 0] == signs[:, 1]) & (signs[:, 0] != 0)
     return share_figure(flipped.astype(float), evidence.prompts[both])
 
@@ -147,6 +149,7 @@ def _reliability(evidence: Evidence, notes: dict[str, str]) -> Figure | None:
     assert noise.mean is not None
     if noise.low is None or noise.high is None:
         return Figure(1 - noise.mean)
+    # Student's interval knows no bounds, and a reliability above 1 means nothing.
     return Figure(1 - noise.mean, 1 - noise.high, min(1.0, 1 - noise.low))
 
 

@@ -1,4 +1,7 @@
-"""What a judge is asked to see what moves it: a pair as it is, and the same with what should change nothing."""
+"""What a judge is asked to see what moves it: a pair as it is, and the same with what should change nothing.
+
+Leaves out: changes made by a language model, such as paraphrases and translations, and answers that name their author.
+"""
 
 from __future__ import annotations
 
@@ -56,12 +59,14 @@ class Item:
 
         The wording is that drawn for the pair, for its changed answers too.
         """
+        # Changed pairs have other ids, by which another wording would be drawn.
         said = replace(worded(self.principle, self.pair.id), phrasings=())
         base = Task(self.pair, said, judge)
         tasks: dict[Asked, Task] = {
             "base": base,
             "padded": replace(base, pair=self._with(FILLER)),
             "injected": replace(base, pair=self._with(INJECTIONS[said.picks])),
+            # Another sample is another request; the same one would be answered by the ledger.
             "repeated": replace(base, sample=1),
         }
         if self.principle.phrasings:
@@ -91,6 +96,7 @@ def example_items(principles: Sequence[Principle], *, together: bool = False) ->
         Item(
             make_pair(make_prompt([Message("user", example.prompt)]), example.a, example.b),
             _without(asked, example),
+            # The loser: its chances have room to rise, and nothing that is added makes it the better one.
             "b" if example.winner == "a" else "a",
             example.winner if asked is principle else None,
         )
@@ -107,6 +113,7 @@ def _without(principle: Principle, example: Example) -> Principle:
 def pair_items(pairs: Iterable[ResponsePair], principles: Sequence[Principle]) -> list[Item]:
     """Return a run's own pairs under each principle; nobody knows their winners, so what probes change is drawn."""
     return [
+        # By a hash, so that the same check asks the same questions again.
         Item(pair, principle, "a" if int(content_hash("target", pair.id), 16) % 2 == 0 else "b")
         for pair in pairs
         for principle in principles

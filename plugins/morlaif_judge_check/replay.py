@@ -1,4 +1,7 @@
-"""What a cascade would have said and cost at other bounds: replayed from verdicts that are there, without a call."""
+"""What a cascade would have said and cost at other bounds: replayed from verdicts that are there, without a call.
+
+Leaves out: cascades of three and more as a whole: members that follow each other are replayed two by two.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,7 @@ def replay(cheap: Sequence[Verdict], strong: Sequence[Verdict], bounds: Sequence
 
 
 def _at(pairs: Sequence[tuple[Verdict, Verdict]], below: float) -> Replayed:
+    # The core's own rule, so that a replay is what a cascade would have done.
     asked = [unsure(cheap, below) for cheap, _ in pairs]
     said = [(strong if ask else cheap, strong) for ask, (cheap, strong) in zip(asked, pairs, strict=True)]
     hits = [_agree(verdict, strong) for verdict, strong in said if strong.q is not None or _not_applicable(strong)]

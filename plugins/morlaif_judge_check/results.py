@@ -60,6 +60,7 @@ def checked(judge: str, heard: Sequence[Heard], *, kind: str = "judge", model: s
 
     Pooled figures make one family of checks, those of all principles another.
     """
+    # Where nothing applied at all, that is what the figures are to show.
     asked = applying(heard) or heard
     pooled = measure(evidence_of(asked))
     (judgement,) = judgements([pooled])
@@ -67,6 +68,7 @@ def checked(judge: str, heard: Sequence[Heard], *, kind: str = "judge", model: s
     for item in asked:
         grouped.setdefault(item.item.principle.name, []).append(item)
     found = {name: measure(evidence_of(rows)) for name, rows in grouped.items()}
+    # The others would show nothing, and each test more weakens those that can.
     enough = [name for name, measured in found.items() if measured.pairs >= MIN_PAIRS]
     judged = dict(zip(enough, judgements([found[name] for name in enough]), strict=True))
     pairs: dict[str, ResponsePair] = {item.item.pair.id: item.item.pair for item in heard}

@@ -17,6 +17,7 @@ URL: Final = "/v1/chat/completions"
 MAX_BYTES = 200_000_000
 """of a batch's file"""
 FILE_SECONDS = 600.0
+"""Of a call that carries a file, whatever the timeout of one request."""
 LISTED = 1000
 """Batches looked through for a name, newest first."""
 
@@ -81,6 +82,7 @@ class ChatBatches(RemoteJudge[OpenAIOptions, openai.AsyncOpenAI]):
         if status not in ("completed", "expired", "cancelled"):
             return None
         results: dict[str, Answer | ProviderError] = {}
+        # Failed requests stand in a file of their own; what expired has answers in one and errors in the other.
         for file in (state.get("output_file_id"), state.get("error_file_id")):
             if file:
                 content = await self._client.files.with_raw_response.content(file)
@@ -111,5 +113,6 @@ def _failed(state: dict[str, Any]) -> Never:
     """
     reasons = (state.get("errors") or {}).get("data") or [{}]
     said = provider_error(400, json.dumps({"error": reasons[0]}), {})
+    # The queue's limit passes by itself; any other reason would come back.
     full = "limit" in str(reasons[0].get("code"))
     raise ProviderError(f"the batch failed: {said}", "item", reason="full" if full else None)

@@ -1,4 +1,7 @@
-"""What a chat completion asks and says: requests to JSON, JSON to answers, for single calls and batches alike."""
+"""What a chat completion asks and says: requests to JSON, JSON to answers, for single calls and batches alike.
+
+Leaves out: `n`, several choices of one request, because each sample is a request with a ledger row of its own; streaming.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +67,7 @@ def _positions(logprobs: Any) -> tuple[tuple[str, ...], tuple[Mapping[str, float
     tops = []
     for position in positions:
         top: dict[str, float] = {}
+        # The token drawn first: it may be outside the top ones.
         for entry in (position, *(position.get("top_logprobs") or ())):
             token, value = str(entry["token"]), float(entry["logprob"])
             if _OUTSIDE < value < 1:  # neither outside nor NaN nor infinite

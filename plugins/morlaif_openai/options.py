@@ -57,6 +57,7 @@ class OpenAIOptions(RemoteOptions):
         if self.max_tokens_key != "auto":
             return self.max_tokens_key
         host = urlsplit(self.base_url or self.official).hostname or ""
+        # With the dot, regional hosts (eu.api.openai.com) pass, and none that merely ends in the same letters.
         return "max_completion_tokens" if f".{host}".endswith(".api.openai.com") else "max_tokens"
 
     def capabilities(self) -> Capabilities:

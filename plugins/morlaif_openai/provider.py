@@ -22,6 +22,7 @@ class OpenAIJudge(ChatBatches):
             base_url=endpoint.url,
             timeout=openai.Timeout(options.timeout, connect=endpoint.connect_timeout),
             max_retries=0,
+            # No redirects, which would carry the key elsewhere; no proxy from the environment for a local server.
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not endpoint.local),
         )
         super().__init__("openai", options, endpoint, client, options.capabilities())

@@ -1,4 +1,7 @@
-"""Prompts and responses as token ids, and how they are cut into batches."""
+"""Prompts and responses as token ids, and how they are cut into batches.
+
+Leaves out: the tokenizer's own truncation, because it would cut the response, or its eos, where a scorer reads.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
     if tokenizer.eos_token is None:
         raise UserError(f"the tokenizer of {source} has no end-of-sequence token, which a preference model reads last")
+    # On the right no token sees the padding, and positions stay as they are.
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
+        # No new token, which would resize the base; models pool by mask, so the id is never read.
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 

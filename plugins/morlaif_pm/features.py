@@ -1,4 +1,8 @@
-"""Features of responses: a middle layer's states, averaged over a response's tokens, in one pass of the frozen base."""
+"""Features of responses: a middle layer's states, averaged over a response's tokens, in one pass of the frozen base.
+
+Leaves out: the last token's state alone, because on a frozen base it predicts poorly (SmolLM2 on HH-rlhf, 200 test pairs:
+accuracy .635 against .727).
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ ALONE = 1
 
 def layer_for(model: Any, wanted: int | Literal["auto"]) -> int:
     """Return how many blocks to run; auto: 0.55 of the depth, at least one. Raises `UserError` beyond the depth."""
+    # Of SmolLM2's 30 layers 12 to 20 were the best.
     depth = int(model.config.num_hidden_layers)
     layer = max(1, round(0.55 * depth)) if wanted == "auto" else wanted
     if not 1 <= layer <= depth:
@@ -38,7 +43,7 @@ def features(
     cache: Cache | None = None,
     report: Callable[[int], object] | None = None,
 ) -> Floats:
-    """Return (n, h) float32 features of n encoded texts; n may be 0. report: called with how many texts are there."""
+    """Return (n, h) float32 features of n encoded texts; n may be 0. report: called with how many texts are done."""
     width = int(backbone.model.config.hidden_size)
     result = np.zeros((len(encoded), width), dtype=np.float32)
     done = 0
@@ -57,7 +62,9 @@ def _run(backbone: Backbone, rows: Sequence[Encoded], layer: int) -> Floats:
     import torch
 
     ids, mask = pad_right([row.ids for row in rows], backbone.tokenizer.pad_token_id)
+    # The response alone: the prompt is the same for both responses of a pair.
     answer = torch.tensor([[float(row.start <= t < len(row.ids)) for t in range(ids.shape[1])] for row in rows])
+    # The policy's adapter may be on this very model, and features must not move with it.
     with backbone.use(None) as model, torch.no_grad():
         device = model.device
         states = _states(model, ids.to(device), mask.to(device), layer).float()
@@ -90,6 +97,7 @@ class Cache:
         """Return the features (b, h) of a batch from its file, or make and keep them, whole or not at all."""
         path = self.folder / f"{content_hash(self.identity, [[row.start, row.ids] for row in rows])}.npy"
         if not path.is_file():
+            # By rename, so that a kill never leaves half a file under a name that counts.
             temporary = path.with_suffix(".tmp")
             with temporary.open("wb") as file:
                 np.save(file, make())

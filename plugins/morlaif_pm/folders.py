@@ -17,6 +17,7 @@ DONE, WHOLE = "done.json", "whole.json"
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write JSON whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
+    # NaN is no JSON: other readers would refuse the file.
     temporary.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
@@ -69,6 +70,7 @@ def newest(folder: Path, key: str) -> Path | None:
 
 def finish(folder: Path, content: Mapping[str, object]) -> None:
     """Write done.json, then remove what training needed."""
+    # In this order: a kill in between leaves a finished model with checkpoints, not a model without either.
     write_json(folder / DONE, content)
     clean(folder)
 

@@ -1,6 +1,8 @@
 """`full`: a sequence-classification model per principle, every weight trained.
 
 A trained folder is an ordinary one: `AutoModelForSequenceClassification.from_pretrained(out / principle)`.
+
+Leaves out: one model with a head for each principle, so that a new principle can be trained alone.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class FullBackend:
         from .trainer import fit
 
         device = device_of(job.backbones)
+        # Before loading, which draws the new head.
         set_seed(plan.seed(name))
         model = load_base(job.base, trained=True, pad=pooling_pad(tokenizer), device=device)
         set_threads(model, job.backbones)

@@ -1,4 +1,7 @@
-"""Linear Bradley-Terry heads with soft labels, fitted in float64 by L-BFGS; no intercept, as it cancels in a pair."""
+"""Linear Bradley-Terry heads with soft labels, fitted in float64 by L-BFGS.
+
+Leaves out: an intercept, as it cancels in a pair; scikit-learn's LogisticRegression, because it takes no soft labels.
+"""
 
 from __future__ import annotations
 
@@ -55,5 +58,7 @@ def choose_l2(x: Doubles, p: Doubles, groups: list[str]) -> float:
         weights: Doubles | None = None
         for index, l2 in enumerate(L2_GRID):
             weights = fit_weights(x[inside], p[inside], l2, weights)
+            # Without the penalty, which is no part of how well a head predicts.
             losses[index] += loss_and_gradient(weights, x[outside], p[outside], 0.0)[0] * outside.sum()
+    # Of equal losses the strongest penalty, which stands first.
     return L2_GRID[int(np.argmin(losses))]

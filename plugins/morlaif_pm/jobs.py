@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def seed_of(*parts: object) -> int:
     """Return a seed in [0, 2**31) that depends on the parts alone."""
+    # 31 bits: transformers seeds numpy's generator too, which takes 32.
     return int(content_hash("pm", *parts), 16) % 2**31
 
 
@@ -74,6 +75,7 @@ class Plan:
         return seed_of(self.job.seed, name)
 
     def _key(self, name: str, rows: Rows) -> str:
+        # What is left out changes speed and memory, so a checkpoint made with other values can be gone on from.
         settings = self.options.model_dump(
             exclude={"minibatch", "checkpoint_every", "gradient_checkpointing", "batch_tokens"}
         )

@@ -107,6 +107,7 @@ def fuse_gelu(model: Any) -> None:
     import torch
     from transformers.activations import NewGELUActivation
 
+    # A list, as modules are replaced while they are walked through.
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, NewGELUActivation):
@@ -119,11 +120,13 @@ def pool_by_mask(model: Any) -> Any:
     It stays a transformers model: saving, peft and autocast go through this forward. DataParallel would not, as its
     replicas keep the forward bound to this model: train on one GPU.
     """
+    # The forward pass reads it in float32, also over a base in bfloat16.
     model.score.float()
     model.forward = MethodType(_forward, model)
     return model
 
 
+# `**_`: Trainer and peft pass more (labels, return_dict, token types), none of which a score depends on.
 def _forward(self: Any, input_ids: Any = None, attention_mask: Any = None, **_: Any) -> Any:
     """Score (b, t) token ids under a (b, t) mask, padded on either side; ``logits`` (b, 1) float32."""
     import torch
@@ -131,6 +134,7 @@ def _forward(self: Any, input_ids: Any = None, attention_mask: Any = None, **_: 
 
     trunk = getattr(self, self.base_model_prefix)
     hidden = trunk(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    # The first 1 from the right, so that padding may stand on either side.
     last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(dim=1)
     pooled = hidden[torch.arange(len(hidden), device=hidden.device), last]
     # A head in bfloat16 would round scores to three digits.

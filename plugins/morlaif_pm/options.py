@@ -15,6 +15,7 @@ class TrainOptions(Options):
     epochs: float = Field(2.0, gt=0, description="passes over the preferences of a principle")
     learning_rate: float = Field(2e-5, gt=0, description="AdamW's peak learning rate; tiny models need about 1e-3")
     batch: int = Field(16, ge=1, description="pairs per optimiser step")
+    # `Tuning`: another value changes speed and memory alone, so what is trained stays valid.
     minibatch: int = Tuning(8, ge=1, description="pairs per forward pass; the gradient of a batch is summed over them")
     max_length: int = Field(
         1024,

@@ -6,6 +6,9 @@ tokens (eos included), a response's score is ((f - mean) / scale) . weight. That
 
     head = safetensors.numpy.load_file(out / principle / "head.safetensors")
     score = ((f - head["mean"]) / head["scale"]) @ head["weight"]
+
+Leaves out: training the base, because a head takes seconds and was nearly as good (SmolLM2 on HH-rlhf, 200 test pairs:
+accuracy .727 against .735 for LoRA on the top ten layers in 425 s).
 """
 
 from __future__ import annotations
@@ -72,9 +75,11 @@ class ProbeBackend:
         names = [principle.name for principle in job.principles]
         if not all(is_done(job.out / name) for name in names):
             self._train(job, names)
+        # Only when all heads are there: a killed run reads its features again.
         shutil.rmtree(job.out / CACHE, ignore_errors=True)
 
     def _train(self, job: PMJob, names: list[str]) -> None:
+        # A text that several principles or pairs share is run once.
         texts = list(dict.fromkeys(key for name in names for pair in preferences_of(job, name) for key in _texts(pair)))
         place = {(prompt.id, response): index for index, (prompt, response) in enumerate(texts)}
         backbone = job.backbones.get(job.base)
@@ -113,9 +118,11 @@ class ProbeBackend:
         """Fit and write one head; returns the mean loss on its training pairs, penalty left out."""
         pairs = preferences_of(job, name)
         rows = np.array([[place[pair.prompt.id, pair.a], place[pair.prompt.id, pair.b]] for pair in pairs])
+        # Each text once: a text of many pairs must not weigh more in mean and scale.
         own = values[np.unique(rows)].astype(np.float64)
         mean, scale = own.mean(axis=0), own.std(axis=0)
         scale[scale < 1e-8 * max(1.0, float(scale.max()))] = 1.0  # a constant feature says nothing: keep it harmless
+        # The mean cancels in a difference.
         x = (values[rows[:, 0]].astype(np.float64) - values[rows[:, 1]]) / scale
         p = np.array([pair.p_a for pair in pairs], dtype=np.float64)
         l2 = choose_l2(x, p, [pair.prompt.id for pair in pairs]) if self.options.l2 == "auto" else self.options.l2

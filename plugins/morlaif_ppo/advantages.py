@@ -3,6 +3,9 @@
 Notation: n episodes, t response tokens (padded on the right). Tensors are (n, t) float32; ``mask`` is bool, True on
 kept tokens. Results are 0 on padding, and whatever lies there in the arguments changes nothing. Rewards and values may
 have an axis more, (n, t, c): one of each of c parts of the reward.
+
+Leaves out: division by a group's deviation (GRPO), because advantages are whitened over the step; and a KL term in the
+loss, because the penalty is part of the reward.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ def sequence_kl(logprobs: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
 
     The k1 estimator of Schulman, "Approximating KL divergence" (2020): unbiased, and negative for some responses.
     """
+    # Filled, not multiplied by the mask: a NaN on padding would survive the product.
     return (logprobs - reference).masked_fill(~mask, 0.0).sum(dim=1)
 
 
@@ -25,6 +29,7 @@ def token_rewards(rewards: Tensor, logprobs: Tensor, reference: Tensor, mask: Te
     r_t = -kl (log p_t - log q_t) + [t is last] r, eq. 2 of Ziegler et al., arXiv 1909.08593.
     """
     out = (-kl * (logprobs - reference)).masked_fill(~mask, 0.0)
+    # No response is empty, since the token that ended it is kept.
     last = mask.sum(dim=1) - 1
     return out.scatter_add(1, last[:, None], rewards[:, None].to(out.dtype))
 
@@ -36,6 +41,7 @@ def wide(mask: Tensor, values: Tensor) -> Tensor:
 
 def part_rewards(parts: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, kl: float) -> Tensor:
     """Spread the parts (n, c) of each reward over tokens, (n, t, c): the last part bears the KL penalty."""
+    # The penalty is paid once, in the last part, or the parts would not add up to the reward.
     nothing = torch.zeros_like(logprobs)
     scores = [token_rewards(part, nothing, nothing, mask, 0.0) for part in parts[:, :-1].unbind(dim=1)]
     return torch.stack([*scores, token_rewards(parts[:, -1], logprobs, reference, mask, kl)], dim=2)
@@ -81,4 +87,5 @@ def whiten(advantages: Tensor, mask: Tensor) -> Tensor:
     """Shift and scale to mean 0 and deviation 1 over kept tokens; a constant becomes 0."""
     centred = advantages - masked_mean(advantages, mask)
     deviation = masked_mean(centred.square(), mask).sqrt()
+    # 1e-8 only keeps equal advantages from becoming 0 / 0.
     return (centred / (deviation + 1e-8)).masked_fill(~mask, 0.0)

@@ -41,6 +41,7 @@ class Batch:
     def take(self, rows: Tensor) -> Batch:
         """Return these episodes, cut to the longest prompt and the longest response among them."""
         attention, mask = self.attention[rows], self.mask[rows]
+        # Positions count real tokens, so that dropping columns of padding changes no state.
         left = self.prompt_width - int(attention[:, : self.prompt_width].sum(dim=1).max())
         width = int(mask.sum(dim=1).max())
         right = self.prompt_width + width

@@ -2,6 +2,8 @@
 
 ``checkpoint-STEP/`` appears whole, by rename: policy/ (loadable by itself), state.pt (value head, optimizer, schedule,
 random states), reward.json, training.json. A folder under another name is what a kill left; it is thrown away.
+
+Leaves out: fsync: what holds is for a killed process, not for a power cut; and sharded files, because one process trains.
 """
 
 from __future__ import annotations
@@ -38,9 +40,11 @@ def save(training: Training, job: PolicyJob, options: PPOOptions) -> Path:
     facts = {"step": training.step, "kl": training.kl, "stopped": training.stopped}
     place = training.step * options.prompts_per_step
     _write_json(part / "training.json", {**facts, "prompts_drawn": place, "options": _results(options)})
+    # os.replace does not take the place of a folder that holds files.
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(part, folder)
+    # Only now, so that there is a whole checkpoint at any time.
     for old in checkpoints(job.out)[:-KEPT]:
         shutil.rmtree(old)
     return folder
@@ -63,12 +67,14 @@ def resume(job: PolicyJob, options: PPOOptions) -> Training:
     if not found:
         return build(job, options, None)
     facts = json.loads((found[-1] / "training.json").read_text(encoding="utf-8"))
+    # Over the defaults, since a checkpoint of an earlier version lacks options that are new.
     if {**_results(PPOOptions()), **facts["options"]} != _results(options):
         raise UserError(f"{found[-1]} was made with other trainer options; move {job.out} away or restore the options")
     # First: a reward that cannot go on, being another one, says so before any model is loaded.
     restore_reward(job)
     training = build(job, options, found[-1] / "policy")
     training.step, training.kl, training.stopped = facts["step"], facts["kl"], facts["stopped"]
+    # Last, because making the models drew from the generators. weights_only: a pickle could run code.
     _restore(training, torch.load(found[-1] / "state.pt", map_location=training.network.device, weights_only=True))
     return training
 
@@ -90,11 +96,13 @@ def finish(training: Training, job: PolicyJob, facts: Mapping[str, object]) -> P
         os.replace(path, place)
     part.rmdir()
     _write_json(job.out / f"{DONE}{_PART}", facts)
+    # Last: where done.json is, everything else is whole.
     os.replace(job.out / f"{DONE}{_PART}", job.out / DONE)
     return Policy(job.target, folder=job.out)
 
 
 def _state(training: Training) -> dict[str, Any]:
+    # As plain numbers: with weights_only torch loads no numpy arrays.
     kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "head": None if training.head is None else training.head.state_dict(),
@@ -116,6 +124,7 @@ def _restore(training: Training, state: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
+    # map_location has moved the states to the GPU; generators take them from the CPU.
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
@@ -128,6 +137,7 @@ def _listed(state: tuple[Any, ...]) -> list[Any]:
 
 def _results(options: PPOOptions) -> dict[str, Any]:
     """The options that change results, as JSON gives them back."""
+    # `Tuning` fields, and they alone, carry something extra in their schema.
     tuning = {name for name, field in PPOOptions.model_fields.items() if field.json_schema_extra}
     return json.loads(options.model_dump_json(exclude=tuning))  # type: ignore[no-any-return]
 

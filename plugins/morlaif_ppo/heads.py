@@ -1,4 +1,7 @@
-"""A reward taken apart for a value function of several heads: one part a principle, and the rest."""
+"""A reward taken apart for a value function of several heads: one part a principle, and the rest.
+
+Leaves out: rewards that are not linear in the scores within a step, because advantages of their parts would not add up.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,14 @@ def take_apart(scored: RewardBatch, explained: Explanation, rewards: Tensor) -> 
     Raises:
         UserError: the reward is not linear in the scores, so that there are no such weights.
     """
+    # In float64: what is left over is a small difference of large sums.
     scores = explained.scores.astype(np.float64)
     influence = explained.influence.astype(np.float64)
+    # A linear reward has the same influence in every row; the mean takes out their rounding.
     weights = influence.mean(axis=0)
     explained_by_scores = scores @ weights
     left = scored.rewards.astype(np.float64) - explained_by_scores
+    # 1 +, or scores near 0 would make a bound below rounding.
     size = 1 + float(np.abs(influence * scores).sum(axis=1).max())
     if np.ptp(left) > TOLERANCE * size:
         raise UserError(

@@ -1,6 +1,9 @@
 """The two losses of PPO, as sums over kept tokens, so that a minibatch may be computed in parts.
 
 Notation as in advantages.py: (n, t) float32, ``mask`` bool. Divide by the whole minibatch's kept tokens for the mean.
+
+Leaves out: a mean by response first, so that each token counts alike; an entropy term, because the KL to the reference
+does its work.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip:
     error = (values - returns).square()
     if clip is not None:
         error = error.maximum((old + (values - old).clamp(-clip, clip) - returns).square())
+    # The quotient is the number of heads: values have an axis more than the mask, or none.
     return 0.5 * error.sum() / (error.numel() // mask.numel())
 
 

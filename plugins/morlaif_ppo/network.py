@@ -66,8 +66,10 @@ class Network:
         if self.start is None:
             return batch
         trunk: Tensor | None = None
+        # Below the first adapted block policy and reference are one, so their pass is the reference's.
         with self.frozen() as model:
             for rows in batch.parts(size):
+                # Not cut by `take`: the states of all rows go into one tensor of the batch's width.
                 states = run_bottom(model, batch.ids[rows], batch.attention[rows], self.start)
                 trunk = states.new_zeros((len(batch.ids), *states.shape[1:])) if trunk is None else trunk
                 trunk[rows] = states
@@ -85,8 +87,10 @@ class Network:
     def states(self, model: Any, batch: Batch) -> Tensor:
         """Return the states (b, t, h) that the head reads to predict each response token: one position earlier."""
         if batch.trunk is None:
+            # The body alone: the model's own forward would make logits of prompts and padding too.
             core = causal_lm(model)
             body = getattr(core, core.base_model_prefix)
+            # Counted over real tokens: left padding must not move a prompt's positions.
             places = (batch.attention.cumsum(dim=1) - 1).clamp(min=0)
             hidden = body(batch.ids, attention_mask=batch.attention, position_ids=places, use_cache=False)[0]
         else:
@@ -116,6 +120,7 @@ def token_logprobs(head: Any, states: Tensor, tokens: Tensor, temperature: float
     if len(states) <= size:
         return chunk(states, tokens)
     pairs = zip(states.split(size), tokens.split(size), strict=True)
+    # Nothing in a head draws numbers, so no random state has to be kept for the second computation.
     again = {"use_reentrant": False, "preserve_rng_state": False}
     return torch.cat([checkpoint(chunk, some, chosen, **again) for some, chosen in pairs])
 

@@ -39,6 +39,7 @@ class PPOOptions(Options):
     minibatch: int = Field(
         16, ge=1, description="episodes of one optimizer step; the last one of an epoch may be smaller"
     )
+    # `Tuning`: another value changes speed and memory alone, so a run goes on from its checkpoint with it.
     accumulation: int = Tuning(1, ge=1, description="parts a minibatch is computed in; more parts take less memory")
     batch: int = Tuning(32, ge=1, description="episodes of one pass without gradient (reference, old values, trunk)")
     rollout_batch: int | None = Tuning(None, ge=1, description="responses sampled at once; null: all of a step")

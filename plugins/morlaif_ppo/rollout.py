@@ -1,4 +1,8 @@
-"""Sampling episodes: which prompts a step takes, what the policy answers, and what comes of it as tensors."""
+"""Sampling episodes: which prompts a step takes, what the policy answers, and what comes of it as tensors.
+
+Leaves out: top-k, top-p and penalties, a hub model's own too, because log-probabilities would not be those of what was
+drawn; and episodes of earlier steps, because each step is of the policy that it updates.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +73,8 @@ def sample(
     tokenizer = network.policy.tokenizer
     ids = [prompt_ids(tokenizer, prompt, target.template) for prompt in prompts]
     with network.acting() as model:
+        # The core's own loop, three times as fast as `generate`: a prompt's answers share its prefill. It also records
+        # the log-probabilities of the training pass, to 3e-6 in float32, which saves that pass.
         answers = decode(
             model,
             tokenizer,

@@ -49,8 +49,10 @@ def build(job: PolicyJob, options: PPOOptions, weights: Path | None) -> Training
     columns = columns_of(job.reward) if options.value_heads == "principles" else ()
     network = (_full if full else _lora)(job, options, weights)
     check_head(network.policy.model)
+    # After loading, which may draw numbers: the value head is the same in every run of a seed.
     _seed(job.seed)
     with network.acting(grad=True) as model:
+        # Inside `acting`, as an adapter's weights ask for gradients only there.
         trained = [weight for weight in model.parameters() if weight.requires_grad]
     width = causal_lm(network.policy.model).config.hidden_size
     head = ValueHead(width, len(columns) + 1 if columns else 1) if options.uses_value else None
@@ -77,6 +79,7 @@ def _seed(seed: int) -> None:
     import numpy as np
 
     random.seed(seed)
+    # numpy's generator takes 32 bits.
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
@@ -103,6 +106,7 @@ def _full(job: PolicyJob, options: PPOOptions, weights: Path | None) -> Network:
 def _lora(job: PolicyJob, options: PPOOptions, weights: Path | None) -> Network:
     """One base: the policy is its adapter, the reference is the base alone."""
     lora = job.target.lora
+    # For the type checker: `build` comes here with a LoRA alone.
     assert lora is not None
     base = job.backbones.get(job.target)
     # After loading, which may draw numbers or, with the model in memory, not.
@@ -126,6 +130,7 @@ def _recomputes(network: Network, options: PPOOptions) -> bool:
     """Say whether recorded log-probabilities are too coarse to be the ratio's denominator."""
     if options.old_logprobs != "auto":
         return options.old_logprobs == "recomputed"
+    # In bfloat16 the rounding of two passes moves the ratio away from 1 before anything is trained.
     return network.autocast is not nullcontext or network.policy.model.dtype != torch.float32
 
 

@@ -1,9 +1,12 @@
 """PPO for language models (Schulman et al., arXiv 1707.06347; Ziegler et al., arXiv 1909.08593), read top to bottom.
 
 A step: the policy answers a batch of prompts; the reward scores the answers as text; the reference says how likely each
-token was to it; advantages; a few epochs of minibatches. What is left out, and why: no reward normalisation (the reward
-comes with one scale), no entropy bonus (the KL to the reference does its work), no separate value network (a head on
-the policy's states does at these sizes), no several processes.
+token was to it; advantages; a few epochs of minibatches.
+
+Leaves out: reward normalisation, because the reward comes with one scale; an entropy bonus, because the KL to the
+reference does its work; a value network of its own, because a head on the policy's states does at these sizes; an early
+end of a step's epochs by KL, because ``stop_at_kl`` ends training; a controller that steers the KL to a target (Ziegler et
+al.): the coefficient moves only where a report's answer is ``raise_kl``; several processes.
 """
 
 from __future__ import annotations
@@ -54,9 +57,10 @@ class PPO:
         return checkpoint.finish(training, job, {"steps": training.step, "stopped": training.stopped})
 
     def _step(self, training: Training, job: PolicyJob) -> None:
-        """Sample, score, update, report; obeys the answer."""
+        """Sample, score, update and report; obey the report's answer."""
         options, network, step = self.options, training.network, training.step
         clock = Clock()
+        # Prompts and seeds depend on the step's number alone, so that a resumed run draws what it would have.
         prompts = prompts_of_step(job.prompts, step, options.prompts_per_step, job.seed)
         rollout = sample(
             network,
@@ -74,12 +78,14 @@ class PPO:
         metrics["seconds/score"] = clock.lap()
         metrics |= describe(rollout, scored, reference)
         rewards, weights = self._rewards(training, job, scored, rollout)
+        # Before a stop by KL, so that the reward's state counts this step whether training goes on or not.
         job.reward.end_step(mean_scores(scored.scores))
         if options.stop_at_kl is not None and metrics["kl"] > options.stop_at_kl:
             # The policy that sampled is the one kept: it is the first beyond the limit, and goes no further.
             training.stopped = "kl"
         else:
             given = targets(training, batch, rollout.logprobs, reference, rewards, options, weights)
+            # Read before the update, which moves the schedule on.
             metrics["learning_rate"] = training.optimizer.param_groups[0]["lr"]
             metrics |= update(training, given, options, seed_of("update", job.seed, step))
             metrics["seconds/update"] = clock.lap()

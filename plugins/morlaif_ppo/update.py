@@ -1,4 +1,7 @@
-"""The update of a step: targets from rewards, then epochs of minibatches over the clipped losses."""
+"""The update of a step: targets from rewards, then epochs of minibatches over the clipped losses.
+
+Leaves out: fresh advantages and old values in later epochs: those of before the update stand for all of them.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,7 @@ def before_update(training: Training, batch: Batch, recorded: Tensor, options: P
     heads = (len(training.columns) + 1,) if training.columns else ()
     logprobs, values = recorded, recorded.new_zeros((*recorded.shape, *heads))
     recompute = training.recompute_logprobs
+    # Without a head and in float32 the rollout has recorded all that is needed.
     if head is None and not recompute:
         return logprobs, values
     logprobs = torch.zeros_like(recorded) if recompute else recorded
@@ -90,6 +94,7 @@ def targets(
         advantages = leave_one_out(totals, options.responses_per_prompt)[:, None] * batch.mask
         returns = torch.zeros_like(values)
     if options.whiten:
+        # After the heads' advantages are added: whitened one by one, they would lose their weights.
         advantages = whiten(advantages, batch.mask)
     return Targets(batch, logprobs, advantages, values, returns, weights)
 
@@ -108,6 +113,7 @@ def update(training: Training, given: Targets, options: PPOOptions, seed: int) -
         first = farthest if index == 0 else first
         for name, value in found.items():
             sums[name] = sums.get(name, 0.0) + value / len(batches)
+    # Once a step, since the schedule counts steps and not minibatches.
     training.scheduler.step()
     sums["first_ratio_error"] = first
     if training.head is not None:
@@ -116,7 +122,7 @@ def update(training: Training, given: Targets, options: PPOOptions, seed: int) -
 
 
 def explained(given: Targets, columns: tuple[str, ...]) -> dict[str, float]:
-    """Return the share of the returns' variance that the value head explains, of the whole and of each part."""
+    """Return the share of the returns' variance that the value head explains, of the sum and of each part."""
     values, returns, mask = given.values, given.returns, given.batch.mask
     if given.weights is None:
         return {"explained_variance": explained_variance(values, returns, mask)}
@@ -130,12 +136,14 @@ def explained(given: Targets, columns: tuple[str, ...]) -> dict[str, float]:
 def minibatches(episodes: int, options: PPOOptions, seed: int) -> Iterator[Tensor]:
     """Yield the episodes of each optimizer step: every epoch is a shuffled pass."""
     for epoch in range(options.epochs):
+        # A CPU generator of its own: the same order on every device, and nothing drawn from the global one.
         generator = torch.Generator().manual_seed(seed_of("minibatches", seed, epoch))
         yield from torch.randperm(episodes, generator=generator).split(options.minibatch)
 
 
 def _minibatch(training: Training, given: Targets, options: PPOOptions) -> dict[str, float]:
-    """Take one optimizer step, in ``accumulation`` parts whose gradients add up to the whole's."""
+    """Take one optimizer step, in ``accumulation`` parts whose gradients add up to the minibatch's."""
+    # Of the minibatch, not of a part: parts of unlike length add up to the same mean.
     tokens = given.batch.mask.sum()
     ratios = torch.ones_like(given.logprobs)
     losses = torch.zeros(2, device=given.logprobs.device)

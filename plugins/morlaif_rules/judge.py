@@ -13,6 +13,7 @@ from .embedding import MiniLM
 from .measures import VERSION, Measure
 from .options import RulesOptions, refuses, term_of
 
+# The core clips log-odds there too; beyond, the probability would round to 0 or 1.
 MOST_LOG_ODDS = 20.0
 Item = tuple[Prompt, str]
 
@@ -26,8 +27,9 @@ class Rules:
 
     @property
     def identity(self) -> str:
-        """``rules-VERSION-HASH``: the hash is of the options that matter and the versions of what is measured with."""
+        """``rules-VERSION-HASH``: the hash is of the options that matter and of the versions of what measures."""
         used = [metadata.version("vaderSentiment"), self._embedder.identity if self._embedder else None]
+        # As `term_of` reads them: another spelling of the same options is not another judge.
         chosen = {key.replace("-", "_"): term for key, term in self._options.measures.items()}
         return f"rules-{VERSION}-{content_hash(chosen, self._options.sharpness, used)}"
 
@@ -52,6 +54,7 @@ class Rules:
         for request in requests:
             measure = terms[request.principle.name][1]
             items = wanted.setdefault(measure.name, (measure, set()))[1]
+            # A set: a response stands in requests of both orders and is measured once.
             items.update([(request.prompt, request.first), (request.prompt, request.second)])
         values = {name: self._rate(measure, list(items)) for name, (measure, items) in wanted.items()}
         return [self._answer(request, *terms[request.principle.name], values) for request in requests]
@@ -79,6 +82,7 @@ class Rules:
 
 def probability(difference: float, measure: Measure, sharpness: float = 1.0) -> float:
     """Return the logistic of a difference in units of its measure; 0.5 within the tie band, up to rounding."""
+    # 1e-9, so that a difference of exactly the band ties whatever its last digit.
     if abs(difference) <= measure.tie + 1e-9:
         return 0.5
     odds = sharpness * difference / measure.unit

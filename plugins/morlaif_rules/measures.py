@@ -1,4 +1,8 @@
-"""What the `rules` judge measures: pure functions of prompt and response. `catalogue` has their ranges and scales."""
+"""What the `rules` judge measures: pure functions of prompt and response. `catalogue` has their ranges and scales.
+
+Leaves out: Flesch's formula, because it goes with length (.68 on real responses); counts of declining and cautioning
+words, because a single hit outweighed everything else, so `scruple` is a yes or no; negation, irony and quotation.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +64,7 @@ def tone(text: str) -> float:
 
 def hits(pattern: re.Pattern[str], text: str, most: int) -> int:
     """Count the distinct matches of a lexicon in a text, at most ``most``."""
+    # Distinct ones: to say the same phrase again is not twice as polite or rude.
     return min(len(set(pattern.findall(texts.plain(text)))), most)
 
 
@@ -106,6 +111,7 @@ def substance(prompt: Prompt, response: str) -> float:
 
 def courtesy(_: Prompt, response: str) -> float:
     """Courteous phrases less rude ones, plus half of `tone`, in [-2.5, 2.5]."""
+    # Capped together, or rudeness could outweigh the most courtesy that counts.
     rude = hits(lexicons.RUDE, response, 2) + hits(lexicons.INSULTS, response, 2)
     return hits(lexicons.COURTEOUS, response, 2) - min(rude, 2) + 0.5 * tone(response)
 

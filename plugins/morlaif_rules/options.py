@@ -44,6 +44,7 @@ class RulesOptions(Options):
 def term_of(options: RulesOptions, principle: str) -> str | None:
     """Return the term that stands for a principle under these options, or None; in names ``-`` and ``_`` are one."""
     name = principle.replace("-", "_")
+    # In this order: the embedder replaces a default, and what the user maps replaces both.
     terms = {**DEFAULTS, **({"relevance": "similarity"} if options.embedder == "minilm" else {})}
     return {**terms, **{key.replace("-", "_"): term for key, term in options.measures.items()}}.get(name)
 

@@ -1,4 +1,7 @@
-"""Text to words, sentences and stems: plain, English, deterministic."""
+"""Text to words, sentences and stems: plain, English, deterministic.
+
+Leaves out: lemmas and synonyms, because they need a dictionary: two forms of a word need only share a stem.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ def plain(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Return the words of a text in lower case; digits count as words, punctuation does not."""
+    # Typographic apostrophes are straightened, or don’t would be no stop word.
     return _WORD.findall(text.replace("’", "'").lower())
 
 
@@ -74,8 +78,8 @@ def _polite(text: str) -> str:
 def content_stems(text: str, topic: frozenset[str] = frozenset()) -> frozenset[str]:
     """Return the stems of a text's distinct content words, good and bad manners and insults left out.
 
-    Because neither thanks nor insults make a response more to the point or more detailed. But insults of which every
-    stem is in ``topic`` are what is spoken of: who asks about clowns or ugly fish is to be told about them.
+    Neither thanks nor insults make a response more to the point or more detailed. Insults whose stems are all in
+    ``topic`` stay: whoever asks about clowns or ugly fish is to be told about them.
     """
 
     def kept(found: re.Match[str]) -> str:

@@ -44,6 +44,7 @@ def _sums_and_minima() -> list[Component[Scalarizer]]:
             monotone=True,
         ),
         component(
+            # Not declared monotone: the default lam is so for at most five principles of equal weight.
             "uncertainty_weighted",
             o.build_uncertainty_weighted,
             o.UncertaintyOptions,

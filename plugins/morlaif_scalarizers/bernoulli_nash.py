@@ -24,8 +24,10 @@ class BernoulliNash:
 
     Range: below 0; a principle far above its threshold adds nothing more, one far below counts in full.
 
-    Traps: a product of raw scores, which may be negative, is noise; weights are exponents; a product of many
-    probabilities must be taken in log space.
+    Traps: weights are exponents; a product of many probabilities must be taken in log space.
+
+    Leaves out: the product of raw utilities over a disagreement point, because scores may be negative, and a product of
+    such is noise.
 
     Attributes:
         temperature: T > 0, in calibrated units.

@@ -29,8 +29,10 @@ class Chebyshev:
     Range: at most 0 for scores within the clip range, up to ``mu log k`` less for the smooth form; every point of the
     Pareto front is the best one for some weights, unlike with a weighted sum.
 
-    Traps: z lies at or above the clip range's upper end; where a score may pass it, a large weight would count less, not
-    more. It is fixed: a running best would move the reward under the policy.
+    Trap: z lies at or above the clip range's upper end; where a score may pass it, a large weight would count less, not
+    more.
+
+    Leaves out: an ideal point that follows the best scores seen, because it would move the reward under the policy.
 
     Attributes:
         rho: of the augmentation, >= 0; not of the smooth form.
@@ -53,6 +55,7 @@ class Chebyshev:
         weighted = terms.weight.astype(np.float64) * distances
         if self.mu is not None:
             return np.asarray(-self.mu * log_sum_exp(weighted / self.mu), dtype=np.float32)
+        # The sum tells apart rows of equal largest distance; without it one that is worse elsewhere ties.
         u: Floats = (-np.max(weighted, axis=1) - self.rho * np.sum(weighted, axis=1)).astype(np.float32)
         return u
 

@@ -53,6 +53,7 @@ def load_gate(path: Path) -> Gate:
                 (file.get_tensor(f"{i}.weight").astype(np.float64), file.get_tensor(f"{i}.bias").astype(np.float64))
                 for i in range(count)
             )
+    # TypeError: a file without metadata has None in its place.
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"scalarizer.path: {path} is no gate ({type(error).__name__}: {error})") from None
     return Gate(layers, names)
@@ -73,6 +74,8 @@ class Gated:
     Traps: a gate that saw the response could reward it for its own topic: features are of the prompt alone. Without a
     gate the weights are the terms' own, for every prompt.
 
+    Leaves out: ArmoRM's correction of scores for verbosity, because ``reward.length_control`` takes length out of them.
+
     Attributes:
         path: the gate's file (`load_gate`); None for the terms' weights.
 
@@ -85,6 +88,7 @@ class Gated:
 
     path: Path | None = None
 
+    # Works on a frozen dataclass, as the value goes into __dict__ and not through __setattr__.
     @cached_property
     def gate(self) -> Gate | None:
         """The gate, read when first used."""
@@ -107,5 +111,6 @@ class Gated:
         if missing:
             raise UserError(f"scalarizer.path: the gate {self.path} knows no {', '.join(missing)}; fit it again")
         columns = [self.gate.principles.index(name) for name in scores.principles]
+        # Columns before the softmax: outputs of principles that this run lacks would take a share of the weight.
         weights: Doubles = softmax(self.gate(features)[:, columns], axis=1)
         return weights

@@ -40,6 +40,7 @@ def rank_in_group(keys: Doubles, prompt_ids: Sequence[str]) -> Floats:
     size = np.bincount(groups)[groups]
     ranks = np.empty(n)
     ranks[order] = mean_place[run]
+    # Both branches are computed: the maximum keeps a group of one from dividing by 0.
     return np.where(size > 1, ranks / np.maximum(size - 1, 1), 0.5).astype(np.float32)
 
 
@@ -60,12 +61,14 @@ def _sorted(keys: Doubles, groups: NDArray[np.int64]) -> tuple[NDArray[np.int64]
         rows = order[tied]
         rows = rows[np.lexsort((column[rows], run[tied]))]
         order[tied] = rows
+        # Or-ed, because rows of two runs that meet here may be equal in this column.
         starts[tied] |= np.concatenate([[True], np.diff(column[rows]) != 0])
     return order, starts_group, starts
 
 
 def best_in_group(values: Doubles, groups: NDArray[np.int64]) -> Doubles:
     """Return each row's group maximum of every column: (n, k) for values (n, k) and group numbers (n,)."""
+    # initial=-1: no rows are no groups, and no error.
     best = np.full((int(groups.max(initial=-1)) + 1, values.shape[1]), -np.inf)
     np.maximum.at(best, groups, values)
     return best[groups]
@@ -80,6 +83,7 @@ def standardised_in_group(values: Doubles, groups: NDArray[np.int64], eps: float
         mean: Doubles = (sums / count)[groups]
         return mean
 
+    # In two passes: a mean of squares less a squared mean would lose small deviations to rounding.
     centred = values - means(values)
     scaled: Doubles = centred / (np.sqrt(means(centred**2)) + eps)
     return scaled

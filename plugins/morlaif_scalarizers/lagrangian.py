@@ -23,15 +23,18 @@ class Lagrangian:
 
         log lambda_c  <-  min(log cap, log lambda_c + eta (tau_c - mean r_c))
 
-    Source: Safe RLHF of Dai et al., arXiv 2310.12773, equations 10 and 31, in its reward form: a cost is a score below
-    its threshold. One difference: equation 31, ``ln lambda <- ln lambda + alpha lambda J_C``, has lambda as a factor of
-    the step, and the update above has not. A violation moves a small multiplier by the same ratio as a large one.
+    Source: Safe RLHF of Dai et al., arXiv 2310.12773, equations 10 and 31, in its reward form. One difference: equation
+    31, ``ln lambda <- ln lambda + alpha lambda J_C``, has lambda as a factor of the step, and the update above has not.
+    A violation moves a small multiplier by the same ratio as a large one.
 
     Range: a weighted mean of the objective and the margins, so within their range.
 
     Traps: the multipliers are state: a checkpoint keeps them (`state`, `restore`), and they are constant within a
     rollout, or rewards of one batch could not be compared. They grow without end where a threshold cannot be reached:
     hence the cap.
+
+    Leaves out: separate cost models, because a cost is a score below its threshold; and an average of the violation over
+    earlier steps.
 
     >>> from morlaif_core.testing import make_scores, make_terms
     >>> lagrangian, terms = Lagrangian(initial=1.0, eta=1.0), make_terms(priority=[1, 2], threshold=[0.0, 1.0])
@@ -52,7 +55,9 @@ class Lagrangian:
         objective = int(np.argmin(terms.priority))
         weights = self._weights(scores.principles, objective)
         margins = scores.values.astype(np.float64) - terms.threshold.astype(np.float64)
+        # The objective is no constraint, so its own threshold does not count.
         margins[:, objective] = scores.values[:, objective]
+        # Divided, or the reward would grow with the multipliers, and the KL penalty count for less.
         u: Floats = (np.sum(weights * margins, axis=1) / np.sum(weights)).astype(np.float32)
         return u
 

@@ -27,9 +27,10 @@ class Lexicographic:
 
     Range: ``[0, sum_{k<K} (tau_k - lo_k) + hi_K - lo_K]`` for scores and thresholds within the clip range.
 
-    Traps: without the shift by ``lo`` a negative later score makes it pay to keep an earlier principle bad. A strict
-    order of floats never reaches the second principle, since two floats are hardly ever equal. Priorities are
-    distinct: the core has made one column of the principles that share one.
+    Traps: without the shift by ``lo`` a negative later score makes it pay to keep an earlier principle bad. Priorities
+    are distinct: the core has made one column of the principles that share one.
+
+    Leaves out: the strict order, because two floats are hardly ever equal, so it never reaches the second principle.
 
     Attributes:
         temperature: T > 0, in calibrated units.
@@ -49,6 +50,7 @@ class Lexicographic:
         r = scores.values.astype(np.float64)[:, order]
         tau, lower = terms.threshold.astype(np.float64)[order], terms.lower.astype(np.float64)[order]
         x = np.minimum(r, tau) - lower
+        # Nothing comes after the last principle, so it counts beyond its threshold too.
         x[:, -1] = r[:, -1] - lower[-1]
         reached = np.cumprod(_sigmoid((r - tau) / self.temperature), axis=1)
         reached = np.concatenate([np.ones_like(r[:, :1]), reached[:, :-1]], axis=1)

@@ -30,8 +30,10 @@ class LexicographicRank:
 
     Range: [0, 1]; a group of one gets 1/2.
 
-    Traps: a slack between pairs ("a is no worse than b by more than s") is not transitive, so it sorts nothing: bins,
-    measured from the best, are. It needs groups; rewards of two groups cannot be compared.
+    Trap: it needs groups; rewards of two groups cannot be compared.
+
+    Leaves out: a slack between pairs ("a is no worse than b by more than s"), because it is not transitive and so sorts
+    nothing: bins, measured from the best, do.
 
     Attributes:
         slack: in calibrated units, >= 0, for all principles or by name; a principle that is not named has none.
@@ -49,6 +51,7 @@ class LexicographicRank:
         order = np.argsort(terms.priority, kind="stable")
         keys = scores.values.astype(np.float64)[:, order]
         slack = np.array([self._slack_of(scores.principles[place]) for place in order])
+        # There is no later principle for which the last one could give something up.
         slack[-1:] = 0.0
         binned = slack > NONE
         below = best_in_group(keys, group_index(scores.prompt_ids)) - keys

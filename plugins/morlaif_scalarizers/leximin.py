@@ -22,6 +22,8 @@ def leximin(scores: ScoreMatrix, terms: Terms) -> Floats:
 
     Trap: it needs groups; rewards of two groups cannot be compared.
 
+    Leaves out: how far apart two rows are: the reward is a rank, which says only which one is better.
+
     Args:
         scores: calibrated scores, values (n, k) float32, with prompt ids that form groups.
         terms: none is used.

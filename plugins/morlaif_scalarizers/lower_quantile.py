@@ -24,6 +24,8 @@ class LowerQuantile:
     Traps: the sort is along the principles, never along the samples; with fewer than ``1 / q`` principles it is the
     minimum.
 
+    Leaves out: weights; and CVaR's partial count of the score at the quantile: all ceil(q k) scores count in full.
+
     Attributes:
         q: share of the principles, in (0, 1].
 

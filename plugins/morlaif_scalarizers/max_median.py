@@ -18,6 +18,8 @@ def max_median(scores: ScoreMatrix, terms: Terms) -> Floats:
 
     Trap: the lower of the two in the middle, which some libraries call the median, is another scalarizer.
 
+    Leaves out: weights, because the source's median has none.
+
     Args:
         scores: calibrated scores, values (n, k) float32.
         terms: none is used.

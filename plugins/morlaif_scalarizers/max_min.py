@@ -17,8 +17,10 @@ def max_min(scores: ScoreMatrix, terms: Terms) -> Floats:
 
     Range: ``[min_k (lo_k - tau_k), min_k (hi_k - tau_k)]``; above 0 where every principle passes its threshold.
 
-    Traps: weights do not enter, since the minimum of ``w_k r_k`` changes its meaning with the sign of ``r_k``. The
-    minimum within each response is not the minimum of the principles' means (that is MaxMin-RLHF, arXiv 2402.08925).
+    Trap: the minimum within each response is not the minimum of the principles' means (MaxMin-RLHF, arXiv 2402.08925;
+    here ``reward.utility: expected``).
+
+    Leaves out: weights, because the minimum of ``w_k r_k`` changes its meaning with the sign of ``r_k``.
 
     Args:
         scores: calibrated scores, values (n, k) float32.

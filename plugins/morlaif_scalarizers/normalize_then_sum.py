@@ -27,6 +27,8 @@ class NormalizeThenSum:
     Traps: groups of one give 0, groups of two about plus and minus one, however small the difference; where a principle
     hardly differs within a group, its noise is blown up: that is what ``eps`` bounds.
 
+    Leaves out: thresholds, because a constant that is taken off all scores of a group cancels.
+
     Attributes:
         eps: added to every deviation, > 0, in calibrated units.
 
@@ -41,6 +43,7 @@ class NormalizeThenSum:
     def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats:
         """Return (n,) float32 for calibrated scores (n, k) float32 and their groups; weight (k,) is used."""
         if not len(scores.prompt_ids):
+            # The mean over no rows would be NaN, with a warning.
             return np.zeros(0, dtype=np.float32)
         scaled = standardised_in_group(scores.values.astype(np.float64), group_index(scores.prompt_ids), self.eps)
         v = np.sum(terms.weight.astype(np.float64) * scaled, axis=1)

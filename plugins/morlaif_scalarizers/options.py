@@ -122,6 +122,7 @@ class SingleOptions(Options):
 
 def build_weighted(options: NoOptions) -> Scalarizer:
     """Build the weighted sum."""
+    # Imported when it is built, as all below: listing what is offered needs neither numpy nor scipy.
     from .weighted import weighted
 
     return weighted

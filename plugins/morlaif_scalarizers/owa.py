@@ -26,6 +26,8 @@ class Owa:
 
     Trap: weights belong to ranks, not to principles; the terms' weights do not enter.
 
+    Leaves out: the weighted OWA (Torra, "The weighted OWA operator", 1997), which has weights of both kinds.
+
     Attributes:
         omega: k weights from the worst score to the best; None for Gini's.
 
@@ -47,5 +49,6 @@ class Owa:
             return (2.0 * (k - np.arange(1, k + 1)) + 1.0) / k**2
         if len(self.omega) != k:
             raise UserError(f"scalarizer.omega: {len(self.omega)} weights for {k} principles; give one for each rank")
+        # Scaled to sum 1, so that u stays within the row's scores whatever the user's unit.
         omega = np.array(self.omega, dtype=np.float64)
         return omega / np.sum(omega)

@@ -30,6 +30,8 @@ class PowerMean:
     Traps: p = 1 is the mean of s, not of r; p = 0 is a case of its own, and so is a p of nearly 0; powers of small
     numbers underflow outside log space.
 
+    Leaves out: p of minus infinity, because its order is that of `max_min`.
+
     Attributes:
         p: the exponent; the smaller, the more the worst principle decides.
         temperature: T > 0, in calibrated units.

@@ -21,7 +21,9 @@ class Single:
 
     Range: the clip range.
 
-    Trap: what is not rewarded is what a policy gives away first; look at the other principles' judge scores.
+    Trap: what is not rewarded is what a policy gives away first: read the other principles' judge scores.
+
+    Leaves out: weight and threshold, because the reward is standardised afterwards: a factor or a shift changes nothing.
 
     Attributes:
         principle: its name, an active principle of a weight above 0.
@@ -42,4 +44,5 @@ class Single:
                 f"scalarizer.principle: there is no principle '{self.principle}' of a weight above 0 among: "
                 f"{', '.join(scores.principles)}"
             )
+        # A copy: a view would let whoever changes the rewards change the scores.
         return scores.values[:, scores.principles.index(found)].astype(np.float32, copy=True)

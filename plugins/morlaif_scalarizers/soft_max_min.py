@@ -27,6 +27,8 @@ class SoftMaxMin:
     Trap: the Boltzmann form is not monotone: a better score loses weight, and the row may lose by it (in about half of
     the cases at twelve principles). It is there to reproduce the paper.
 
+    Leaves out: thresholds (`max_min` has them), and a temperature that moves by itself: ``reward.schedules`` moves it.
+
     Attributes:
         temperature: T > 0, in calibrated units.
         boltzmann: take the paper's form.

@@ -24,8 +24,9 @@ class UncertaintyWeighted:
 
     Range: at most ``m``; with one principle ``r`` itself.
 
-    Traps: monotone only for ``lambda <= sqrt(w_min / (1 - w_min))``, which is ``1 / sqrt(k - 1)`` at equal weights; a
-    variance in place of the deviation would not be monotone for any lambda.
+    Trap: monotone only for ``lambda <= sqrt(w_min / (1 - w_min))``, which is ``1 / sqrt(k - 1)`` at equal weights.
+
+    Leaves out: the variance as penalty, which the source takes, because it is not monotone for any lambda.
 
     Attributes:
         lam: lambda >= 0.

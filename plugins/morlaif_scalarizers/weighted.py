@@ -20,6 +20,8 @@ def weighted(scores: ScoreMatrix, terms: Terms) -> Floats:
     Trap: it reaches only the convex part of the Pareto front, however the weights are chosen; and weights fitted on
     scores of another scale mean something else here: fold that scale into them first.
 
+    Leaves out: standardising the scores, because calibration has done it before any scalarizer.
+
     Args:
         scores: calibrated scores, values (n, k) float32.
         terms: weight (k,) is used.

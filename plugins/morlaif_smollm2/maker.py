@@ -1,4 +1,7 @@
-"""Makes a plain model folder of SmolLM2-135M-Instruct, from the package's GGUF file or from the hub."""
+"""Makes a plain model folder of SmolLM2-135M-Instruct, from the package's GGUF file or from the hub.
+
+Leaves out: undoing what 4 bits lost: the float weights from the package are rounded ones, not the hub's.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,7 @@ def from_gguf(file: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    # float32, so that nothing more is rounded: a run chooses its own dtype when it loads the folder.
     loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(**source)
     # What was read from GGUF refuses to be saved: its config still says that it is quantised.
@@ -68,7 +72,9 @@ def from_gguf(file: Path) -> tuple[Any, Any]:
         del config.quantization_config
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(loaded.state_dict())
+    # One tensor for embedding and head again: loading a state dict does not tie them.
     model.tie_weights()
+    # It names the tokens that end a response; sampling reads them there.
     model.generation_config = loaded.generation_config
     return model, tokenizer
 

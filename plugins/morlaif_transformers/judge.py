@@ -1,4 +1,8 @@
-"""A local causal LM as judge: the probabilities of its next token, read where the letter would stand."""
+"""A local causal LM as judge: the probabilities of its next token, read where the letter would stand.
+
+Leaves out: written verdicts (rationales, JSON), which servers such as vLLM give; and cutting long requests, because a
+verdict on a part of a response is none on the response.
+"""
 
 from __future__ import annotations
 
@@ -66,6 +70,7 @@ class TransformersJudge:
             for group in grouped(rows):
                 for places, logprobs in self._passes(model, rows, group):
                     for place, row in zip(places, logprobs, strict=True):
+                        # The first row of a group pays for the prefix, the others read it from the cache.
                         cached = group.shared if place != group.places[0] else 0
                         answers[place] = self._answer(row, Usage(len(rows[place]), cached, 1))
         return [answer for answer in answers if answer is not None]
@@ -92,6 +97,7 @@ class TransformersJudge:
         first = self._text(next(iter(top)))
         return Answer(
             text=first,
+            # Nothing is written: the answer ends after its first token whatever the model would go on with.
             finish="length",
             top_logprobs=(self._named(found),),
             tokens=(first,),
@@ -122,6 +128,7 @@ def _spellings(tokenizer: Any, text: Any) -> list[list[int]]:
     """Return the tokens that spell A, those that spell B, those that spell C; a letter without any is left out."""
     special = set(tokenizer.all_special_ids)
     found: dict[str, list[int]] = {}
+    # By id, as the order of the vocabulary's dictionary is not fixed.
     for piece, token in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
         # A piece holds its letter as it is, or is its byte (<0x41>): few need to be decoded.
         if token not in special and re.search("[abc]|^<0x", piece, re.I) and (label := _LABEL.fullmatch(text(token))):
@@ -131,6 +138,7 @@ def _spellings(tokenizer: Any, text: Any) -> list[list[int]]:
 
 def _check(model: Any, rows: Sequence[Sequence[int]]) -> None:
     """Refuse what does not fit. Raises `ProviderError`, `UserError`."""
+    # transformers' mark of models whose state is not keys and values, so that a prefix cannot be shared.
     if getattr(model, "_is_stateful", False):
         raise UserError("models with recurrent layers cannot judge here; take one with attention alone, or serve it")
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)

@@ -1,4 +1,8 @@
-"""Next-token log-probabilities of many token rows: what rows begin with in common is run once."""
+"""Next-token log-probabilities of many token rows: what rows begin with in common is run once.
+
+Leaves out: a cache kept from batch to batch, because the requests of a pair come in one batch; and prefixes within prefixes:
+where rows are split into groups, each group runs its own prefix from the first token.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,7 @@ def _split(rows: Rows, places: list[int]) -> list[Group]:
     if len(places) == 1:
         return [Group(places, 0)]
     shortest = min(len(rows[place]) for place in places)
+    # One token short of the shortest row at most: logits come from a row's own last token.
     shared = min(_common(rows[places[0]], rows[places[-1]]), shortest - 1)
     together = Group(places, shared)
     parts = [list(part) for _, part in groupby(places, key=lambda place: rows[place][shared])]
@@ -89,6 +94,7 @@ def _run_prefix(model: Any, ids: Sequence[int], cache: _PrefixCache) -> None:
         use_cache=True,
         logits_to_keep=1,
     )
+    # From here on transformers' own cache would keep each row's tokens behind the prefix.
     cache.freeze()
 
 
@@ -98,6 +104,7 @@ def _run_rest(model: Any, rows: Rows, cache: _PrefixCache, shared: int) -> Any:
 
     width, device = max(len(row) for row in rows), model.device
     lengths = torch.tensor([len(row) for row in rows], device=device)
+    # Any id pads: what stands behind is not seen by the tokens whose logits are read.
     tokens = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
     places = torch.arange(width, device=device)
     mask = torch.cat([torch.ones(len(rows), shared, device=device, dtype=torch.long), places < lengths[:, None]], 1)
@@ -118,6 +125,7 @@ def _only_at(model: Any, places: Any) -> Iterator[None]:
         hidden = inputs[0]
         return (hidden[torch.arange(len(hidden), device=hidden.device), places][:, None],)
 
+    # A hook, as `logits_to_keep` keeps the same positions of every row, and rows are of unlike length.
     handle = model.get_output_embeddings().register_forward_pre_hook(pick)
     try:
         yield

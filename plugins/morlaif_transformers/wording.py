@@ -91,6 +91,7 @@ class Wording:
         except TemplateError:
             return None
         texts = []
+        # Each mark once and in order, or the template hides, repeats or moves a turn.
         for mark in marks:
             before, found, rest = rest.partition(mark)
             if not found:
@@ -118,6 +119,7 @@ def text_tokenizer(tokenizer: Any) -> tuple[Any, frozenset[int]]:
     """
     from tokenizers import Tokenizer
 
+    # By way of JSON, as a tokenizer cannot be asked to forget a token.
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     added = parts["added_tokens"]
     parts |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
@@ -130,6 +132,7 @@ def text_tokenizer(tokenizer: Any) -> tuple[Any, frozenset[int]]:
         special.add(token["id"])
         # Ids beyond the model's words are given in order: one left out would shift those behind it.
         if known.token_to_id(token["content"]) is None:
+            # A name that no text can hold.
             parts["added_tokens"].append({**token, "content": secrets.token_hex(16)})
     return Tokenizer.from_str(json.dumps(parts)), frozenset(special - {tokenizer.unk_token_id})
 

@@ -37,6 +37,7 @@ class _Accuracy:
         self._penalty, self._signed = penalty, signed
         self._parts = [(choices.rows(train), choices.rows(test)) for train, test in folds(choices, seed)]
         self._known: dict[frozenset[int], Doubles] = {}
+        # In the order of the answers: fold by fold.
         self.groups = np.concatenate([choices.groups[test][choices.decided[test]] for _, test in folds(choices, seed)])
 
     def __call__(self, members: frozenset[int]) -> Doubles:
@@ -58,11 +59,14 @@ def ablate(
 ) -> Ablation:
     """Return each principle's mean gain in accuracy when it is added, over orders of the principles.
 
-    The fit is redone for each set of principles, on the training rows of five folds, and asked about their other rows.
+    The fit is redone for each set of principles, on the training rows of five folds, and tested on their other rows.
     All orders are taken where there are no more than ``orders``, else so many random ones. A single order would give
     all that two principles share to the first of them.
 
     Source: Shapley, "A value for n-person games" (1953); sampled orders of Castro, Gomez and Tejada (2009).
+
+    Leaves out: a penalty chosen for each set of principles: all are fitted with the one given; and, in the intervals, how
+    the fits would vary with other training rows.
     """
     k, right = choices.differences.shape[1], _Accuracy(choices, penalty, seed, signed=signed)
     taken = _orders(k, orders, seed)
@@ -81,6 +85,7 @@ def ablate(
             advance(number + 1, len(taken))
     noise = _deviation(by_choice / len(taken), right.groups) ** 2
     if len(taken) < factorial(k):
+        # Which orders were drawn is chance too; where all were taken it is not.
         noise += by_order.var(axis=0, ddof=1) / len(taken)
     return Ablation(by_order.mean(axis=0), 1.96 * np.sqrt(noise), curve.mean(axis=0), len(taken))
 
@@ -91,6 +96,7 @@ def _orders(k: int, most: int, seed: int) -> list[list[int]]:
         every: Iterable[tuple[int, ...]] = permutations(range(k))
         return [list(order) for order in every]
     generator = np.random.default_rng(seed)
+    # Two at least, or the variance over orders could not be had.
     return [generator.permutation(k).tolist() for _ in range(max(2, most))]
 
 

@@ -1,4 +1,7 @@
-"""Human choices between two responses: drawn by hash, held out and resampled by whole prompts."""
+"""Human choices between two responses: drawn by hash, held out and resampled by whole prompts.
+
+Leaves out: who chose, because the data sets do not say: people who disagree are one person who is unsure.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +64,7 @@ def draw(preferences: Sequence[Preference], most: int) -> list[Preference]:
     """Return at most so many labels, drawn by hash: the same whatever their order, and whichever response is a."""
 
     def place(item: Preference) -> tuple[str, str]:
+        # By prompt first, so that a prompt's rows are drawn together; sides sorted, as a and b may be swapped.
         return content_hash("fit-weights", item.prompt.id), content_hash(*sorted((item.a, item.b)))
 
     return sorted(preferences, key=place)[:most]

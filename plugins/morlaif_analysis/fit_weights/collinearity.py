@@ -18,6 +18,8 @@ def variance_inflation(differences: Doubles) -> list[float | None]:
 
     Source: Marquardt, "Generalized inverses, ridge regression, biased linear estimation" (1970).
 
+    Leaves out: which others a principle is alike, where these are two or more (condition indices would say it).
+
     Args:
         differences: (m, k) score differences.
     """

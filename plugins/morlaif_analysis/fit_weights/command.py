@@ -50,6 +50,7 @@ def fit_weights(
     from .show_weights import show_weights
     from .weights_file import check_writable, weights_layer
 
+    # Before the work, or its result would have nowhere to go.
     if out is not None:
         check_writable(out)
     # What libraries say on the way goes to stderr: stdout is the result's.

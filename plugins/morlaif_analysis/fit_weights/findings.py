@@ -24,6 +24,7 @@ def findings(found: Mapping[str, Any]) -> list[dict[str, str]]:
     said = _few(found)
     for name, block in found["principles"].items():
         for kind, text in _about(name, block):
+            # The worst alone: one sentence a principle.
             said.append({"kind": kind, "principle": name, "text": text})
             break
     for pair in found["correlated"]:

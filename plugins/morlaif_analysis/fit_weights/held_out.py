@@ -1,4 +1,7 @@
-"""How well weights predict held-out human choices, beside what one would use without fitting."""
+"""How well weights predict held-out human choices, beside what one would use without fitting.
+
+Leaves out: predictions that are no weighted sum (trees, interactions), because weights are what is fitted.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def compare(
 
     Log loss shows a small difference long before accuracy does: it counts how sure a prediction is, and soft labels. It
     needs a slope, which weights do not have. All get theirs in the same way, the fit too: refitted on `train` along their
-    direction, hardly penalised. With the fit's own penalised coefficients it would be its penalty that is compared.
+    direction, hardly penalised. With the fit's own penalised coefficients its penalty would be compared.
 
     Args:
         train: what the slopes are fitted on.
@@ -37,6 +40,7 @@ def compare(
         ``{"fitted": {"accuracy": {"mean", "ci95"}, "log_loss": {…}}, rival: {…, "gain": {…}, "log_loss_gain": {…}}}``; a
         gain is above 0 where the fit is better: accuracy gained, log loss saved, on the same choices.
     """
+    # or 1.0: without a coefficient there is no direction, and its slope is that of knowing nothing.
     directions = {"fitted": beta / (float(np.abs(beta).sum()) or 1.0), **rivals}
     coefficients = {name: _slope(train, weights) * weights for name, weights in directions.items()}
     counts = np.array(list(resamples(test, seed, n)))
@@ -54,6 +58,7 @@ def compare(
 
 def _means(values: Doubles, counts: Doubles) -> Doubles:
     """Return the mean of each row of values (r, m): first of all, then of each resample that holds any (n + 1, r)."""
+    # A resample may hold no decided choice: it has no accuracy.
     counts = counts[counts.sum(axis=1) > 0]
     means: Doubles = np.vstack([values.mean(axis=1), counts @ values.T / counts.sum(axis=1, keepdims=True)])
     return means

@@ -33,6 +33,8 @@ def fit(choices: Choices, penalty: float, *, signed: bool = False, counts: Doubl
 
     Source: logistic regression as a Bradley-Terry model (Bradley and Terry 1952).
 
+    Leaves out: ties as an outcome of their own (Davidson 1970), because a tie is a soft label of one half.
+
     Args:
         choices: differences (m, k), m >= 1.
         penalty: above 0.
@@ -40,6 +42,7 @@ def fit(choices: Choices, penalty: float, *, signed: bool = False, counts: Doubl
         counts: how often each row (m,) counts; None: once.
     """
     share = np.ones(len(choices.p_a)) if counts is None else counts
+    # Rows that a resample lacks would cost time and change nothing.
     used = share > 0
     d, p, share = choices.differences[used], choices.p_a[used], share[used] / share.sum()
     scale = np.sqrt(share @ d**2)
@@ -68,6 +71,7 @@ def _newton(x: Doubles, p: Doubles, share: Doubles, penalty: float, signed: bool
         if fall > -1e-12:  # the loss can fall by half of that; a whole step from here ends at rounding
             return target
         size, after = 1.0, loss(target)
+        # Armijo's condition with its usual constant; a step of 1e-8 is rounding.
         while after > value + 1e-4 * size * fall and size > 1e-8:
             size /= 2
             after = loss(beta + size * direction)
@@ -128,6 +132,7 @@ def cross_validated(choices: Choices, seed: int, *, signed: bool = False) -> dic
 
     def loss(penalty: float) -> float:
         losses = [log_loss(test, fit(train, penalty, signed=signed)) for train, test in parts]
+        # By rows, since whole prompts make folds of unlike size.
         return float(np.average(losses, weights=sizes))
 
     return {penalty: loss(penalty) for penalty in PENALTIES}

@@ -67,6 +67,7 @@ def measure(choices: Choices, names: Sequence[str], plan: Plan, bars: Bars = no_
     rivals = {"equal": np.full(len(names), 1 / len(names)), "best_single": np.eye(len(names))[single]}
     if plan.own is not None:
         rivals["own"] = plan.own
+    # Last: the held-out choices choose nothing.
     held_out = compare(train, test, beta, rivals, plan.seed, plan.resamples)
     held_out["best_single"]["principle"] = names[single]
     return {

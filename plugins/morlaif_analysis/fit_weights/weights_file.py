@@ -50,6 +50,7 @@ def _flow(entry: Mapping[str, Any]) -> str:
     """One line ``name: {key: value}``, in quotes what YAML would read as something else."""
     import yaml
 
+    # [1:-1] takes off the braces of the outer mapping; the width keeps the line in one piece.
     return yaml.safe_dump(dict(entry), default_flow_style=True, sort_keys=False, width=10**6).strip()[1:-1]
 
 
@@ -59,6 +60,7 @@ def check_writable(out: Path) -> None:
 
     if out.is_dir():
         raise UserError(f"--out {out}: that is a folder; name a YAML file")
+    # The nearest folder that is there: those below are made when the file is written.
     above = out.absolute().parent
     while not os.path.lexists(above):
         above = above.parent

@@ -1,4 +1,7 @@
-"""Best of n: several scored responses to each prompt, and the one that a reward picks."""
+"""Best of n: several scored responses to each prompt, and the one that a reward picks.
+
+Leaves out: the KL that best of n costs, because its bound, log n - (n - 1) / n, is the same for all choices.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,7 @@ class Grid:
                 f"and {k} principles; none of them may be 0"
             )
         for what, names in (("principle", self.principles), ("prompt id", self.prompt_ids)):
+            # Counted only where there is one: counting all takes the square of their number.
             twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
             if twice:
                 raise ValueError(f"{what} {twice[0]} is there twice")

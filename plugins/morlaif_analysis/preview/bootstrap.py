@@ -1,4 +1,7 @@
-"""Intervals of means over prompts, by bootstrap: one set of draws for all columns, so that they are paired."""
+"""Intervals of means over prompts, by bootstrap: one set of draws for all columns, so that they are paired.
+
+Leaves out: the correction for bias and skewness (BCa), because it takes the square of the prompts in time.
+"""
 
 from __future__ import annotations
 
@@ -38,5 +41,6 @@ def intervals(values: Doubles, seed: int, draws: int = DRAWS) -> Doubles | None:
 
 def _counts(rng: np.random.Generator, draws: int, m: int) -> Doubles:
     """How often each of m rows is drawn: (draws, m); times the values, this is the sum of a draw."""
+    # Each draw in a range of numbers of its own, so that one bincount counts all draws.
     drawn = rng.integers(m, size=(draws, m)) + m * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * m).reshape(draws, m).astype(np.float64)

@@ -107,6 +107,7 @@ def compared(
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file, and the preview's folder is to lie there: move it away")
         _ = bench.fingerprint  # which says what to run where there are no preference models
+        # All that can be refused is, before anything is sampled.
         choices = choices_of(bench, scalarizers)
         if judged is not None:
             check_judges(bench)
@@ -114,6 +115,7 @@ def compared(
         rewards, left_out = rewards_of(bench, found, choices)
         result = _trade_offs(bench, found, rewards, seed)
         result |= {"left_out": left_out, "settings": _settings(found, choices, rewards, seed)}
+        # Before the judges are asked: where they are cut short, this is what is kept.
         write_json(folder / "preview.json", result)
         if judged is None:
             return folder, result, None

@@ -75,6 +75,7 @@ def _points(result: Mapping[str, Any], pair: tuple[str, str]) -> Doubles:
 
 def best_line(points: Doubles) -> Doubles:
     """The points that no other one is as good as in both coordinates and better in one, from left to right."""
+    # From right to left: a point is on the line if it lies above all that are further right.
     order = np.lexsort((-points[:, 1], -points[:, 0]))
     kept, top = [], -np.inf
     for index in order:
@@ -140,6 +141,7 @@ def _key(figure: Any, result: Mapping[str, Any], names: Sequence[str]) -> None:
 
 def _label(axes: Any, points: Doubles, random: Sequence[float]) -> None:
     """Number the points; those that lie together share a label, and no label lies on another or on a point."""
+    # Only drawn axes know where their points lie in pixels.
     axes.figure.canvas.draw()
     places = axes.transData.transform(points)
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in [*places, axes.transData.transform(random)]]

@@ -24,6 +24,7 @@ def check_judges(bench: Workbench) -> None:
     """Raise `UserError` where nobody can be asked, or the judges lack what they need."""
     if not judged_principles(bench):
         raise UserError("--judge: people judge every principle of this run, so there is no judge to ask")
+    # Asks nothing, but makes the judges, and so tells what they lack.
     bench.judge(())
 
 
@@ -54,6 +55,7 @@ def judge_picks(
     asked = judged_principles(bench)
     pairs = {
         name: [
+            # The first response is drawn like any other and chosen by nobody: an ordinary one.
             make_pair(prompt, responses[index], responses[0])
             for prompt, responses, index in list(zip(found.prompts, found.responses, picks, strict=True))[:count]
         ]

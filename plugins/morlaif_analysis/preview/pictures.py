@@ -34,6 +34,7 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """
     import matplotlib as mpl
 
+    # Files alone: there may be no display.
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
@@ -49,8 +50,10 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
     files = []
     for name, figure in figures.items():
         file = folder / f"{name}.png"
+        # Also where nothing is drawn now: an old picture would pass for this result's.
         file.unlink(missing_ok=True)
         if figure is not None:
+            # Without the tag of matplotlib's version, a picture changes with its numbers alone.
             figure.savefig(file, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
             plt.close(figure)
             files.append(file)
@@ -177,6 +180,7 @@ def _heat_map(
     image = axes.imshow(np.ma.masked_invalid(values), cmap=name, vmin=low, vmax=high, aspect="auto")
     for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
         red, green, blue, _ = image.cmap(image.norm(values[i, j]))
+        # Luma of ITU-R BT.601.
         light = 0.299 * red + 0.587 * green + 0.114 * blue
         text = form.format(values[i, j])
         axes.text(

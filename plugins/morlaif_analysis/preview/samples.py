@@ -83,6 +83,7 @@ def sampled(bench: Workbench, folder: Path, wanted: Wanted, seed: int) -> Sample
 
     if wanted.prompts is not None:
         wanted.check_judged(wanted.prompts)
+    # The sizes of a cell are part of it: cells of another size would be drawn otherwise.
     key = content_hash("preview", bench.fingerprint, seed, CHUNK, ROUND)
     stored = read_responses(bench, folder / FILE, key, seed)
     names, count = _sample_missing(bench, folder, key, stored, wanted, seed)
@@ -112,7 +113,7 @@ def _sample_missing(
     if names is not None and (wanted.prompts or 0) <= len(names):
         count = wanted.count(len(names))
         if not _missing(stored, names, count, wanted.responses):
-            return names, count  # without a look at the prompt set, for which the target's tokenizer would be loaded
+            return names, count  # without reading the prompt set, which would load the target's tokenizer
     prompts = {prompt.id: prompt for prompt in bench.prompts("rl")}
     names = list(prompts)
     count = wanted.count(len(names))
@@ -129,6 +130,7 @@ def _sample_missing(
     with bench.bar("sample") as bar:
         for done, (lacking, number) in enumerate(missing, 1):
             asked = [prompts[name] for name in lacking]
+            # A seed for each round, so that more responses later are those that would have come at once.
             drawn = bench.sample(asked, n=ROUND, seed=int(content_hash("preview", seed, number)[:8], 16))
             append_cell(file, number, asked, drawn)
             stored.add(number, asked, drawn)

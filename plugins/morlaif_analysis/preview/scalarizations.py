@@ -60,6 +60,7 @@ def choices_of(bench: Workbench, given: Sequence[str]) -> list[Choice]:
     marked = [replace(choice, configured=_same(components, choice.block, own.block)) for choice in listed]
     if not given and not any(choice.configured for choice in marked):
         marked.insert(0, own)
+    # By name, as two given blocks may be the same.
     return list({choice.name: choice for choice in marked}.values())
 
 
@@ -163,6 +164,7 @@ def rewards_of(
     for choice in choices:
         try:
             u = bench.scalarize(found.scores, choice.block, found.reference)
+        # The user's own: it is not a scalarizer's failure.
         except KeyboardInterrupt:
             raise
         except UserError as error:

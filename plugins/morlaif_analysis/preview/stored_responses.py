@@ -54,6 +54,7 @@ def read_responses(bench: Workbench, file: Path, key: str, seed: int) -> Stored:
         return Stored()
     content = file.read_bytes()
     whole = content.rfind(b"\n") + 1
+    # Cut in the file too, or the next line would be glued to the torn one.
     if whole < len(content):
         os.truncate(file, whole)
     first, *lines = content[:whole].splitlines(keepends=True) or [b""]
@@ -117,6 +118,7 @@ def _take(stored: Stored, line: bytes) -> bool:
         prompts = [make_prompt([Message(**turn) for turn in item["messages"]]) for item in row["rows"]]
         texts = [item["responses"] for item in row["rows"]]
         number = int(row["round"])
+        # Ids are made anew from the messages: a prompt that was damaged has another.
         if len(texts) != row["size"] or [prompt.id for prompt in prompts] != [item["prompt"] for item in row["rows"]]:
             return False
         if not all(len(own) == ROUND and all(isinstance(text, str) for text in own) for own in texts):

@@ -85,6 +85,7 @@ def checksums(responses: Stored) -> NDArray[np.int64]:
         for number in range(rounds):
             texts = responses.responses.get((name, number))
             if texts is not None:
+                # Checksums of texts: a damaged cell is sampled anew, and old scores must not pass for its own.
                 sums[row, _columns(number)] = [zlib.crc32(text.encode()) for text in texts]
     return sums
 
@@ -99,6 +100,7 @@ def _read(bench: Workbench, file: Path, key: str, principles: tuple[str, ...]) -
     if not file.exists():
         return {}
     try:
+        # No pickle, which could run code.
         with np.load(file, allow_pickle=False) as content:
             stored = {name: content[name] for name in content.files}
         if int(stored["format"]) == FORMAT:
@@ -223,6 +225,7 @@ def _save(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     temporary = file.with_name(f".{file.name}.tmp")
     with temporary.open("wb") as out:
         np.savez(out, **arrays)  # type: ignore[arg-type]
+        # On the disk before the rename, or a power cut could leave an empty file under the name.
         out.flush()
         os.fsync(out.fileno())
     temporary.replace(file)

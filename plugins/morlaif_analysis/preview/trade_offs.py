@@ -1,4 +1,7 @@
-"""What scalarizers trade against each other: mean scores of their picks, front, regret, who is sacrificed."""
+"""What scalarizers trade against each other: mean scores of their picks, front, regret, who is sacrificed.
+
+Leaves out: a correction for the number of intervals: each stands alone, and the output says how many chance would show.
+"""
 
 from __future__ import annotations
 
@@ -87,6 +90,7 @@ def _front(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the front's block, and each choice's place in it, of mean scores (c, k) over those of the worst (k,)."""
     counted = np.array([name not in unrewarded for name in grid.principles])
+    # A principle under which nothing varies has no gain, and a product with it no volume.
     moving = counted & _varies(grid)
     volume, added = hypervolume(points[:, moving], worst[moving]) if moving.any() else (0.0, np.zeros(len(points)))
     on = on_front(points[:, counted])
@@ -121,6 +125,7 @@ def conflict(grid: Grid) -> dict[str, Any]:
     # To a largest deviation of 1 first, so that no square vanishes.
     centred = centred / np.where(varies, np.abs(centred).max(axis=0), 1.0)
     unit = centred / np.where(varies, np.sqrt((centred**2).sum(axis=0)), 1.0)
+    # Rounding may pass 1 by a digit.
     matrix = np.clip(unit.T @ unit, -1.0, 1.0)
     np.fill_diagonal(matrix, 1.0)
     known = varies[:, None] & varies[None, :]
