@@ -14,7 +14,8 @@ from morlaif_core.config.prices import check_budget
 from morlaif_core.models.resolve import missing_model
 from morlaif_core.plugins.components import Options, Secret
 from morlaif_core.reward.calibration import Calibration
-from morlaif_core.reward.terms import ResolvedTerms, check_terms, resolve_terms
+from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
+from morlaif_core.reward.terms.weights_and_thresholds import check_terms, resolve_terms
 
 from .errors import UserError
 from .types import ScoreMatrix

@@ -12,7 +12,7 @@ from morlaif_core.plugins.components import Component
 from morlaif_core.plugins.protocols import Policy, PreferenceModel, Scalarizer
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.scale import scalarize
-from morlaif_core.reward.terms import resolve_terms
+from morlaif_core.reward.terms.weights_and_thresholds import resolve_terms
 from morlaif_core.stages.pairs import read_pairs
 
 from .errors import RunFailed, UserError, did_you_mean

@@ -40,7 +40,7 @@ class LocalBackbone:
     def __init__(self, model: Any, tokenizer: Any, device: Any, threads: int | None, *, own: bool) -> None:
         self.model, self.tokenizer, self.device = model, tokenizer, device
         self.threads = threads
-        self._state = self._rest = _State(None, own, False)
+        self._state = _State(None, own, False)
         self._sources: dict[str, object] = {}
         self._apply(self._state)
 

@@ -64,5 +64,5 @@ def encode_pair(tokenizer: Any, prompt: Prompt, response: str, max_length: int, 
     if len(answer) > max_length:
         answer = [*answer[: max_length - 1], answer[-1]]
     head = prompt_ids(tokenizer, prompt, template)
-    head = head[max(0, len(head) - (max_length - len(answer))) :] if len(answer) < max_length else []
+    head = head[max(0, len(head) - (max_length - len(answer))) :]
     return Encoded([*head, *answer], len(head))

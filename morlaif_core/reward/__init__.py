@@ -1,6 +1,6 @@
 """From the scores of the preference models to one reward.
 
-Raw scores -> `calibration` (and `length_control`) -> `terms` (weights, thresholds and tiers, which schedules may move) ->
+Raw scores -> `calibration` (with `length_control` and `soft_clip`) -> `terms` (weights, thresholds, priorities) ->
 a plugin's scalarizer (`scheduled_temperature`, `expected_utility`) -> `scale` -> reward. `build` puts all of it together
 for a run and reads from top to bottom; `reward` is what comes out, `saved_reward` the same across processes, `explanation`
 says which principle decided. Imports `plugins`, `config` and `runs`; no preference model or trainer.

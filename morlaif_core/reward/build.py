@@ -11,6 +11,9 @@ from morlaif_core.config.settings import RewardSettings
 from morlaif_core.errors import RunFailed
 from morlaif_core.plugins.components import Component, Options
 from morlaif_core.plugins.protocols import PreferenceModel, Scalarizer
+from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
+from morlaif_core.reward.terms.schedules import with_temperature
+from morlaif_core.reward.terms.weights_and_thresholds import resolve_terms
 from morlaif_core.types import ScoreMatrix
 
 from .calibration import Calibration
@@ -19,8 +22,6 @@ from .reward import PrincipledReward
 from .saved_reward import load_reward_file, save_reward
 from .scale import RewardScale, fit_reward_scale
 from .scheduled_temperature import schedule_temperature
-from .term_schedules import with_temperature
-from .terms import ResolvedTerms, resolve_terms
 
 
 def build_reward(

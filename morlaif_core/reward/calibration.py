@@ -12,6 +12,7 @@ from morlaif_core.types import Floats, ScoreMatrix
 
 from .length_control import LengthControl
 from .score_checks import ScoreError, check_finite, read_json, select
+from .soft_clip import soft_clip
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,18 +79,10 @@ class Calibration:
         scale = np.array(self.scale)
         # In float64: raw scores may be large beside their differences.
         z = (scores.values.astype(np.float64) - np.array(self.location)) / scale
-        values = (self.clip * np.tanh(z / self.clip)).astype(np.float32)
+        values = soft_clip(z, self.clip).astype(np.float32)
         spread = None if scores.spread is None else (scores.spread / scale).astype(np.float32)
         share = float(np.mean(np.abs(z) > self.clip)) if z.size else 0.0
         return replace(scores, values=values, spread=spread), share
-
-    def unclipped(self, calibrated: Floats) -> Doubles:
-        """Return z for calibrated scores r: the inverse of the soft clip, in float64."""
-        import numpy as np
-
-        # A float32 score at the very clip reads as 1, whose arctanh is infinite.
-        bounded = np.clip(calibrated.astype(np.float64) / self.clip, -1 + 1e-7, 1 - 1e-7)
-        return self.clip * np.arctanh(bounded)
 
     def save(self, path: Path) -> None:
         """Write JSON in one step; floats come back exactly."""

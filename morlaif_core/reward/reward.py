@@ -9,6 +9,7 @@ from typing import cast
 
 from morlaif_core.errors import RunFailed
 from morlaif_core.plugins.protocols import PreferenceModel, Scalarizer
+from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
 from morlaif_core.types import Explanation, Prompt, RewardBatch, ScoreMatrix
 
 from .calibration import Calibration
@@ -16,7 +17,6 @@ from .expected_utility import Expected, Stateful, numbers_in
 from .explanation import explain
 from .scale import RewardScale, scalarize
 from .score_checks import ScoreError
-from .terms import ResolvedTerms
 
 
 class PrincipledReward:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from morlaif_core.plugins.protocols import Reward
+from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
 from morlaif_core.runs.folder import write_json
 from morlaif_core.types import Explanation, Prompt, RewardBatch, ScoreMatrix
 
 from .scale import RewardScale
 from .score_checks import read_json
-from .terms import ResolvedTerms
 
 # By its name, since the API stands above this package and may not be imported here.
 LOADER = "morlaif_core.api.load_reward"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from morlaif_core.plugins.components import Component, Options
 from morlaif_core.plugins.protocols import Scalarizer
+from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
 from morlaif_core.types import Floats, ScoreMatrix
 
 from .score_checks import ScoreError, check_finite
-from .terms import ResolvedTerms
 
 CONSTANT = 1e-6
 """A reward whose deviation over the reference is below this is constant: it is shifted, not divided."""

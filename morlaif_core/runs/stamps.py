@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 
 from morlaif_core.plugins.components import TUNING, Options, Secret
 from morlaif_core.types import content_hash
-
-if TYPE_CHECKING:
-    pass
 
 
 def stable(value: Any) -> Any:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from morlaif_core.runs.folder import json_line, write_text
-
-if TYPE_CHECKING:
-    pass
 
 
 class Metrics:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,7 +77,7 @@ def _complete(file: Path, marks: Path) -> list[int]:
     size = file.stat().st_size
     ends = []
     for line in marks.read_bytes().splitlines(keepends=True):
-        if not line.endswith(b"\n") or not line.strip().isdigit() or json.loads(line) > size:
+        if not line.endswith(b"\n") or not line.strip().isdigit() or int(line) > size:
             break
         ends.append(int(line))
     return ends

@@ -67,6 +67,15 @@ def test_with_two_judges_and_no_gaps_alpha_is_kappa_but_for_small_samples(pairs:
     assert found.mean == pytest.approx(1 - (1 - pi) * (labels.size - 1) / labels.size)
 
 
+def test_without_a_label_nothing_is_said_and_nothing_fails() -> None:
+    none = np.full((4, 3), -1)
+    assert krippendorff_alpha(none, np.arange(4)) is None
+    block = panel_block(["x", "y", "z"], none, np.full((4, 3), np.nan), np.arange(4))
+    assert block["alpha"] is None
+    assert block["effective_judges"] is None
+    assert set(block["kappa"].values()) == {None}
+
+
 def test_all_labels_equal_is_undefined_with_its_reason() -> None:
     """A judge that always names the same place ties in both orders everywhere: agreement says nothing."""
     labels, p = np.ones((30, 2), dtype=int), np.full((30, 2), 0.5)

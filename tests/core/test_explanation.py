@@ -13,7 +13,7 @@ from morlaif_core.reward.reward import PrincipledReward
 from morlaif_core.reward.saved_reward import RunReward
 from morlaif_core.reward.scale import RewardScale
 from morlaif_core.reward.score_checks import ScoreError
-from morlaif_core.reward.terms import ResolvedTerms, Tier
+from morlaif_core.reward.terms.resolved_terms import ResolvedTerms, Tier
 from morlaif_core.testing import FakePreferenceModel, make_scores, make_terms
 from morlaif_core.types import Message, make_prompt
 

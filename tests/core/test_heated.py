@@ -13,7 +13,7 @@ from morlaif_core import Component, Floats, Options, Scalarizer, ScoreMatrix, Te
 from morlaif_core.config.settings import PrincipleSettings, RewardSettings, Schedule
 from morlaif_core.reward.expected_utility import Differentiable, Expected, Stateful
 from morlaif_core.reward.scheduled_temperature import schedule_temperature
-from morlaif_core.reward.terms import check_terms
+from morlaif_core.reward.terms.weights_and_thresholds import check_terms
 from morlaif_core.testing import make_scores, make_terms
 
 SCORES = make_scores([[1.0, -1.0], [-1.0, 2.0]])

@@ -16,7 +16,8 @@ from morlaif_core.reward.reward import PrincipledReward
 from morlaif_core.reward.saved_reward import RunReward, load_reward_file, save_reward
 from morlaif_core.reward.scale import RewardScale, fit_reward_scale, scalarize
 from morlaif_core.reward.scheduled_temperature import schedule_temperature
-from morlaif_core.reward.terms import ResolvedTerms, resolve_terms
+from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
+from morlaif_core.reward.terms.weights_and_thresholds import resolve_terms
 from morlaif_core.testing import FakePreferenceModel
 from tests.core.test_reward import MEASURES, NAMES, OFFERED, PROMPTS, RESPONSES, calibration, reference
 

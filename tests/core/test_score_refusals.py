@@ -17,7 +17,8 @@ from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.reward import PrincipledReward
 from morlaif_core.reward.scale import RewardScale, fit_reward_scale, scalarize
 from morlaif_core.reward.score_checks import ScoreError
-from morlaif_core.reward.terms import ResolvedTerms, resolve_terms
+from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
+from morlaif_core.reward.terms.weights_and_thresholds import resolve_terms
 from morlaif_core.testing import make_scores
 from morlaif_scalarizers import morlaif_scalarizers
 

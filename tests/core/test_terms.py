@@ -9,7 +9,7 @@ import pytest
 from morlaif_core import NoOptions, UserError, component
 from morlaif_core.config.settings import PrincipleSettings, RewardSettings
 from morlaif_core.plugins.manager import Plugins
-from morlaif_core.reward.terms import check_terms
+from morlaif_core.reward.terms.weights_and_thresholds import check_terms
 
 
 def notes(name: str, reward: dict[str, Any] | None = None, **terms: dict[str, Any]) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from morlaif_core import Floats, ScoreMatrix, Terms, UserError, build
 from morlaif_core.config.settings import PrincipleSettings, RewardSettings, Schedule
 from morlaif_core.plugins.manager import Plugins
 from morlaif_core.reward.expected_utility import MOMENTUM, Expected
-from morlaif_core.reward.terms import ResolvedTerms, check_terms, resolve_terms
+from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
+from morlaif_core.reward.terms.weights_and_thresholds import check_terms, resolve_terms
 from morlaif_core.testing import make_scores, make_terms
 from tests.core.test_reward import calibration, reference
 

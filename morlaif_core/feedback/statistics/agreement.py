@@ -51,7 +51,7 @@ def krippendorff_alpha(labels: Labels, prompts: Places) -> Figure | None:
     the package krippendorff is under the GPL. Leaves out: ordinal data (a tie is as far from a as b is), and rater models
     (Dawid and Skene), whose guess at each judge's errors no truth would check.
     """
-    size = int(labels.max(initial=-1)) + 1
+    size = int(labels.max(initial=0)) + 1
     # A label of -1 is counted under no kind: that is all that missing ones need.
     counts = np.stack([(labels == kind).sum(axis=1) for kind in range(size)], axis=1).astype(float)
     paired = counts.sum(axis=1) > 1

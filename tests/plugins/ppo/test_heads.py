@@ -21,7 +21,7 @@ from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.expected_utility import Expected
 from morlaif_core.reward.reward import PrincipledReward
 from morlaif_core.reward.scale import RewardScale
-from morlaif_core.reward.terms import ResolvedTerms, Tier
+from morlaif_core.reward.terms.resolved_terms import ResolvedTerms, Tier
 from morlaif_core.testing import FakePreferenceModel, make_scores, make_terms
 from morlaif_ppo import checkpoint
 from morlaif_ppo.advantages import gae, part_rewards
