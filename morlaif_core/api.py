@@ -163,11 +163,6 @@ def run_config(config: Config, out: Path, screen: Screen, until: str | None = No
     return Run(out)
 
 
-def _looking(config: Config, out: Path) -> Context:
-    """A configuration in a run folder that another process holds."""
-    return Context(config, RunFolder(out, read_manifest(out), writable=False), Screen(quiet=True))
-
-
 @contextmanager
 def open_judges(
     configs: Sequence[str],
@@ -206,6 +201,11 @@ def open_judges(
         yield JudgeBench(Context(config, folder, Screen(quiet, err=True)))
     finally:
         folder.close()
+
+
+def _looking(config: Config, out: Path) -> Context:
+    """A configuration in a run folder that another process holds: the manifest is read anew at each call."""
+    return Context(config, RunFolder(out, read_manifest(out), writable=False), Screen(quiet=True))
 
 
 def default_out(config: Config) -> Path:

@@ -6,11 +6,18 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .config.prices import price_of, unpriced
 from .config.settings import Settings
 from .errors import UserError, needed
+from .feedback.answers.panels_and_cascades import Judge
+from .feedback.asking.requests import asking_of
+from .feedback.judges import LEDGER
+from .feedback.ledger.spending import answered_keys, spent_by
+from .feedback.planned_judge import PlannedJudge
+from .feedback.sending.interrupts import run_draining
+from .feedback.types import Task, Verdict
+from .plugins.protocols import FeedbackProvider
 from .readiness import needed_by_judges
 from .runs.folder import read_jsonl
 from .runs.progress import Bar
@@ -20,12 +27,6 @@ from .stages.context import Context
 from .stages.pairs import FILE, StoredPair, read_pairs
 from .stages.pipeline import cost, is_finished
 from .types import Capabilities, Principle, Prompt, ResponsePair
-
-if TYPE_CHECKING:
-    from .feedback.answers.panels_and_cascades import Judge
-    from .feedback.planned_judge import PlannedJudge
-    from .feedback.types import Task, Verdict
-    from .plugins.protocols import FeedbackProvider
 
 
 class JudgeBench:
@@ -110,11 +111,6 @@ class JudgeBench:
         It is built only where its ledger may hold answers, whose keys name its model. Raises `UserError` where what it
         can do is known only once it is built, and it cannot be, or where it cannot be asked as the configuration says.
         """
-        from .feedback.asking.requests import asking_of
-        from .feedback.judges import LEDGER
-        from .feedback.ledger.spending import answered_keys
-        from .feedback.planned_judge import PlannedJudge
-
         config, block, note = self._context.config, self._context.config.judge_block(name), None
         component, judging = config.plugins.find("feedback_provider", block["use"]), self.settings.judging_of(name)
         answered, identity, can = answered_keys(Path(judging.ledger or self.folder / LEDGER)), "", None
@@ -137,7 +133,6 @@ class JudgeBench:
 
     def _looked_at(self, name: str) -> tuple[str, Capabilities]:
         """A provider's identity and what it can do; it is built inside an event loop, as judging builds it."""
-        from .feedback.sending.interrupts import run_draining
 
         async def look() -> tuple[str, Capabilities]:
             provider: FeedbackProvider = self._context.build_judge(name)
@@ -153,8 +148,6 @@ class JudgeBench:
     @property
     def spent_usd(self) -> float:
         """What the run has spent so far, USD; judges whose price is not known add nothing: see `unpriced`."""
-        from .feedback.ledger.spending import spent_by
-
         return spent_by(self._context.run_id, self._context.judges.ledgers).usd
 
     def unpriced(self) -> dict[str, str]:

@@ -108,8 +108,6 @@ def needed_before_run(config: Config) -> list[str]:
     targets = {"target": settings.target, "preference_model.base": settings.pm_base}
     for where, target in targets.items():
         lines += [f"{where}: {line}" for line in missing_model(target, plugins)]
-        if target.quantize and not _has_gpu():
-            lines.append(f"{where}.quantize: needs an NVIDIA GPU and the package bitsandbytes")
     if settings.device.startswith("cuda") and not _has_gpu():
         lines.append("device: no GPU is there; say device: auto")
     # Target and preference-model base are often one model, and lack the same.

@@ -153,47 +153,6 @@ def principles(name: str | None, as_json: bool) -> None:
         show_principle(next(item for item in known.values() if item.principle is principle), as_json)
 
 
-@cli.command()
-@RUN
-@click.option("--prompt", required=True, help="What was asked.")
-@click.option(
-    "--response", "responses", multiple=True, help="A response to score; repeatable. Without: one per line on stdin."
-)
-@JSON
-def score(run: Path, prompt: str, responses: tuple[str, ...], as_json: bool) -> None:
-    """Score responses with the preference models and the reward of a run."""
-    from morlaif_core.api import load_run
-    from morlaif_core.types import Message, make_prompt
-
-    from .output import show_scores
-
-    texts = list(responses) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    if not texts:
-        raise UserError("no response given; say --response TEXT, or write one per line to stdin")
-    asked = make_prompt([Message("user", prompt)])
-    batch = load_run(run).reward()([asked] * len(texts), texts)
-    show_scores(texts, batch, as_json)
-
-
-@cli.command()
-@RUN
-@click.option("--prompt", required=True, help="What to ask.")
-@click.option(
-    "-n", "count", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Responses of each model."
-)
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the sampling.")
-@JSON
-def generate(run: Path, prompt: str, count: int, seed: int, as_json: bool) -> None:
-    """Answer a prompt with the model before and after training, side by side."""
-    from morlaif_core.api import load_run
-    from morlaif_core.types import Message, make_prompt
-
-    from .output import show_generations
-
-    before, after = load_run(run).generate([make_prompt([Message("user", prompt)])], n=count, seed=seed)
-    show_generations(before[0], after[0], as_json)
-
-
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong use, 75 busy, 130 interrupted."""
     warnings.formatwarning = _plain_warning

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from morlaif_core.config.config import Config
     from morlaif_core.config.principles import Known
     from morlaif_core.plugins.manager import Plugins
-    from morlaif_core.types import RewardBatch
 
 
 def show_results(results: Mapping[str, Any], screen: Screen) -> None:
@@ -166,26 +165,3 @@ def _principle_json(item: Known) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {**asdict(item.principle), "source": item.source, "shadows": list(item.shadows)}
-
-
-def show_scores(texts: Sequence[str], batch: RewardBatch, as_json: bool) -> None:
-    """Calibrated scores of every principle, and the reward."""
-    names = batch.scores.principles
-    if as_json:
-        rows = zip(texts, batch.rewards.tolist(), batch.scores.values.tolist(), strict=True)
-        print_json([{"response": t, "reward": r, "scores": dict(zip(names, s, strict=True))} for t, r, s in rows])
-        return
-    table = [
-        [format_number(float(reward)), *(format_number(float(value)) for value in row), text]
-        for text, reward, row in zip(texts, batch.rewards, batch.scores.values, strict=True)
-    ]
-    print_table(["reward", *names, "response"], table)
-
-
-def show_generations(before: Sequence[str], after: Sequence[str], as_json: bool) -> None:
-    """Responses before and after training."""
-    if as_json:
-        print_json({"before": list(before), "after": list(after)})
-        return
-    for one, other in zip(before, after, strict=True):
-        click.echo(f"before: {one}\nafter:  {other}\n")

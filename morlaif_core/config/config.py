@@ -34,14 +34,10 @@ class Config:
     layers: Layers = field(repr=False)
 
     def block(self, key: str) -> dict[str, Any]:
-        """A component's block as ``{"use": name, **options}``: the core's own keys taken out."""
-        return block_of(getattr(self.settings, key))
+        """A component's block: see `Use.block`."""
+        chosen: Use = getattr(self.settings, key)
+        return chosen.block
 
     def judge_block(self, judge: str) -> dict[str, Any]:
         """The provider's block of a judge that is no panel or cascade."""
-        return block_of(self.settings.single(judge))
-
-
-def block_of(use: Use) -> dict[str, Any]:
-    """A block without the core's own keys."""
-    return {"use": use.use, **use.component_options}
+        return self.settings.single(judge).block

@@ -22,6 +22,11 @@ class Use(BaseModel):
         """The keys beside ``use`` that are not the core's."""
         return dict(self.__pydantic_extra__ or {})
 
+    @property
+    def block(self) -> dict[str, Any]:
+        """The component's block, ``{"use": name, **options}``: the core's own keys taken out."""
+        return {"use": self.use, **self.component_options}
+
 
 class Price(Options):
     """What a model costs, in USD per million tokens."""

@@ -32,7 +32,7 @@ KINDS = {
     "command": "morlaif_commands",
 }
 PRINCIPLES_HOOK = "morlaif_principles"
-CORE_COMMANDS = frozenset("run check init status plugins principles score generate".split())
+CORE_COMMANDS = frozenset("run check init status plugins principles".split())
 """The command line's own commands, whose names no plugin can take."""
 BUILT_IN = "morlaif"
 """The distribution whose plugins come first and whose names cannot be taken."""

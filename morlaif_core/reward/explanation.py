@@ -65,8 +65,6 @@ def gradient(scalarizer: Scalarizer, scores: ScoreMatrix, terms: Terms) -> Float
     u = np.asarray(scalarizer(repeated, terms), dtype=np.float64).reshape(2, k, n)
     # The step that float32 really took, not the one that was asked for.
     taken = np.stack([moved[place, :, place] - moved[k + place, :, place].astype(np.float64) for place in range(k)])
-    if not k:
-        return np.zeros((n, 0), dtype=np.float32)
     moved_by = u[0] - u[1]
     # A flat scalarizer must read as 0, not as its last bit over the step.
     rounding = np.spacing(np.abs(u).max(axis=0).astype(np.float32))

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from morlaif_core.config.config import BLOCKS, Config
 from morlaif_core.errors import UserError
+from morlaif_core.feedback.judges import RunJudges
 from morlaif_core.models.rendering import ASSISTANT, hh_text, prompt_ids
 from morlaif_core.plugins.components import Target
 from morlaif_core.runs.folder import RunFolder, write_json
@@ -19,7 +20,6 @@ from morlaif_core.runs.stamps import file_stamp, folder_stamp, stable
 from morlaif_core.types import Prompt
 
 if TYPE_CHECKING:
-    from morlaif_core.feedback.judges import RunJudges
     from morlaif_core.models.backbones import LocalBackbones
     from morlaif_core.models.resolve import ResolvedModel
     from morlaif_core.plugins.protocols import Dataset, FeedbackProvider, Sampler
@@ -52,8 +52,6 @@ class Context:
     @cached_property
     def judges(self) -> RunJudges:
         """Who judges: the configuration's judges, with this run's ledgers and budget."""
-        from morlaif_core.feedback.judges import RunJudges
-
         return RunJudges(self.config, self.path, self.build_judge, lambda: self.run_id)
 
     @cached_property

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from morlaif_core.plugins.protocols import Policy
+from morlaif_core.reward.calibration import Calibration
 from morlaif_core.runs.folder import read_jsonl, write_json
 from morlaif_core.types import Prompt, ResponsePair, distinct_pairs, make_pair
 
@@ -187,8 +188,6 @@ def _pm_means(
     context: Context, before: Sequence[ResponsePair], after: Sequence[ResponsePair]
 ) -> dict[str, tuple[float, float]]:
     """Mean calibrated score of every principle before and after."""
-    from morlaif_core.reward.calibration import Calibration
-
     model, calibration = load_models(context), Calibration.load(context.path / CALIBRATION)
     means = []
     for pairs in (before, after):

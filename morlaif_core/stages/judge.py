@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from morlaif_core.config.principles import principle_hash
 from morlaif_core.errors import RunFailed
+from morlaif_core.feedback.answers.panels_and_cascades import incomplete
+from morlaif_core.feedback.ledger.ledger import commonest_error
+from morlaif_core.feedback.types import Task, Verdict
 from morlaif_core.runs.folder import read_jsonl, write_jsonl
 from morlaif_core.types import Preference, Principle, ResponsePair, content_hash, distinct_pairs
 
 from .context import Context
 from .pairs import StoredPair, read_pairs
-
-if TYPE_CHECKING:
-    from morlaif_core.feedback.types import Verdict
 
 NAME = "judge"
 FILE = "preferences.jsonl"
@@ -53,8 +53,6 @@ def run(context: Context) -> str:
 
 def unfinished(verdicts: Iterable[Verdict]) -> int:
     """How many verdicts lack answers that the next run asks for again: their own, or those of a panel's members."""
-    from morlaif_core.feedback.answers.panels_and_cascades import incomplete
-
     return sum(map(incomplete, verdicts))
 
 
@@ -72,8 +70,6 @@ def note_unlabelled(block: dict[str, Any], verdicts: Sequence[Verdict]) -> None:
 
 
 def _is_short(verdict: Verdict) -> bool:
-    from morlaif_core.feedback.answers.panels_and_cascades import incomplete
-
     return verdict.p_a is not None and incomplete(verdict)
 
 
@@ -102,8 +98,6 @@ def _why(context: Context) -> str:
     """How many requests failed, with the commonest reason."""
     if not context.unfinished:
         return ""
-    from morlaif_core.feedback.ledger.ledger import commonest_error
-
     reasons = [reason for reason in map(commonest_error, context.judges.ledgers) if reason]
     return (
         f"; {context.unfinished:,} failed and are asked again by the next run{''.join(f' ({r})' for r in reasons[:1])}"
@@ -118,8 +112,6 @@ def judge_pairs(
     judge: str | None = None,
 ) -> list[Verdict]:
     """Ask the judges about each pair under each principle. judge: one for all, in place of each principle's own."""
-    from morlaif_core.feedback.types import Task
-
     tasks = [Task(pair, item, judge or context.settings.judge_of(item.name)) for pair in pairs for item in principles]
     with context.screen.bar(label) as bar:
         return context.judges.ask(tasks, bar.judged)

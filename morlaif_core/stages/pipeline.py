@@ -10,6 +10,7 @@ from typing import Any
 
 from morlaif_core.config.prices import unpriced
 from morlaif_core.errors import UserError, did_you_mean, needed
+from morlaif_core.feedback.ledger.spending import spent_by
 from morlaif_core.runs.folder import write_json, write_text
 from morlaif_core.types import content_hash
 
@@ -209,8 +210,6 @@ def cost(context: Context) -> dict[str, Any]:
     unknown = list(unpriced(context.config).values())
     if unknown:
         return {"cost_usd": None, "notes": {"cost_usd": "; ".join(unknown)}}
-    from morlaif_core.feedback.ledger.spending import spent_by
-
     return {"cost_usd": spent_by(context.run_id, context.judges.ledgers).usd}
 
 

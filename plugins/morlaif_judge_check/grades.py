@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from morlaif_core import Figure, effective_rows, spread
+from morlaif_core import Figure, HardBias, effective_rows, spread
 
 from .evidence import Probe, bias_rows, lift, noise_rows, right, wording_rows
 from .measures import Measured
@@ -124,7 +124,7 @@ def _bias(item: Measured) -> _Check | None:
     values, prompts = bias_rows(item.evidence)
     mean = float(values.mean())
     if item.hard_bias is not None:
-        mean, p = item.hard_bias.estimate, item.hard_bias.by_chance
+        mean, p = item.hard_bias.estimate, _by_chance(item.hard_bias)
     else:
         p = 2 * spread(values - mean, prompts).above(abs(mean))
     grade: Grade = "not usable" if item.flips.mean > (HARD_FLIPS if item.hard else FLIPS) else "doubtful"
@@ -139,6 +139,14 @@ def _bias(item: Measured) -> _Check | None:
     )
     # 1.0 and not left out: how many tests the family has must not depend on what they show.
     return _Check(p if abs(mean) >= BIAS else 1.0, Fault("position bias", grade, why))
+
+
+def _by_chance(bias: HardBias) -> float:
+    """The p-value of there being no bias: twice the posterior's tail beyond a share of one half."""
+    from scipy import special
+
+    more, less = max(bias.first, bias.second), min(bias.first, bias.second)
+    return min(1.0, 2 * float(special.betainc(more + 0.5, less + 0.5, 0.5)))
 
 
 def _labels(item: Measured) -> _Check | None:

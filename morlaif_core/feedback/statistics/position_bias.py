@@ -45,14 +45,6 @@ class HardBias:
         return math.copysign(math.inf, self.first - self.second)
 
     @property
-    def by_chance(self) -> float:
-        """The p-value of there being no bias: twice the posterior's tail beyond a share of one half."""
-        from scipy import special
-
-        more, less = max(self.first, self.second), min(self.first, self.second)
-        return min(1.0, 2 * float(special.betainc(more + 0.5, less + 0.5, 0.5)))
-
-    @property
     def note(self) -> str | None:
         """Why an end of the interval is missing."""
         if self.rare >= LEAST_RARE:

@@ -47,7 +47,7 @@ def choices_of(bench: Workbench, given: Sequence[str]) -> list[Choice]:
     """
     components = bench.scalarizers()
     chosen = bench.settings.scalarizer
-    own = Choice("", {"use": chosen.use, **chosen.component_options})
+    own = Choice("", chosen.block)
     own = replace(own, name=label(own.block), configured=True)
     if given:
         rewarded = [name for name, terms in bench.settings.principles.items() if terms.weight > 0]

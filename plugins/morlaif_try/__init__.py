@@ -1,0 +1,32 @@
+"""Offers the commands that try a run on one prompt: `score` its reward, `generate` with its policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from morlaif_core import Component, NoOptions, component, hookimpl
+
+if TYPE_CHECKING:
+    import click
+
+
+def _score(options: NoOptions) -> click.Command:
+    from .score import score
+
+    return score
+
+
+def _generate(options: NoOptions) -> click.Command:
+    from .generate import generate
+
+    return generate
+
+
+@hookimpl
+def morlaif_commands() -> Iterable[Component[click.Command]]:
+    """Offer the commands."""
+    return [
+        component("score", _score, NoOptions, "score responses with the preference models and the reward of a run"),
+        component("generate", _generate, NoOptions, "answer a prompt with the model before and after training"),
+    ]

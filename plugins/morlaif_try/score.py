@@ -1,0 +1,41 @@
+"""The command `score`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from morlaif_core import Message, RewardBatch, UserError, format_number, load_run, make_prompt, print_json, print_table
+
+
+@click.command("score")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--prompt", required=True, help="What was asked.")
+@click.option(
+    "--response", "responses", multiple=True, help="A response to score; repeatable. Without: one per line on stdin."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def score(run: Path, prompt: str, responses: tuple[str, ...], as_json: bool) -> None:
+    """Score responses with the preference models and the reward of a run."""
+    texts = list(responses) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    if not texts:
+        raise UserError("no response given; say --response TEXT, or write one per line to stdin")
+    asked = make_prompt([Message("user", prompt)])
+    _show(texts, load_run(run).reward()([asked] * len(texts), texts), as_json)
+
+
+def _show(texts: Sequence[str], batch: RewardBatch, as_json: bool) -> None:
+    """Print the calibrated scores of every principle, and the reward."""
+    names = batch.scores.principles
+    if as_json:
+        rows = zip(texts, batch.rewards.tolist(), batch.scores.values.tolist(), strict=True)
+        print_json([{"response": t, "reward": r, "scores": dict(zip(names, s, strict=True))} for t, r, s in rows])
+        return
+    table = [
+        [format_number(float(reward)), *(format_number(float(value)) for value in row), text]
+        for text, reward, row in zip(texts, batch.rewards, batch.scores.values, strict=True)
+    ]
+    print_table(["reward", *names, "response"], table)
