@@ -11,7 +11,7 @@ from morlaif_core.runs.folder import read_jsonl, write_json
 from morlaif_core.types import Prompt, ResponsePair, distinct_pairs, make_pair
 
 from .context import Context
-from .intervals import mean_interval, resampled_interval
+from .held_out_intervals import mean_interval, resampled_interval
 from .judge import judge_pairs, note_unlabelled, unfinished
 from .pairs import read_pairs, write_chunks
 from .sample import CHUNK, by_length, chunk_seed

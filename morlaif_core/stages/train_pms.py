@@ -15,7 +15,7 @@ from morlaif_core.runs.stamps import folder_stamp
 from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash
 
 from .context import Context
-from .intervals import share_interval
+from .held_out_intervals import share_interval
 from .judge import labelled, labels_hash, read_labels
 from .pairs import StoredPair, read_pairs
 

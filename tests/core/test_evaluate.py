@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from morlaif_core.stages.evaluate import _judge_block, _overall, _wins
-from morlaif_core.stages.intervals import mean_interval, share_interval
+from morlaif_core.stages.held_out_intervals import mean_interval, share_interval
 
 
 def context(**weights: float) -> Any:
