@@ -15,7 +15,7 @@ from morlaif_core.errors import UserError
 _LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3")
 
 
-def _base(model: Any) -> Any:
+def causal_lm(model: Any) -> Any:
     """Return transformers' causal LM under a peft wrapper; adapted modules stay in place inside it."""
     return model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
 
@@ -41,7 +41,7 @@ def _blocks(lm: Any) -> Any:
 
 def layer_count(model: Any) -> int:
     """Return the number of transformer blocks. Raises `UserError` for families that cannot be run in parts."""
-    return len(_blocks(_base(model)))
+    return len(_blocks(causal_lm(model)))
 
 
 def positions(attention_mask: Any) -> Any:
@@ -54,7 +54,7 @@ def run_bottom(model: Any, input_ids: Any, attention_mask: Any, layers: int) -> 
 
     attention_mask: (b, t), 1 on real tokens. layers: 0 (embeddings alone) to `layer_count`. Raises `UserError`.
     """
-    lm = _base(model)
+    lm = causal_lm(model)
     if _is_gpt2(lm):
         inner = lm.transformer
         hidden = inner.drop(inner.wte(input_ids) + inner.wpe(positions(attention_mask)))
@@ -67,7 +67,7 @@ def run_middle(model: Any, hidden: Any, attention_mask: Any, start: int, stop: i
     """Run blocks ``start`` to ``stop`` - 1 on states (b, t, h); returns states (b, t, h)."""
     from transformers.masking_utils import create_causal_mask
 
-    lm = _base(model)
+    lm = causal_lm(model)
     blocks = _blocks(lm)
     if not 0 <= start <= stop <= len(blocks):
         raise ValueError(f"blocks {start} to {stop} of {len(blocks)}")
@@ -90,7 +90,7 @@ def run_top(model: Any, hidden: Any, attention_mask: Any, start: int, *, last_hi
     Returns logits (b, t, V); with ``last_hidden`` the states (b, t, h) that the head reads instead: cut them to the
     positions that matter, then call `lm_logits`. Gradients pass to adapters and to ``hidden``.
     """
-    lm = _base(model)
+    lm = causal_lm(model)
     hidden = run_middle(model, hidden, attention_mask, start, len(_blocks(lm)))
     hidden = lm.transformer.ln_f(hidden) if _is_gpt2(lm) else lm.model.norm(hidden)
     return hidden if last_hidden else lm.lm_head(hidden)
@@ -98,4 +98,4 @@ def run_top(model: Any, hidden: Any, attention_mask: Any, start: int, *, last_hi
 
 def lm_logits(model: Any, hidden: Any) -> Any:
     """Apply the language-model head to final states (…, h); returns logits (…, V)."""
-    return _base(model).lm_head(hidden)
+    return causal_lm(model).lm_head(hidden)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from morlaif_core import Backbone, UserError, run_bottom, run_top
+from morlaif_core import Backbone, UserError, causal_lm, positions, run_bottom, run_top
 
 from .batch import Batch
 
@@ -91,7 +91,7 @@ class Network:
             core = causal_lm(model)
             body = getattr(core, core.base_model_prefix)
             # Counted over real tokens: left padding must not move a prompt's positions.
-            places = (batch.attention.cumsum(dim=1) - 1).clamp(min=0)
+            places = positions(batch.attention)
             hidden = body(batch.ids, attention_mask=batch.attention, position_ids=places, use_cache=False)[0]
         else:
             hidden = run_top(model, batch.trunk, batch.attention, self.start or 0, last_hidden=True)
@@ -123,11 +123,6 @@ def token_logprobs(head: Any, states: Tensor, tokens: Tensor, temperature: float
     # Nothing in a head draws numbers, so no random state has to be kept for the second computation.
     again = {"use_reentrant": False, "preserve_rng_state": False}
     return torch.cat([checkpoint(chunk, some, chosen, **again) for some, chosen in pairs])
-
-
-def causal_lm(model: Any) -> Any:
-    """Return transformers' causal LM under a peft wrapper; adapted modules stay in place inside it."""
-    return model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]

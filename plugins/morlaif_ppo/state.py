@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from morlaif_core import Backbone, PolicyJob, Target, UserError, layer_count, lora_config, no_progress_bars
+from morlaif_core import Backbone, PolicyJob, Target, UserError, causal_lm, layer_count, lora_config, no_progress_bars
 
 from .heads import columns_of
-from .network import Network, causal_lm, check_head
+from .network import Network, check_head
 from .options import PPOOptions
 from .value import ValueHead
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from morlaif_core import Floats, ScoreMatrix, Terms
 
@@ -52,12 +51,7 @@ class Lexicographic:
         x = np.minimum(r, tau) - lower
         # Nothing comes after the last principle, so it counts beyond its threshold too.
         x[:, -1] = r[:, -1] - lower[-1]
-        reached = np.cumprod(_sigmoid((r - tau) / self.temperature), axis=1)
+        reached = np.cumprod(sigmoid((r - tau) / self.temperature), axis=1)
         reached = np.concatenate([np.ones_like(r[:, :1]), reached[:, :-1]], axis=1)
         u: Floats = np.sum(reached * x, axis=1).astype(np.float32)
         return u
-
-
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The logistic function; by tanh, which never overflows."""
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
