@@ -8,6 +8,8 @@ import numpy as np
 
 from morlaif_core import Floats, ScoreMatrix, Terms
 
+from .logistic import sigmoid
+
 
 @dataclass(frozen=True)
 class Lexicographic:
