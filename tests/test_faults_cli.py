@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -91,9 +92,10 @@ def test_an_interrupted_command_keeps_all_that_it_bought(sampled: Path, tmp_path
 @pytest.mark.timeout(200)
 def test_the_others_finish_where_one_judge_is_down(sampled: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(sampled, tmp_path / "r"))
-    with fault_server() as reserved:
-        port = int(reserved.anthropic_url.rpartition(":")[2])
-    with fault_server() as up:
+    # Bound, so that nobody else gets it, and not listened to.
+    with socket.socket() as reserved, fault_server() as up:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
         sets = judges(up, anthropic=f"http://127.0.0.1:{port}")
         code, said = finish(run, sets)
         assert code == 1
@@ -105,6 +107,7 @@ def test_the_others_finish_where_one_judge_is_down(sampled: Path, tmp_path: Path
         assert seen["rules", "ok"] + seen["rules", "tie"] == n
         assert sum(count for (judge, _), count in seen.items() if judge == "near") == n
         assert json.loads((run / "manifest.json").read_text())["stages"]["judge"]["state"] != "done"
+        reserved.close()
         with fault_server(port=port) as back:
             code, said = finish(run, sets)
             assert code == 0, said[-3000:]
