@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -16,6 +17,8 @@ GUARD = ROOT / "tests" / "guard"
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 # The workers of a session inherit the folder that the process which started them made, and leave it to that.
 CACHE = Path(os.environ["XDG_CACHE_HOME"]) if WORKER else Path(tempfile.mkdtemp(prefix="morlaif-tests-"))
+FROZEN = {"modules": 0}
+"""How many modules were imported when the garbage collector last laid aside what there was."""
 # Set before any test imports a library that reads them; children inherit them.
 os.environ.update(
     OMP_NUM_THREADS="1",
@@ -38,6 +41,7 @@ sys.path[:0] = [path for path in (str(ROOT), str(GUARD)) if path not in sys.path
 from loopback import REFUSED, refuse_strangers  # noqa: E402
 
 from tests.helpers.shared_folders import SharedFolders  # noqa: E402
+from tests.helpers.small_run import small  # noqa: E402
 
 refuse_strangers()
 
@@ -62,6 +66,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -seconds(item))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Take what imported libraries hold out of the garbage collector's sight.
+
+    A collection looks at each object of torch and transformers, for half a second; a small run asks for eleven.
+    """
+    if len(sys.modules) > FROZEN["modules"] + 100:
+        gc.collect()
+        gc.freeze()
+        FROZEN["modules"] = len(sys.modules)
+
+
 def pytest_unconfigure() -> None:
     """The session's caches go with it; within it the tiny base model is made once."""
     if not WORKER:
@@ -75,9 +91,15 @@ def seconds(item: pytest.Item) -> float:
 
 
 @pytest.fixture(scope="session")
-def shared() -> SharedFolders:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> SharedFolders:
     """What any test of the session may read and one of them makes."""
-    return SharedFolders(CACHE / "shared")
+    return SharedFolders(CACHE / "shared", tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="session")
+def finished(shared: SharedFolders) -> Path:
+    """A finished small run of the demo's pipeline; read only: a test that changes it works on a copy."""
+    return shared.made("finished", lambda folder: small(folder / "run")) / "run"
 
 
 @pytest.fixture(autouse=True)

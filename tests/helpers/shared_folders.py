@@ -1,4 +1,4 @@
-"""Folders that are made once a session, whichever of its processes needs them first; the others wait, then read."""
+"""Folders that are made once a session, whichever of its processes needs them first; each gets a copy of its own."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from pathlib import Path
 
 
 class SharedFolders:
-    """Folders by name, below one that all processes of a test session know."""
+    """Folders by name. root: known to all processes of a test session; own: this one's."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, own: Path) -> None:
+        self.root, self.own = root, own
 
     def made(self, name: str, make: Callable[[Path], object]) -> Path:
-        """Return the folder ``name``, which ``make`` fills when it is first asked for; read only.
+        """Return a copy of what ``make`` leaves in an empty folder; the same for all who ask in this process.
 
-        Where making fails, everybody who asks tries again, and fails too.
+        Others wait while it is made. Where that fails, everybody who asks tries again, and fails too.
         """
+        copy = self.own / name
+        if copy.exists():
+            return copy
         folder, whole = self.root / name, self.root / f"{name}.whole"
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not whole.exists():
@@ -28,4 +31,4 @@ class SharedFolders:
                 folder.mkdir()
                 make(folder)
                 whole.touch()
-        return folder
+        return Path(shutil.copytree(folder, copy, symlinks=True))
