@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,6 @@ GUARD = ROOT / "tests" / "guard"
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 # The workers of a session inherit the folder that the process which started them made, and leave it to that.
 CACHE = Path(os.environ["XDG_CACHE_HOME"]) if WORKER else Path(tempfile.mkdtemp(prefix="morlaif-tests-"))
-FROZEN = {"modules": 0}
-"""How many modules were imported when the garbage collector last laid aside what there was."""
 # Set before any test imports a library that reads them; children inherit them.
 os.environ.update(
     OMP_NUM_THREADS="1",
@@ -46,6 +45,17 @@ from tests.helpers.small_run import small  # noqa: E402
 refuse_strangers()
 
 
+@dataclass
+class Seen:
+    """The file of the test before, and how many modules were imported when the collector last laid aside its objects."""
+
+    file: Path | None = None
+    modules: int = 0
+
+
+SEEN = Seen()
+
+
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Take the options of pytest-xdist that pyproject.toml gives also where it is left out (``-p no:xdist``)."""
     if not pluginmanager.hasplugin("xdist"):
@@ -67,15 +77,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Take what imported libraries hold out of the garbage collector's sight.
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Collect what the tests of another file left behind: what is wrong with it is not this one's.
 
-    A collection looks at each object of torch and transformers, for half a second; a small run asks for eleven.
+    What imported libraries hold is then taken out of the collector's sight. To look at each object of torch and
+    transformers takes it half a second, and a small run collects eleven times.
     """
-    if len(sys.modules) > FROZEN["modules"] + 100:
+    if item.path != SEEN.file:
+        SEEN.file = item.path
+        gc.collect()
+    if len(sys.modules) > SEEN.modules + 100:
+        SEEN.modules = len(sys.modules)
         gc.collect()
         gc.freeze()
-        FROZEN["modules"] = len(sys.modules)
 
 
 def pytest_unconfigure() -> None:

@@ -17,6 +17,9 @@ from morlaif_core.cli.main import cli, guarded
 SMALL = ("--prompts", "40", "--responses", "3")
 CALL = """
 import sys
+import morlaif_analysis.preview.pictures
+if sys.argv.pop(1) == "without pictures":
+    morlaif_analysis.preview.pictures.draw = lambda result, folder: []
 from morlaif_core.cli.main import cli, guarded
 code = guarded(lambda: cli(["preview", *sys.argv[1:]], standalone_mode=False))
 print("torch" in sys.modules, file=sys.stderr)
@@ -41,10 +44,13 @@ def set_settings(run: Path, **changed: Any) -> None:
     (run / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
 
 
-def started(*arguments: str | Path) -> subprocess.Popen[str]:
-    """The same in a process of its own, whose last line on stderr says whether torch was imported."""
+def started(*arguments: str | Path, pictures: bool = False) -> subprocess.Popen[str]:
+    """The same in a process of its own, whose last line on stderr says whether torch was imported.
+
+    pictures: draw them, which takes nearly all of the command's time.
+    """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", CALL, *map(str, arguments)]
+    command = [sys.executable, "-c", CALL, f"with{'' if pictures else 'out'} pictures", *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

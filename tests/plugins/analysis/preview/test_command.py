@@ -215,6 +215,7 @@ def test_a_run_without_preference_models_says_how_to_get_them(
     assert "is not a run folder" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_judged_picks(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def rows() -> int:
         with sqlite3.connect(copied / "judgements.sqlite") as ledger:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 def test_again_needs_no_model_and_says_the_same(copied: Path) -> None:
     before = result_of(copied), (copied / "preview" / "scores.npz").read_bytes()
-    process = started(copied, *SMALL, "--json")
+    process = started(copied, *SMALL, "--json", pictures=True)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert err.splitlines()[-1] == "False"
