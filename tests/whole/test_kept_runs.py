@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from morlaif_core import Message, load_run, make_prompt, run
-from tests.small_run import final_files, ledger_rows
+from tests.helpers.small_run import final_files, ledger_rows
 
 KEPT = Path(__file__).parents[1] / "data" / "kept_runs.tar.gz"
 """Written by the code of 2026-11-29, before the packages were arranged anew: `finished` (LoRA preference models and policy,

@@ -33,7 +33,7 @@ from morlaif_ppo.state import Training, build
 from morlaif_ppo.trainer import PPO
 from morlaif_ppo.update import explained, targets
 from morlaif_ppo.value import ValueHead
-from tests.small_run import small
+from tests.helpers.small_run import small
 
 NAMES = ("letters", "brief")
 MEASURES = {

@@ -24,6 +24,7 @@ from morlaif_ppo.rollout import sample
 from morlaif_ppo.state import build
 from morlaif_ppo.trainer import PPO
 from morlaif_ppo.update import targets
+from tests.helpers.policy_jobs import MANY_CHECKPOINTS, make_job
 
 SMALL = {"steps": 4, "prompts_per_step": 4, "minibatch": 2, "learning_rate": 1e-2, "checkpoint_every": 2}
 KINDS: dict[str, Any] = {
@@ -330,30 +331,27 @@ def test_the_plugin_is_light() -> None:
 
 KILLED = """
 import sys, time
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from conftest import Reports, make_job
-from morlaif_core import Lora
+from tests.helpers.policy_jobs import MANY_CHECKPOINTS, Reports, make_job
 from morlaif_ppo.options import PPOOptions
 from morlaif_ppo.trainer import PPO
 def act(step):
     print("step", step, flush=True)
-    time.sleep(float(sys.argv[4]))
+    time.sleep(0.05)
     return "go"
-options = PPOOptions(steps=6, prompts_per_step=4, minibatch=2, learning_rate=1e-2, checkpoint_every=1)
-PPO(options).train(make_job(Path(sys.argv[2]), Path(sys.argv[3]), report=Reports(act)))
+PPO(PPOOptions(**MANY_CHECKPOINTS)).train(make_job(Path(sys.argv[1]), Path(sys.argv[2]), report=Reports(act)))
 """
 
 
 @pytest.mark.slow
 def test_kill_9_loses_nothing(models: dict[str, Path], tmp_path: Path) -> None:
-    def start(out: str, wait: float) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(models["gpt2"]), str(tmp_path / out)]
-        return subprocess.Popen([*argv, str(wait)], stdout=subprocess.PIPE, text=True)
+    def train(out: str) -> None:
+        PPO(PPOOptions(**MANY_CHECKPOINTS)).train(make_job(models["gpt2"], tmp_path / out))
 
-    assert start("whole", 0.0).wait() == 0
+    train("whole")
     for kill_at in (1, 3, 5):
-        process = start("cut", 0.05)
+        argv = [sys.executable, "-c", KILLED, str(models["gpt2"]), str(tmp_path / "cut")]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for line in process.stdout:
             if line == f"step {kill_at}\n":
@@ -361,5 +359,5 @@ def test_kill_9_loses_nothing(models: dict[str, Path], tmp_path: Path) -> None:
                 os.kill(process.pid, signal.SIGKILL)
                 break
         assert process.wait() == -signal.SIGKILL
-    assert start("cut", 0.0).wait() == 0
+    train("cut")
     assert equal(tmp_path / "whole", tmp_path / "cut")
