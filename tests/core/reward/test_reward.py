@@ -30,6 +30,7 @@ from morlaif_core.reward.reward import PrincipledReward
 from morlaif_core.reward.saved_reward import RunReward, load_reward_file, save_reward
 from morlaif_core.reward.scale import RewardScale, fit_reward_scale, scalarize
 from morlaif_core.reward.score_checks import ScoreError
+from morlaif_core.reward.soft_clip import undo_soft_clip
 from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
 from morlaif_core.reward.terms.weights_and_thresholds import check_terms, resolve_terms
 from morlaif_core.testing import FakePreferenceModel, make_scores
@@ -90,7 +91,7 @@ def test_thresholds_as_numbers_and_quantiles() -> None:
 @pytest.mark.parametrize("win_rate", [0.01, 0.3, 0.5, 0.6, 0.99])
 def test_a_threshold_by_win_rate_wins_that_often(win_rate: float) -> None:
     tau = float(resolve("max_min", short={"threshold": {"win_rate": win_rate}}).terms().threshold[0])
-    z = calibration().unclipped(np.array([tau, *reference().values[:, 0]], dtype=np.float32))
+    z = undo_soft_clip(np.array([tau, *reference().values[:, 0]], dtype=np.float32), calibration().clip)
     assert np.mean(expit(z[0] - z[1:])) == pytest.approx(win_rate, abs=1e-4)
 
 
