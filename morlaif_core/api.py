@@ -183,7 +183,7 @@ def open_judges(
         quiet: no bars.
 
     Raises:
-        UserError: the configuration does not hold, or the folder is none of ours.
+        UserError: the configuration does not hold, or the folder is not a run folder.
         Busy: another process holds the folder.
     """
     if len(configs) == 1 and (Path(configs[0]) / MANIFEST).exists():

@@ -121,8 +121,8 @@ class JudgeBench:
                 identity, can = self._looked_at(name)
             except UserError as error:
                 if can is None:
-                    raise UserError(f"judges.{name}: what it can do is known only once it is built: {error}") from None
-                note = f"judge '{name}': what its ledger holds is not taken off, since it cannot be built: {error}"
+                    raise UserError(f"judges.{name}: it must be built to know what it can do: {error}") from None
+                note = f"judge '{name}': its ledger's answers are not subtracted, since it cannot be built: {error}"
                 # Its keys name an identity that is not known, so none of them can be matched.
                 answered = set()
         try:

@@ -70,7 +70,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Principle:
-    """What a judge is asked. ``picks`` worse: the question names the worse response; turned round once, on reading."""
+    """What a judge is asked. ``picks`` worse: the question names the worse response; applied once, on reading."""
 
     name: str
     question: str

@@ -40,12 +40,12 @@ def cli() -> None:
 @SETS
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; runs/CONFIG by default.")
 @click.option("--until", metavar="STAGE", help="Stop after a stage.")
-@click.option("--only", metavar="STAGE", help="Run one stage alone; those before it must be done.")
+@click.option("--only", metavar="STAGE", help="Run only this stage; the stages before it must be done.")
 def run(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until: str | None, only: str | None) -> None:
     """Run the pipeline: sample, judge, train-pms, train-policy, evaluate.
 
-    CONFIG is a file or a shipped name (demo); several layer from left to right. A finished stage whose inputs are
-    unchanged is not run again, and what a crash cut short goes on.
+    CONFIG is a file or a shipped name (demo); several layer from left to right. Finished stages whose inputs
+    have not changed are skipped. An interrupted run resumes.
     """
     from morlaif_core.api import default_out, run_config
     from morlaif_core.config.load import load_config
@@ -63,7 +63,7 @@ def run(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until
     except BaseException as error:
         if not was_interrupted(error):
             raise
-        screen.say(f"\ninterrupted; nothing is lost, the same command goes on from here ({folder})")
+        screen.say(f"\ninterrupted; nothing is lost. Run the same command to resume ({folder})")
         sys.exit(INTERRUPTED)
     show_results(done.results, screen)
     screen.say(f"run folder: {folder}")
@@ -96,7 +96,7 @@ def init(file: Path, source: str) -> None:
     # A folder without files, so that only shipped names are found.
     shipped, _ = find_config(source, Path("/nonexistent"))
     if file.exists():
-        raise UserError(f"{file} is there already; name another file")
+        raise UserError(f"{file} already exists; name another file")
     write_text(file, shipped.read_text(encoding="utf-8"))
     click.echo(f"wrote {file}; run it with: morlaif run {file}")
 
@@ -204,7 +204,7 @@ def _exit_code(error: BaseException) -> int:
     trouble = disk_trouble(error) if isinstance(error, Exception) else None
     if trouble is None or os.environ.get("MORLAIF_STRICT") == "1":
         raise error
-    advice = "what is committed is kept: mend it (make room?), then run the same command"
+    advice = "everything committed is kept; fix this (free some space?), then run the same command"
     click.echo(f"morlaif: {redact(trouble)}; {advice}", err=True)
     return 1
 

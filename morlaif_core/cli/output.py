@@ -52,7 +52,7 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None
     rows = [
         [
             stage.name,
-            stages.get(stage.name, {}).get("state", "not begun"),
+            stages.get(stage.name, {}).get("state", "not started"),
             f"{stages.get(stage.name, {}).get('seconds', 0):.0f} s",
         ]
         for stage in STAGES
@@ -61,7 +61,7 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None
     if results.get("cost_usd"):
         click.echo(f"judging has cost ${results['cost_usd']:,.4f}")
     elif "cost_usd" in results.get("notes", {}):
-        click.echo(f"what judging costs is not known: {results['notes']['cost_usd']}")
+        click.echo(f"the cost of judging is not known: {results['notes']['cost_usd']}")
     show_results(results, Screen())
 
 
@@ -149,14 +149,14 @@ def show_principle(item: Known, as_json: bool) -> None:
     principle = item.principle
     click.echo(f"{principle.name} ({item.source})\n{principle.question}")
     click.echo(
-        "the judge names the " + ("better" if principle.picks == "better" else "worse one; turned round on reading")
+        "the judge names the " + ("better one" if principle.picks == "better" else "worse one (inverted on reading)")
     )
     for phrasing in principle.phrasings:
         click.echo(f"also: {phrasing}")
     if principle.examples:
         example = principle.examples[0]
         request = Request(make_prompt([Message("user", example.prompt)]), example.a, example.b, principle)
-        click.echo(f"\nas a judge gets it, for the first example (preferred: {example.winner}):")
+        click.echo(f"\nthe request as a judge gets it, for the first example (preferred: {example.winner}):")
         for message in judge_messages(request):
             click.echo(f"[{message.role}]\n{message.content}")
 

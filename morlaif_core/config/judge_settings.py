@@ -47,7 +47,7 @@ class Judging(Options):
     """How a judge is asked."""
 
     orders: Literal["both", "one_random"] = Field(
-        "both", description="both: each pair in both orders; one_random: seeded"
+        "both", description="both: each pair in both orders; one_random: one order, drawn by a hash"
     )
     mode: Literal["auto", "logprob", "rationale", "structured", "text"] = Field(
         "auto", description="how a verdict is read; auto: logprob, else structured, else text, as the model can"
@@ -57,7 +57,7 @@ class Judging(Options):
     abstain: bool = Field(False, description="the judge may say that a question does not apply to a pair")
     joint: bool = Field(False, description="one structured request asks all principles that share the judge")
     min_label_mass: float = Field(
-        0.5, ge=0, le=1, description="least probability of the labels together; below it an answer is off_label"
+        0.5, ge=0, le=1, description="least total probability of the labels; below it an answer is off_label"
     )
     concurrency: int = Tuning(16, ge=1, description="requests in flight at most")
     requests_per_minute: float | None = Tuning(None, gt=0, description="the server's limit; null: none known")
@@ -85,9 +85,9 @@ class PanelSettings(Options):
     """A judge made of several judges that are all asked."""
 
     panel: tuple[str, ...] = Field(min_length=2, description="judges by name; all of them are asked")
-    quorum: int | None = Field(None, ge=1, description="members with a label that a verdict needs; null: all of them")
+    quorum: int | None = Field(None, ge=1, description="number of members that must have a label; null: all of them")
     combine: Literal["mean_logit", "majority"] = Field(
-        "mean_logit", description="mean of the members' log-odds, or a count of who they prefer"
+        "mean_logit", description="mean of the members' log-odds, or a majority vote"
     )
 
 

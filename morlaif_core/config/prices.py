@@ -31,7 +31,7 @@ def unpriced(config: Config) -> dict[str, str]:
         if price_of(config, judge) is None:
             model = billed_model(config, judge)
             found[judge] = (
-                f"no price is known of judge '{judge}' (model {model}): say prices: {{{model}: {{input: USD, "
+                f"no price is known for judge '{judge}' (model {model}): say prices: {{{model}: {{input: USD, "
                 f"output: USD}}}} per million tokens, or judges.{judge}.judging.price"
             )
     return found

@@ -26,7 +26,7 @@ class ExampleText(Options):
 
     prompt: str = Field(min_length=1, description="what was asked")
     a: str = Field(min_length=1, description="one response")
-    b: str = Field(min_length=1, description="the other")
+    b: str = Field(min_length=1, description="the other response")
     winner: Literal["a", "b"] = Field(description="the preferred response")
 
 
@@ -97,7 +97,7 @@ def pick_principles(names: Iterable[str], known: dict[str, Known]) -> tuple[Prin
             offered = " and by ".join((match.source, *match.rivals))
             raise UserError(
                 f"principles.{name}: '{name}' is offered by {offered}; "
-                f"write the one that is meant to principles/{name}.yaml, which goes before both"
+                f"write the one you mean to principles/{name}.yaml, which overrides both"
             )
         found.append(match.principle)
     return tuple(found)

@@ -70,7 +70,7 @@ class PairSettings(Options):
     source: Literal["sampled", "dataset"] = Field(
         "sampled", description="sampled from the target, or the data set's own"
     )
-    per_prompt: int = Field(2, ge=2, le=16, description="responses a prompt; every two make a pair")
+    per_prompt: int = Field(2, ge=2, le=16, description="responses per prompt; every two of them make a pair")
     ties: Literal["half", "drop"] = Field("half", description="ties in PM training: a label of one half, or left out")
 
 
@@ -98,15 +98,15 @@ class RewardSettings(Options):
     """From raw preference-model scores to one reward."""
 
     calibrate: Literal["platt", "std", "none"] = Field(
-        "platt", description="unit of a score: a logit, a deviation, raw"
+        "platt", description="unit of a score: one logit (platt), one standard deviation (std), as it is (none)"
     )
     clip: float = Field(3.0, gt=0, description="soft clip c tanh(r / c) of every calibrated score")
     standardize: bool = Field(
         True, description="shift and divide the scalarized reward by its reference mean and deviation"
     )
-    length_control: bool = Field(False, description="take the part of each score out that a response's length explains")
+    length_control: bool = Field(False, description="remove the part of each score that the response's length explains")
     utility: Literal["per_response", "expected"] = Field(
-        "per_response", description="scalarize each response, or the running mean scores (their gradient weighs a step)"
+        "per_response", description="what is scalarized: each response, or the running mean scores"
     )
     schedules: dict[str, Schedule] = Field(
         default_factory=dict, description="PRINCIPLE.weight, PRINCIPLE.threshold or temperature over the training steps"
@@ -151,14 +151,14 @@ Threads = Annotated[int, Field(ge=1, le=1024)]
 class Settings(Options):
     """A whole run."""
 
-    version: Literal[1] = Field(1, description="of the configuration's format")
-    seed: int = Field(0, ge=0, le=MAX_SEED, strict=True, description="of every stage")
+    version: Literal[1] = Field(1, description="version of the configuration format")
+    seed: int = Field(0, ge=0, le=MAX_SEED, strict=True, description="seed of every stage")
     seeds: Annotated[dict[StageName, Seed], BeforeValidator(_stage_names)] = Field(
-        default_factory=dict, description="one stage's seed set apart"
+        default_factory=dict, description="a stage's own seed, by stage"
     )
-    judge: str = Field("rules", description="of every principle that names none")
+    judge: str = Field("rules", description="judge of every principle that names none")
     judges: dict[str, JudgeBlock] = Field(default_factory=dict, description="judges by name")
-    judging: Judging = Field(default_factory=Judging, description="of every judge")
+    judging: Judging = Field(default_factory=Judging, description="how all judges are asked")
     budget: Budget = Field(default_factory=Budget, description="a hard cap on what judging costs")
     prices: dict[str, Price] = Field(default_factory=dict, description="the price table, by model")
     principles: Annotated[dict[str, PrincipleSettings], BeforeValidator(_names_are_defaults)] = Field(
@@ -169,11 +169,11 @@ class Settings(Options):
     pairs: PairSettings = Field(default_factory=PairSettings, description="the pairs to be judged")
     target: Annotated[Target, BeforeValidator(_model_string)] = Field(description="the model to be trained")
     generation: Generation = Field(default_factory=Generation, description="how responses are sampled")
-    sampler: Use = Field(default_factory=lambda: Use(use="transformers"), description="who samples")
-    preference_model: PreferenceModelSettings = Field(description="who learns the judgements")
-    reward: RewardSettings = Field(default_factory=RewardSettings, description="scores to reward")
-    scalarizer: Use = Field(description="K scores to one")
-    trainer: Use = Field(description="who trains the policy")
+    sampler: Use = Field(default_factory=lambda: Use(use="transformers"), description="the component that samples")
+    preference_model: PreferenceModelSettings = Field(description="the backend that learns the judgements")
+    reward: RewardSettings = Field(default_factory=RewardSettings, description="how scores become a reward")
+    scalarizer: Use = Field(description="how a response's K scores become one")
+    trainer: Use = Field(description="the trainer of the policy")
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="the final evaluation")
     device: str = Tuning("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the GPU where there is one")
     threads: Threads | Literal["auto"] = Tuning("auto", description="auto: 1 for tiny models on a CPU, else all cores")

@@ -148,6 +148,6 @@ def _cannot_load(name: str, error: Exception) -> UserError:
     if Path(name).expanduser().is_dir():
         return UserError(f"the model in {name} cannot be loaded: {cause}; make or download that folder again")
     return UserError(
-        f"the model '{name}' is no folder and cannot be had from the hub: {cause}; check its name and the network "
+        f"the model '{name}' is not a folder and cannot be loaded from the hub: {cause}; check its name and the network "
         "(a gated model needs `hf auth login`), or give a folder"
     )

@@ -171,7 +171,7 @@ class Lora(Options):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapter's input during training")
     modules: tuple[str, ...] | Literal["auto"] = Field("auto", description="adapted modules; auto: every linear layer")
     top_layers: int | None = Field(
-        None, ge=1, description="adapt the top N layers only, what lies below runs once; null: all"
+        None, ge=1, description="adapt only the top N layers, so that the ones below run once; null: all"
     )
 
 

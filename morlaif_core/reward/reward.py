@@ -141,7 +141,7 @@ class PrincipledReward:
         # Before anything is restored. A state of an earlier version names nothing to compare.
         if state.get("fitted", self._fitted()) != self._fitted():
             raise RunFailed(
-                "the reward was fitted anew since this checkpoint; move the checkpoints away and train again"
+                "the reward was fitted again after this checkpoint; move the checkpoints away and train again"
             )
         if isinstance(self.scalarizer, Stateful):
             self.scalarizer.restore(cast("Mapping[str, object]", inner))

@@ -80,7 +80,7 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise UserError(f"{path} cannot be made: a part of its path is a file; name another with --out") from None
+            raise UserError(f"{path} cannot be made: part of its path is a file; name another with --out") from None
         folder = cls(path)
         folder._take_lock()
         try:
@@ -163,7 +163,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         written = int(manifest["format"])
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file} is not a manifest of ours; name another folder with --out") from None
+        raise UserError(f"{file} is not a MORLAIF manifest; name another folder with --out") from None
     if written > FORMAT:
         raise UserError(
             f"{path} was written by a newer version (format {written}, this one reads {FORMAT}); update morlaif"

@@ -23,7 +23,7 @@ POLL = 0.5
 """seconds between two looks at the manifest"""
 STALE = 300.0
 """seconds after which an end that was there before this process looked counts as this launch's own"""
-ALONE = "training in several processes is not built yet: the first of {} does every stage, the others wait for it"
+ALONE = "training in several processes is not implemented: the first of {} processes runs every stage, the others wait"
 _GROUP = frozenset(
     "RANK LOCAL_RANK GROUP_RANK ROLE_RANK WORLD_SIZE LOCAL_WORLD_SIZE GROUP_WORLD_SIZE ROLE_WORLD_SIZE ROLE_NAME"
     " MASTER_ADDR MASTER_PORT".split()
@@ -51,7 +51,7 @@ def ranks() -> Ranks:
         # Refused below, with the same words as a rank out of range.
         found = Ranks(-1)
     if not 0 <= found.rank < found.world:
-        raise UserError("RANK and WORLD_SIZE in the environment are no rank and number of processes; unset them")
+        raise UserError("RANK and WORLD_SIZE in the environment are not valid; unset them")
     return found
 
 

@@ -107,8 +107,8 @@ class Context:
         # Equal settings and other weights: what the run holds could not be compared with what is added.
         if known and known.get("asked") == asked and known["fingerprint"] != resolved.fingerprint:
             raise UserError(
-                f"{where}.model: {asked[0]} is not the model that this run began with (it was changed, or is made "
-                "otherwise by another version); name another folder with --out"
+                f"{where}.model: {asked[0]} is not the model that this run began with (it was changed, or another "
+                "version makes it differently); name another folder with --out"
             )
         models[where] = {
             "asked": asked,
@@ -161,7 +161,7 @@ class Context:
         if any(before.get(name) != drawn[name] for name in PAIR_SETS):
             raise UserError(
                 f"the data set '{self.settings.dataset.use}' gives other prompts than when {self.path} was begun; "
-                "begin another run with --out, or bring back the data set as it was"
+                "start another run with --out, or restore the data set"
             )
         lost = {**dict(self.dataset.skipped), **sets.left_out}
         self.folder.manifest["prompt_sets"] = drawn

@@ -61,7 +61,9 @@ def note_unlabelled(block: dict[str, Any], verdicts: Sequence[Verdict]) -> None:
     found = {}
     off = sum(verdict.status == "not_applicable" for verdict in verdicts)
     if off:
-        found["not_applicable"] = f"{off:,} of {len(verdicts):,} verdicts say that it does not apply; they are left out"
+        found["not_applicable"] = (
+            f"{off:,} of {len(verdicts):,} verdicts say that the principle does not apply; these pairs are left out"
+        )
     short = sum(map(_is_short, verdicts))
     if short:
         found["short"] = f"{short:,} labels lack a panel's member that failed; it is asked again by the next run"
@@ -79,8 +81,8 @@ def _summary(verdicts: Sequence[Verdict]) -> str:
     unlabelled = sum(verdict.p_a is None for verdict in verdicts) - off
     short = sum(map(_is_short, verdicts))
     parts = [f"{len(verdicts):,} verdicts", f"{ties:,} ties", f"{unlabelled:,} without a label"]
-    parts += [f"{off:,} to which it does not apply"] if off else []
-    parts += [f"{short:,} of panels short of a member"] if short else []
+    parts += [f"{off:,} not applicable"] if off else []
+    parts += [f"{short:,} panel labels without one member"] if short else []
     return ", ".join(parts)
 
 
@@ -90,7 +92,7 @@ def _check_labels(context: Context, verdicts: Sequence[Verdict]) -> None:
     failed = sorted({verdict.principle for verdict in verdicts if verdict.status == "failed"} - labelled)
     if failed:
         raise RunFailed(
-            f"the judge gave no label under {', '.join(failed)}{_why(context)}; mend it, then run the same command"
+            f"the judge gave no label under {', '.join(failed)}{_why(context)}; fix this, then run the same command"
         )
 
 
@@ -99,9 +101,7 @@ def _why(context: Context) -> str:
     if not context.unfinished:
         return ""
     reasons = [reason for reason in map(commonest_error, context.judges.ledgers) if reason]
-    return (
-        f"; {context.unfinished:,} failed and are asked again by the next run{''.join(f' ({r})' for r in reasons[:1])}"
-    )
+    return f"; {context.unfinished:,} failed; the next run asks them again{''.join(f' ({r})' for r in reasons[:1])}"
 
 
 def judge_pairs(

@@ -91,7 +91,7 @@ def _keep_settings(
         context.screen.say(f"the changed settings are not kept: {stays[0]} was done with others; run it to use them")
         return
     if not todo:
-        context.screen.say("run.yaml has the changed settings, for what is done next")
+        context.screen.say("run.yaml now has the changed settings, for the next stages")
     write_text(file, text)
 
 
@@ -143,7 +143,7 @@ def _require_upstream(context: Context, before: Sequence[Stage], prints: dict[st
     missing = [stage.name for stage in before if not _done(context, stage, prints)]
     if missing:
         raise UserError(
-            f"--only needs the stages before it done with these settings; run `--until {missing[-1]}` first"
+            f"--only needs all earlier stages to be done with these settings; run `--until {missing[-1]}` first"
         )
 
 
@@ -152,7 +152,7 @@ def _announce(
 ) -> None:
     """Say what will happen before it happens."""
     if not todo:
-        context.screen.say(f"{context.path}: every stage is done and nothing in them changed; nothing to do")
+        context.screen.say(f"{context.path}: every stage is done and no setting has changed; nothing to do")
         return
     skipped = [stage.name for stage in stages if stage not in todo]
     if skipped:
@@ -160,13 +160,13 @@ def _announce(
     for stage in todo:
         failed = _record(context, stage).get("failed")
         if failed:
-            context.screen.say(f"{stage.name}: {failed:,} judgements lack answers that failed; these are asked again")
+            context.screen.say(f"{stage.name}: {failed:,} judgements failed; they are asked again")
         old = _record(context, stage).get("inputs")
         if old and old != prints[stage.name]:
             new = prints[stage.name]
             changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
             context.screen.say(
-                f"{stage.name} is done anew, changed: {', '.join(changed)}; what it made moves to replaced/"
+                f"{stage.name} runs again (changed: {', '.join(changed)}); its earlier files move to replaced/"
             )
 
 

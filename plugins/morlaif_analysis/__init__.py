@@ -28,5 +28,7 @@ def morlaif_commands() -> Iterable[Component[click.Command]]:
     """Offer the commands."""
     return [
         component("fit-weights", _fit_weights, NoOptions, "fit the principles' weights to human labels"),
-        component("preview", _preview, NoOptions, "show what each scalarizer would pick, before RL is paid for"),
+        component(
+            "preview", _preview, NoOptions, "preview trade-offs before training: what each scalarizer would pick"
+        ),
     ]

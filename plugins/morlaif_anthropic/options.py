@@ -24,13 +24,14 @@ class AnthropicOptions(RemoteOptions):
 
     base_url: str | None = Field(
         None,
-        description="the server's address, without `/v1`; null: the provider's own; https, but for a server on this machine",
+        description="the server's address, without `/v1`; null: the provider's own; must be https, except on this machine",
     )
     api_key: Secret | None = Field(
-        Secret("ANTHROPIC_API_KEY"), description="NAME of the variable with the key; null: the server wants none"
+        Secret("ANTHROPIC_API_KEY"), description="NAME of the variable with the key; null: the server needs none"
     )
     cache: bool = Tuning(
-        False, description="have the server keep what a pair's principles share: pays from two principles on"
+        False,
+        description="cache the common prefix of a pair's principles at the server; saves money from two principles on",
     )
 
     def capabilities(self) -> Capabilities:

@@ -24,5 +24,5 @@ def _estimate(options: NoOptions) -> click.Command:
 @hookimpl
 def morlaif_commands() -> Iterable[Component[click.Command]]:
     """Offer the command."""
-    summary = "say what judging will take: requests, tokens, money, and what so many pairs can show"
+    summary = "estimate requests, tokens, cost, and the smallest difference that so many pairs can show"
     return [component("estimate", _estimate, NoOptions, summary)]

@@ -15,7 +15,7 @@ from morlaif_core import open_judges, print_json
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; runs/CONFIG by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def estimate(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, as_json: bool) -> None:
-    """Say what judging will take, before anything is paid: requests, tokens, money, and what so many pairs can show.
+    """Estimate what judging will take: requests, tokens, cost, and the smallest difference that so many pairs can show.
 
     CONFIG as in `run`, or a run folder. Where the run folder is there, its own pairs are counted, and what its ledger
     holds is taken off.

@@ -62,7 +62,7 @@ def _known(bench: JudgeBench) -> Forecast:
 
 def _foreseen(bench: JudgeBench) -> Forecast:
     sets, assumed = _prompt_sets(bench)
-    assumed.append(f"responses that are not there yet: {_as_long_as_may_be(bench)}, none equal to another")
+    assumed.append(f"responses that are not there yet: {_as_long_as_may_be(bench)}, all different")
     given = ("pm", "validation") if bench.settings.pairs.source == "dataset" else ()
     # Answers to the RL set are scored by preference models; no judge is asked about them.
     drawn = [item for name, item in sets.items() if name not in ("rl", "evaluation", *given)]
@@ -83,7 +83,7 @@ def _prompt_sets(bench: JudgeBench) -> tuple[dict[str, _Set], list[str]]:
         why = f"prompts of {PROMPT_BYTES} bytes: the data set cannot be read ({' '.join(str(error).split())})"
         return {name: _Set(size, made) for name, size in bench.prompt_set_sizes().items()}, [why]
     sets = bench.drawn_prompts(*splits, lambda prompt: _fits(prompt, most))
-    assumed = [f"prompts: the first {COUNTED} of each set stand for the others"]
+    assumed = [f"prompts: the first {COUNTED} of each set represent the others"]
     if most is not None:
         assumed.append(f"prompts.max_tokens: {most} tokens are {most * BYTES_PER_TOKEN:.0f} bytes")
     return {name: _Set(len(prompts), prompts[:COUNTED]) for name, prompts in sets.items()}, assumed

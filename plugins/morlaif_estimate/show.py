@@ -37,7 +37,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     total, pairs = found["total"], found["pairs"]
     said = [f"\n{pairs['judge']:,} pairs to be judged for training, {pairs['evaluate']:,} for evaluation"]
     if total["answered_before"]:
-        said.append(f"{total['answered_before']:,} further requests are answered by the ledger already")
+        said.append(f"{total['answered_before']:,} more requests are already answered in the ledger")
     if total["usd_at_most"] is not None:
         said.append(
             f"at most ${total['usd_at_most']:,.2f}: a token is a byte at least, and answers are as long as allowed; "
@@ -46,7 +46,11 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     said += _budget(found)
     for name, block in found["smallest_difference"].items():
         least = block["least"]
-        what = "cannot be told from 0.5 at all" if least is None else f"of {least:.3f} or more is told from 0.5"
+        what = (
+            "cannot be distinguished from 0.5"
+            if least is None
+            else f"of {least:.3f} or more can be distinguished from 0.5"
+        )
         said.append(f"{NOUNS[name]} over {block['prompts']:,} prompts: one {what} (test at 5 %, power 80 %)")
     return [*said, *(f"note: {note}" for note in found["notes"])]
 
@@ -55,7 +59,7 @@ def _budget(found: Mapping[str, Any]) -> list[str]:
     cap, most, spent = found["budget"]["usd"], found["total"]["usd_at_most"], found["spent_usd"]
     if cap is None or most is None:
         return []
-    enough = "is enough in any case" if spent + most <= cap else "may end the run before it is done"
+    enough = "is always enough" if spent + most <= cap else "may end the run before it is done"
     return [f"budget.usd: ${cap:,.2f}, of which ${spent:,.2f} is spent, {enough}"]
 
 

@@ -21,8 +21,8 @@ class HHOptions(Options):
     """Where HH-rlhf is read from."""
 
     path: str | None = Field(None, description=f"{PATH}; null: the hub's")
-    subset: Subset = Field("harmless-base", description="of the hub's data set; a local path is read whole")
-    revision: str | None = Field(None, description="of the hub's data set; null: the newest")
+    subset: Subset = Field("harmless-base", description="subset of the hub's data set; a local file is used whole")
+    revision: str | None = Field(None, description="revision of the hub's data set; null: the newest")
     held_out: float = _held_out()
 
 

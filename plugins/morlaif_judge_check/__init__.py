@@ -25,5 +25,5 @@ def _check_judges(options: NoOptions) -> click.Command:
 @hookimpl
 def morlaif_commands() -> Iterable[Component[click.Command]]:
     """Offer the command."""
-    summary = "try the judges before they are paid for: accuracy, bias, and what moves them"
+    summary = "test the judges before you pay: accuracy, bias, and what changes a verdict although it should not"
     return [component("check-judges", _check_judges, NoOptions, summary)]

@@ -12,14 +12,22 @@ from morlaif_core import open_judges
 @click.command("check-judges")
 @click.argument("configs", nargs=-1, metavar="[CONFIG]…")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change one value; VALUE is YAML. Repeatable.")
-@click.option("--judge", "only", multiple=True, metavar="NAME", help="One judge alone, used or not; repeatable.")
-@click.option("--pairs", type=click.IntRange(0), default=0, metavar="N", help="Ask about N of the run's own pairs too.")
+@click.option(
+    "--judge",
+    "only",
+    multiple=True,
+    metavar="NAME",
+    help="Check only this judge, even if no principle uses it; repeatable.",
+)
+@click.option(
+    "--pairs", type=click.IntRange(0), default=0, metavar="N", help="Also ask about N of the run's own pairs."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; runs/CONFIG by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check_judges(
     configs: tuple[str, ...], sets: tuple[str, ...], only: tuple[str, ...], pairs: int, out: Path | None, as_json: bool
 ) -> None:
-    """Try the judges before they are paid for: accuracy, bias, and what moves them although it should not.
+    """Test the judges before you pay: accuracy, bias, and what changes a verdict although it should not.
 
     CONFIG as in `run`, or a run folder. The judges are asked about the principles' example pairs; answers go into the
     run's ledger.

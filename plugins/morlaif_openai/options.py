@@ -30,14 +30,15 @@ class OpenAIOptions(RemoteOptions):
     )
 
     api_key: Secret | None = Field(
-        Secret("OPENAI_API_KEY"), description="NAME of the variable with the key; null: the server wants none"
+        Secret("OPENAI_API_KEY"), description="NAME of the variable with the key; null: the server needs none"
     )
     top_logprobs: int = Field(
         20, ge=0, le=20, description="log-probabilities asked for per token; 0: the model gives none"
     )
     temperature: bool = Field(True, description="the model takes a temperature")
     max_tokens_key: Literal["auto", "max_completion_tokens", "max_tokens"] = Field(
-        "auto", description="what the server calls its limit; auto: the first at openai.com, else the second"
+        "auto",
+        description="what the server calls its limit; auto: max_completion_tokens at openai.com, else max_tokens",
     )
 
     @model_validator(mode="after")

@@ -45,7 +45,7 @@ class LoraOptions(TrainOptions):
     alpha: float = Field(32, gt=0, description="scale: the update is multiplied by alpha / r")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapter's input during training")
     modules: tuple[str, ...] | Literal["auto"] = Field("auto", description="adapted modules; auto: every linear layer")
-    top_layers: int | None = Field(None, ge=1, description="adapt the top N layers only; null: all")
+    top_layers: int | None = Field(None, ge=1, description="adapt only the top N layers; null: all")
 
 
 class ProbeOptions(Options):
@@ -53,7 +53,7 @@ class ProbeOptions(Options):
 
     layer: int | Literal["auto"] = Field(
         "auto",
-        description="blocks that are run; the states after the last of them are the features; auto: 0.55 of the depth",
+        description="number of blocks to run; the states after the last one are the features; auto: 0.55 of the depth",
     )
     l2: float | Literal["auto"] = Field(
         "auto",

@@ -20,7 +20,9 @@ class PPOOptions(Options):
     """
 
     steps: int = Field(60, ge=1, description="steps: each samples, scores and updates once")
-    prompts_per_step: int = Field(32, ge=1, description="prompts of a step; drawn without replacement, pass by pass")
+    prompts_per_step: int = Field(
+        32, ge=1, description="prompts of a step; drawn without replacement until all are used, then anew"
+    )
     responses_per_prompt: int = Field(
         1, ge=1, description="responses to each prompt; above 1 they are each other's baseline"
     )
@@ -44,17 +46,15 @@ class PPOOptions(Options):
     batch: int = Tuning(32, ge=1, description="episodes of one pass without gradient (reference, old values, trunk)")
     rollout_batch: int | None = Tuning(None, ge=1, description="responses sampled at once; null: all of a step")
     learning_rate: float = Field(
-        1e-4, gt=0, description="Adam's, of the policy; LoRA bears about ten times that of a full policy"
+        1e-4, gt=0, description="Adam's learning rate for the policy; LoRA takes about ten times that of a full policy"
     )
-    value_learning_rate: float = Field(1e-3, gt=0, description="Adam's, of the value head")
+    value_learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate for the value head")
     schedule: Literal["linear", "constant"] = Field(
         "linear", description="learning rates: linear falls to 0 over `steps`"
     )
     warmup: int = Field(0, ge=0, description="steps over which learning rates rise from 0")
-    clip: float = Field(0.2, gt=0, description="policy clip: the ratio's gain ends outside 1 - clip .. 1 + clip")
-    value_clip: float | None = Field(
-        0.2, gt=0, description="a value may move this far from the old one at a gain; null: no clip"
-    )
+    clip: float = Field(0.2, gt=0, description="policy clip: a ratio outside 1 - clip .. 1 + clip gains nothing more")
+    value_clip: float | None = Field(0.2, gt=0, description="clip range of the value loss; null: no clip")
     value_coefficient: float = Field(
         0.1, ge=0, description="weight of the value loss, whose gradient reaches the policy's layers"
     )
@@ -64,7 +64,7 @@ class PPOOptions(Options):
         1.0,
         ge=0,
         le=1,
-        description="lambda of GAE; below 1 early tokens hear less of the reward until the value head fits",
+        description="lambda of GAE; below 1 early tokens get less of the reward until the value head fits",
     )
     whiten: bool = Field(True, description="advantages to mean 0, deviation 1 over the step's response tokens")
     missing_eos_penalty: float = Field(0.0, ge=0, description="taken off the reward of a response that did not end")

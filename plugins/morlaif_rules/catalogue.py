@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from . import measures as m
 from .measures import Measure
 
-_ENGLISH = "English words only; neither irony nor negation nor quotation is seen"
+_ENGLISH = "English words only; it does not see irony, negation or quotation"
 
 MEASURES: Mapping[str, Measure] = {
     measure.name: measure

@@ -17,7 +17,7 @@ class RulesOptions(Options):
 
     measures: dict[str, str] = Field(
         default_factory=dict,
-        description="principle: measure of what makes a response better under it; a minus turns it round",
+        description="principle: measure of what makes a response better under it; a minus reverses it",
     )
     sharpness: float = Field(
         default=1.0, gt=0, le=100, description="factor on the log-odds: a difference of one unit is worth this much"

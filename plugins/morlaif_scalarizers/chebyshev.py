@@ -35,7 +35,7 @@ class Chebyshev:
     Leaves out: an ideal point that follows the best scores seen, because it would move the reward under the policy.
 
     Attributes:
-        rho: of the augmentation, >= 0; not of the smooth form.
+        rho: of the augmentation, >= 0; not used where `mu` is given.
         mu: smoothness > 0; None for the maximum itself.
         target: z, a number or by principle; None for the clip range's upper end.
 

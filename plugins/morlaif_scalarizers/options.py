@@ -32,7 +32,9 @@ class SoftMaxMinOptions(Temperature):
 class UncertaintyOptions(Options):
     """Options of `uncertainty_weighted`."""
 
-    lam: float = Field(0.5, ge=0, description="what a deviation costs; monotone up to 1 / sqrt(k - 1) at equal weights")
+    lam: float = Field(
+        0.5, ge=0, description="penalty per standard deviation; monotone up to 1 / sqrt(k - 1) at equal weights"
+    )
     ensemble: bool = Field(False, description="the spread of each principle's ensemble, not that across principles")
 
 
@@ -46,7 +48,7 @@ class OwaOptions(Options):
     """Options of `owa`."""
 
     omega: tuple[float, ...] | None = Field(
-        None, description="weights from the worst score to the best, one a principle; null: Gini's"
+        None, description="weights from the worst score to the best, one for each principle; null: Gini's"
     )
 
     @field_validator("omega")
@@ -60,13 +62,15 @@ class OwaOptions(Options):
 class PowerMeanOptions(Temperature):
     """Options of `power_mean`."""
 
-    p: float = Field(-1.0, description="the exponent: 1 mean, 0 geometric, -1 harmonic; the smaller, the fairer")
+    p: float = Field(
+        -1.0, description="the exponent: 1 mean, 0 geometric, -1 harmonic; the smaller, the closer to the minimum"
+    )
 
 
 class ChebyshevOptions(Options):
     """Options of `chebyshev`."""
 
-    rho: float = Field(0.05, ge=0, description="weight of the sum beside the maximum; not of the smooth form")
+    rho: float = Field(0.05, ge=0, description="weight of the sum beside the maximum; not used where `mu` is given")
     mu: float | None = Field(None, gt=0, description="smoothness; null: the maximum itself")
     target: float | dict[str, float] | None = Field(
         None, description="the ideal point, a number or by principle; null: the clip range's upper end"
@@ -77,7 +81,9 @@ class RankOptions(Options):
     """Options of `lexicographic_rank`."""
 
     slack: float | dict[str, float] = Field(
-        0.2, description="in calibrated units, a number or by principle: what a principle may give to the next ones"
+        0.2,
+        description="in calibrated units, a number or by principle: how much of a principle's score may be given up for the "
+        "next ones",
     )
 
     @field_validator("slack")
@@ -91,8 +97,8 @@ class RankOptions(Options):
 class LagrangianOptions(Options):
     """Options of `lagrangian`."""
 
-    initial: float = Field(1.0, gt=0, description="every multiplier at the start, up to `cap`")
-    eta: float = Field(0.1, gt=0, description="step size of the multipliers' logarithms, a training step")
+    initial: float = Field(1.0, gt=0, description="initial value of every multiplier, at most `cap`")
+    eta: float = Field(0.1, gt=0, description="step size of the multipliers' logarithms, per training step")
     cap: float = Field(20.0, gt=0, description="the largest multiplier")
 
     @model_validator(mode="after")

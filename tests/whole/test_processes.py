@@ -47,7 +47,7 @@ def test_the_first_of_two_judges_and_writes_alone(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr[-3000:]
         # A second process that judged too would buy some of it twice.
         assert len(server.paid()) == len({line.key for line in server.paid()}) == sum(ledger_rows(run).values())
-        for line in ("the first of 2 does every stage", "sample …", "judge …", "run folder:"):
+        for line in ("the first of 2 processes runs every stage", "sample …", "judge …", "run folder:"):
             assert done.stdout.count(line) == 1, done.stdout
         small_in(tmp_path, alone, *more, until="judge", **KEY)
         for name in ("pairs.jsonl", "preferences.jsonl"):

@@ -58,7 +58,7 @@ def _mode_of(capabilities: Capabilities, judging: Judging) -> Mode:
         # A probability says more than a word, and a word in JSON is read more surely than one in prose.
         found = next((mode for mode in ("pair", "logprob", "structured", "text") if mode in able), None)
         if found is None:
-            raise UserError("this model gives neither log-probabilities nor text; take another as judge")
+            raise UserError("this model gives neither log-probabilities nor text; use another model as judge")
         return found
     if judging.mode not in able:
         choices = "auto" if able == ("pair",) else " or ".join(["auto", *able])

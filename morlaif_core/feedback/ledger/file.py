@@ -93,7 +93,7 @@ def _check(db: sqlite3.Connection, path: Path) -> int | None:
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     # An empty file has no mark yet: it was made by a process that was killed before its first commit.
     if tables and application != APPLICATION:
-        raise UserError(f"{path} is a database, but not a ledger of morlaif; name another file")
+        raise UserError(f"{path} is a database, but not a MORLAIF ledger; name another file")
     if version > FORMAT:
         raise UserError(f"{path} was written by a newer morlaif (format {version}); update, or name another")
     return int(version) if tables else None

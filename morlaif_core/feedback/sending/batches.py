@@ -223,7 +223,7 @@ class BatchDesk:
             return sent.answer
         if not sent.lost:  # refused as a whole: nothing of it was answered, or paid for
             await self._settle(batch, works)
-        raise RunFailed(f"a batch cannot be fetched: {sent.error}; the same command goes on from there")
+        raise RunFailed(f"a batch cannot be fetched: {sent.error}; run the same command to continue")
 
     async def _look(self, batch: Batch) -> Results | None:
         assert batch.id is not None
@@ -286,7 +286,7 @@ class BatchDesk:
 
 
 def _troubled(sent: Sent[str | None]) -> RunFailed:
-    return RunFailed(f"its batch API says: {sent.error}; the same command goes on from there")
+    return RunFailed(f"its batch API says: {sent.error}; run the same command to continue")
 
 
 def _unsure(batch: Batch, why: str) -> RunFailed:

@@ -46,11 +46,11 @@ class RemoteOptions(Options):
 
     model: str = Field(min_length=1, description="the model's name at the server")
     base_url: str | None = Field(
-        None, description="the server's address; null: the provider's own; https, but for a server on this machine"
+        None, description="the server's address; null: the provider's own; https, except on this machine"
     )
-    api_key: Secret | None = Field(None, description="NAME of the variable with the key; null: the server wants none")
+    api_key: Secret | None = Field(None, description="NAME of the variable with the key; null: the server needs none")
     timeout: float = Tuning(60.0, gt=0, le=600, description="seconds until a request counts as lost")
-    structured: bool = Field(True, description="the model can be held to a JSON schema")
+    structured: bool = Field(True, description="the model can answer by a JSON schema")
     thinking_tokens: int = Field(
         0, ge=0, le=100_000, description="tokens that the model may think before it answers, on top of the answer's own"
     )
@@ -136,7 +136,7 @@ class Endpoint:
             )
         # An HTTP header cannot hold these; they mostly come from copying the key.
         if not key.isascii() or not key.isprintable() or " " in key:
-            raise UserError(f"the variable {self.api_key} holds a line break, a space or another sign that no key has")
+            raise UserError(f"the variable {self.api_key} holds a line break, a space or a character that no key has")
         return key
 
     async def ask(self, sending: Awaitable[Answer]) -> Answer:

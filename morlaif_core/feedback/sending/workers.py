@@ -30,7 +30,7 @@ from .retry import Parcel
 
 log = logging.getLogger(__name__)
 MAX_LOST_IN_A_ROW = 10
-GO_ON = "answers so far are kept: the same command goes on from there"
+GO_ON = "answers so far are kept; run the same command to continue"
 
 
 class Workers(ActiveJudge):

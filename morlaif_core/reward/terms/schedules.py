@@ -69,6 +69,6 @@ def check_schedules(
                 f"{at}: say PRINCIPLE.weight or PRINCIPLE.threshold of a principle with a weight above 0, or temperature"
             )
         elif term == "weight" and min(values) <= 0:
-            raise UserError(f"{at}: a scheduled weight stays above 0, or its column would come and go")
+            raise UserError(f"{at}: a scheduled weight stays above 0, as its column stays in training")
         elif term == "threshold" and not max(map(abs, values)) < reward.clip:
             raise UserError(f"{at}: thresholds lie within the clip range, {-reward.clip} to {reward.clip}")

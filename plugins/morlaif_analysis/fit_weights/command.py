@@ -25,14 +25,18 @@ SAME_LABELS = "its preference model learns from labels of the same people"
 @click.command("fit-weights")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--pairs", type=click.IntRange(1), default=2000, show_default=True, help="Human choices at most, drawn by hash."
+    "--pairs",
+    type=click.IntRange(1),
+    default=2000,
+    show_default=True,
+    help="Maximum number of human choices, drawn by hash.",
 )
 @click.option("--signed", is_flag=True, help="Allow coefficients below 0; the YAML has weight 0 for them.")
 @click.option(
     "--resamples", type=click.IntRange(100), default=1000, show_default=True, help="Bootstrap resamples of the prompts."
 )
 @click.option(
-    "--orders", type=click.IntRange(2), default=200, show_default=True, help="Orders of the principles in the ablation."
+    "--orders", type=click.IntRange(2), default=200, show_default=True, help="Orders of the principles for the gains."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The YAML file; RUN/weights/weights.yaml by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -78,7 +78,7 @@ def _about(name: str, block: Mapping[str, Any]) -> list[tuple[str, str]]:
         coefficient += f", its sign in {block['sign_stability']:.0%} of the resamples alone"
     said = []
     if signed["coefficient"] == 0 and signed["ci95"] == [0, 0]:
-        said.append(("constant", f"{name} never differs between two responses: nothing can be said of its weight"))
+        said.append(("constant", f"{name} never differs between two responses: its weight cannot be determined"))
     if stable and signed["ci95"][1] < 0:
         text = (
             f"{name} hurts: what it prefers, people choose less often, the other principles being equal ({coefficient})"

@@ -1,4 +1,4 @@
-"""The command `preview`: best-of-n with every scalarizer, before RL is paid for."""
+"""The command `preview`: best-of-n with every scalarizer, before training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_SEED = 2**32 - 1
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--prompts", type=click.IntRange(2), metavar="N", help="Prompts of the RL set; 200 by default.")
 @click.option(
-    "--responses", type=click.IntRange(2), default=8, show_default=True, metavar="N", help="Responses of a prompt."
+    "--responses", type=click.IntRange(2), default=8, show_default=True, metavar="N", help="Responses for each prompt."
 )
 @click.option(
     "--scalarizer",
@@ -36,7 +36,11 @@ MAX_SEED = 2**32 - 1
     help="A name, or YAML with options: '{use: soft_max_min, temperature: 0.2}'. Repeatable; without, all of them.",
 )
 @click.option(
-    "--judge", "judged", type=click.IntRange(1), metavar="N", help="Let the run's judges judge the picks of N prompts."
+    "--judge",
+    "judged",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Have the run's judges compare the picks of the first N prompts.",
 )
 @click.option(
     "--seed", type=click.IntRange(0, MAX_SEED), help="Of the sampling and the intervals; the run's by default."
@@ -51,7 +55,7 @@ def preview(
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Show what each scalarizer would pick, before RL is paid for: best of N responses, under the run's own scores.
+    """Preview trade-offs before training: what each scalarizer would pick of N responses, under the run's own scores.
 
     RUN needs its preference models, no policy. Responses and scores are kept in RUN/preview/; only what is missing is
     made. Numbers, tables and pictures lie there too.
@@ -105,7 +109,7 @@ def compared(
         seed = bench.seed if seed is None else seed
         folder = bench.folder / FOLDER
         if folder.exists() and not folder.is_dir():
-            raise UserError(f"{folder} is a file, and the preview's folder is to lie there: move it away")
+            raise UserError(f"{folder} is a file, but the preview needs a folder of that name; move the file away")
         _ = bench.fingerprint  # which says what to run where there are no preference models
         # All that can be refused is, before anything is sampled.
         choices = choices_of(bench, scalarizers)

@@ -199,7 +199,7 @@ def test_principles_and_one_as_the_judge_gets_it(morlaif: Cli, tmp_path: Path) -
     assert "[user]" in out
     assert "helpful" in out
     code, out, _ = morlaif("principles", "toxicity")
-    assert "turned round on reading" in out
+    assert "inverted on reading" in out
     assert json.loads(morlaif("principles", "toxicity", "--json")[1])["shadows"] == ["shipped"]
 
 
@@ -245,7 +245,7 @@ def test_a_run_that_is_not_that_far_is_exit_1(morlaif: Cli, tmp_path: Path) -> N
         assert "morlaif run" in err
     code, out, _ = morlaif("status", "r")
     assert code == 0
-    assert "not begun" in out
+    assert "not started" in out
 
 
 def start(folder: Path, *more: str, limit: int | None = None) -> subprocess.Popen[str]:
@@ -277,10 +277,10 @@ def interrupted_in(process: subprocess.Popen[str], stage: str, number: signal.Si
 def test_ctrl_c_and_a_full_disk_lose_nothing(finished: Path, tmp_path: Path) -> None:
     code, said = interrupted_in(start(tmp_path), "sample", signal.SIGINT)
     assert code == 130, said
-    assert "the same command goes on" in said
+    assert "Run the same command to resume" in said
     code, said = interrupted_in(start(tmp_path), "train-pms", signal.SIGTERM)
     assert code == 130, said
-    assert "the same command goes on" in said
+    assert "Run the same command to resume" in said
     full = start(tmp_path, limit=150_000)
     out, err = full.communicate(timeout=200)
     assert full.returncode == 1, out + err

@@ -143,7 +143,7 @@ def test_a_budget_in_money_needs_every_price(load: Any) -> None:
     message = str(raised.value)
     assert "budget.usd: it cannot be kept [mine.yaml]" in message
     for judge, model in (("one", "m-1"), ("two", "m-2")):
-        assert f"no price is known of judge '{judge}' (model {model})" in message
+        assert f"no price is known for judge '{judge}' (model {model})" in message
         assert f"judges.{judge}.judging.price" in message
     assert "rules" not in message
     priced = load(text + "prices: {m-1: {input: 1, output: 2}}\n", "judges.two.judging.price={input: 3, output: 4}")

@@ -299,7 +299,7 @@ def test_a_state_saved_under_another_calibration_is_refused() -> None:
     reward.restore(state)
     changed = json.loads(json.dumps(state))
     changed["fitted"][0]["location"][0] += 0.5
-    with pytest.raises(RunFailed, match="fitted anew"):
+    with pytest.raises(RunFailed, match="fitted again"):
         reward.restore(changed)
 
 

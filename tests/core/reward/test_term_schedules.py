@@ -77,7 +77,7 @@ def test_every_scale_is_kept_and_part_of_the_state(tmp_path: Path) -> None:
     state = json.loads(json.dumps(reward.state()))
     reward.restore(state)
     reward.scale = replace(reward.scale, steps=((0.0, 1.0),) * 6)
-    with pytest.raises(Exception, match="fitted anew"):
+    with pytest.raises(Exception, match="fitted again"):
         reward.restore(state)
     old = json.loads(file.read_text())
     del old["scale"]["steps"]  # as written before a scale had steps

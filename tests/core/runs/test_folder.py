@@ -93,14 +93,14 @@ def test_folders_that_are_not_ours(tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["thesis.tex"], "nothing is written into it"
     with pytest.raises(UserError, match="is a file"):
         RunFolder.open(tmp_path / "thesis.tex")
-    with pytest.raises(UserError, match="a part of its path is a file"):
+    with pytest.raises(UserError, match="part of its path is a file"):
         RunFolder.open(tmp_path / "thesis.tex" / "run")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format": "x"}', '{"name": "a web app"}', "\xff"])
 def test_a_manifest_that_is_not_ours(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text, encoding="latin-1")
-    with pytest.raises(UserError, match="not a manifest of ours"):
+    with pytest.raises(UserError, match="not a MORLAIF manifest"):
         RunFolder.open(tmp_path)
     assert (tmp_path / "manifest.json").read_text(encoding="latin-1") == text
 
@@ -116,7 +116,7 @@ def test_a_refused_folder_is_let_go(tmp_path: Path) -> None:
     folder.close()
     (tmp_path / "manifest.json").write_text("{")
     for _ in range(2):
-        with pytest.raises(UserError, match="not a manifest"):
+        with pytest.raises(UserError, match="not a MORLAIF manifest"):
             RunFolder.open(tmp_path)
 
 

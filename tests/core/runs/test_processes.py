@@ -135,5 +135,5 @@ def test_one_process_leaves_no_record_and_takes_an_old_one_away(
     assert capsys.readouterr().out == ""
     with first_of(Ranks(0, 3), folder, Screen()):
         pass
-    assert "the first of 3 does every stage" in capsys.readouterr().out
+    assert "the first of 3 processes runs every stage" in capsys.readouterr().out
     folder.close()

@@ -139,9 +139,9 @@ def test_an_unknown_price_leaves_the_cost_unknown_and_says_why(tmp_path: Path) -
         settings = sets(server, "judges.two.judging.price=null")
         results = judge(tmp_path / "run", settings)
         assert results["cost_usd"] is None
-        assert "no price is known of judge 'two'" in results["notes"]["cost_usd"]
+        assert "no price is known for judge 'two'" in results["notes"]["cost_usd"]
         assert results["judge"]["helpfulness"]["cost_usd"] is None
-        with pytest.raises(UserError, match="no price is known of judge 'two'"):
+        with pytest.raises(UserError, match="no price is known for judge 'two'"):
             judge(tmp_path / "another", [*settings, "budget.usd=1"])
         priced = judge(tmp_path / "run", sets(server, "seeds.judge=1"))
         assert "notes" not in priced

@@ -41,7 +41,7 @@ def test_a_changed_weight_is_seen_before_any_policy(copied: Path, capsys: pytest
     assert settings.principles["detail"].weight == 0.25
     assert settings.scalarizer.use == "max_min"
     said = capsys.readouterr().out
-    assert "run.yaml has the changed settings" in said
+    assert "run.yaml now has the changed settings" in said
     assert "train-pms …" not in said
 
 

@@ -163,7 +163,7 @@ def test_another_scalarizer_redoes_only_what_depends_on_it(copy: Path, capsys: p
     assert old.read_bytes() == policy
     said = capsys.readouterr().out
     assert "already done: sample, judge, train-pms" in said
-    assert "train-policy is done anew, changed: scalarizer" in said
+    assert "train-policy runs again (changed: scalarizer)" in said
     assert done_stages(copy) == STAGES
     assert "max_min" in (copy / "run.yaml").read_text()
 
@@ -188,7 +188,7 @@ def test_a_new_principle_is_asked_and_trained_alone(copy: Path) -> None:
 def test_another_order_of_the_principles_is_another_priority(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     order = f"principles=[{', '.join(reversed(PRINCIPLES))}]"
     run_pipeline("demo", out=copy, sets=(*SETS, order), until="train-policy")
-    assert "train-policy is done anew" in capsys.readouterr().out
+    assert "train-policy runs again" in capsys.readouterr().out
 
 
 def test_lost_files_are_made_again(copy: Path) -> None:
@@ -204,7 +204,7 @@ def test_until_and_only(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'train-policy'"):
         small(out, until="train-polcy")
     assert not out.exists(), "nothing is begun for a wrong stage name"
-    with pytest.raises(UserError, match="--only needs the stages before it"):
+    with pytest.raises(UserError, match="--only needs all earlier stages"):
         small(out, only="judge")
     small(out, until="sample")
     assert done_stages(out) == ["sample"]

@@ -205,7 +205,7 @@ def test_a_key_that_is_not_set_hinders_only_what_needs_it(
     locked = [*sets, "judges.one.api_key=NOBODY"]
     assert not any("NOBODY" in note for note in estimated(sampled, *locked)["notes"])
     found = estimated(tmp_path / "run", *locked)
-    assert any("NOBODY" in note and "not taken off" in note for note in found["notes"])
+    assert any("NOBODY" in note and "not subtracted" in note for note in found["notes"])
     assert of_stage(found, "judge")["one"]["requests"] == len(server.requests)
 
 
@@ -231,7 +231,7 @@ def test_the_command_prints_a_table_and_json(tmp_path: Path, server: FaultServer
 def test_without_a_price_the_money_is_unknown_and_why_is_said(tmp_path: Path, server: FaultServer) -> None:
     found = estimated(tmp_path / "none", *judges(server), all_by("two"))
     assert found["total"]["usd"] is None
-    assert any("no price is known of judge 'two'" in note for note in found["notes"])
+    assert any("no price is known for judge 'two'" in note for note in found["notes"])
 
 
 def power(n: int, p: float) -> float:

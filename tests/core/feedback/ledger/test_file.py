@@ -109,7 +109,7 @@ def test_strangers_newer_and_broken_files_are_refused_untouched(tmp_path: Path, 
     with sqlite3.connect(tmp_path / "new.sqlite") as newer:
         newer.execute("PRAGMA user_version = 3")
     (tmp_path / "broken.sqlite").write_bytes(b"this is no database at all, by any means" * 50)
-    for name, says in (("other", "not a ledger"), ("new", "newer morlaif .format 3"), ("broken", "damaged")):
+    for name, says in (("other", "not a MORLAIF ledger"), ("new", "newer morlaif .format 3"), ("broken", "damaged")):
         before = (tmp_path / f"{name}.sqlite").read_bytes()
         with pytest.raises(UserError, match=says):
             reader(tmp_path / f"{name}.sqlite")

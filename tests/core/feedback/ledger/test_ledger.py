@@ -143,7 +143,7 @@ def test_a_broken_ledger_is_explained(tmp_path: Path, content: bytes) -> None:
 def test_a_strangers_database_and_a_newer_format_are_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "other.sqlite") as other:
         other.execute("CREATE TABLE mine (x)")
-    with pytest.raises(UserError, match="not a ledger"):
+    with pytest.raises(UserError, match="not a MORLAIF ledger"):
         Ledger(tmp_path / "other.sqlite")
     Ledger(tmp_path / "new.sqlite").close()
     with sqlite3.connect(tmp_path / "new.sqlite") as newer:
