@@ -284,7 +284,7 @@ def test_ctrl_c_and_a_full_disk_lose_nothing(finished: Path, tmp_path: Path) -> 
     full = start(tmp_path, limit=150_000)
     out, err = full.communicate(timeout=200)
     assert full.returncode == 1, out + err
-    assert "make room" in err
+    assert "free some space" in err
     assert "Traceback" not in said + out + err
     small(tmp_path / "r")
     assert final_files(tmp_path / "r") == final_files(finished)
