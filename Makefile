@@ -3,19 +3,30 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRA ?= test,smollm2
 
-.PHONY: demo test install clean
+.PHONY: demo test checks lint types imports pages install clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed ## install, then run the whole pipeline on a tiny model (about two minutes)
 	$(BIN)/morlaif run demo
 
-test: .venv/.installed-test ## lint, types, import contracts, tests, documentation
+test: .venv/.installed-test ## lint, types, import contracts, documentation, then all tests, each over all cores
+	$(MAKE) --no-print-directory --jobs checks
+	$(BIN)/python -m pytest -m "not gpu and not hub"
+
+checks: lint types imports pages
+
+lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: .venv/.installed-test
 	$(BIN)/mypy
+
+imports: .venv/.installed-test
 	$(BIN)/lint-imports
+
+pages: .venv/.installed-test
 	$(BIN)/mkdocs build --quiet --strict --site-dir .site
-	$(BIN)/python -m pytest -m "not gpu and not hub"
 
 install: .venv/.installed
 

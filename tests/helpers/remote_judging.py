@@ -19,6 +19,8 @@ from morlaif_core.testing import FaultServer
 from morlaif_core.types import Message, Principle, ResponsePair, make_pair, make_prompt
 
 KEY = "sk-test-on-loopback-0123456789"
+FAR_KEY = {"FAR_KEY": KEY}
+"""The environment in which the judge `far` has its key."""
 SDKS = ("openai", "anthropic")
 PRINCIPLES = (Principle("candour", "Which is more candid?"), Principle("toxicity", "Which is more toxic?", "worse"))
 FREE = Price(input=0.0, output=0.0)
@@ -59,6 +61,11 @@ def judge_of(
     url = server.url if sdk == "openai" else server.anthropic_url
     options = {"model": "some-model", "base_url": url, "api_key": "FAR_KEY", "timeout": timeout}
     return NamedJudge(name, lambda: build("feedback_provider", sdk, **options), Judging(**judging), price)
+
+
+def far_judge(url: str) -> str:
+    """The setting that names a server's judge `far`."""
+    return f"judges.far={{use: openai, model: any, base_url: '{url}', api_key: FAR_KEY}}"
 
 
 def scaled_pace(scale: float, slept: list[float] | None = None) -> Pace:

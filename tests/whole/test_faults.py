@@ -27,7 +27,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAR_KEY", KEY)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=25)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("sdk", SDKS)
 def test_two_thousand_requests_of_which_a_quarter_of_the_attempts_fail(tmp_path: Path, sdk: str) -> None:
@@ -71,7 +71,7 @@ def test_a_finished_run_sends_nothing_whatever_the_concurrency_and_order(tmp_pat
     assert again[::-1] == verdicts
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=16)
 @pytest.mark.parametrize(
     ("limits", "scale", "n"),
     [
@@ -100,7 +100,7 @@ def test_limits_are_kept_and_used(tmp_path: Path, limits: dict[str, float], scal
     print(f"{limits}: {limited:.1%} refused, {used:.0%} of what is allowed used")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=8)
 def test_without_limits_a_429_slows_down_and_nothing_is_given_up(tmp_path: Path) -> None:
     scale = 8.0
     with fault_server(time_scale=scale, requests_per_minute=600, burst=0.1, latency=0.02) as server:
@@ -163,7 +163,7 @@ def test_what_no_request_can_pass_stops_at_once(tmp_path: Path, sdk: str, kind: 
     assert len(rows(tmp_path)) == 240
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=18)
 @pytest.mark.parametrize("sdk", SDKS)
 def test_a_budget_of_a_dollar_is_never_passed(tmp_path: Path, sdk: str) -> None:
     price = Price(input=8.0, output=20.0)

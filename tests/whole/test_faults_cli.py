@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 
 from morlaif_core.testing import Fault, FaultMix, FaultServer, fault_server
 from morlaif_core.testing.faultserver import ANSWERS
+from tests.helpers.commands import logged
 from tests.helpers.shared_folders import SharedFolders
 from tests.helpers.small_run import options, small_in
 
@@ -38,13 +37,12 @@ def judges(server: FaultServer, **urls: str) -> list[str]:
     return [*sets, near, f"principles={{{principles}, empathy: {{judge: near}}}}"]
 
 
-def start(run: Path, sets: list[str], until: str = "judge", code: str = MAIN) -> subprocess.Popen[str]:
-    environment = {**os.environ, "FAR_KEY": CANARY}
+def start(run: Path, sets: list[str], until: str = "judge", code: str = MAIN) -> subprocess.Popen[bytes]:
+    environment = {"FAR_KEY": CANARY}
     if code == LOUD:
         environment |= {"OPENAI_LOG": "debug", "ANTHROPIC_LOG": "debug"}
-    command = [sys.executable, "-c", code, "run", "demo", "--out", str(run), "--until", until, *options(*sets)]
-    with run.with_suffix(".log").open("a") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, text=True)
+    arguments = ["run", "demo", "--out", str(run), "--until", until, *options(*sets)]
+    return logged(run.with_suffix(".log"), *arguments, code=code, environment=environment)
 
 
 def finish(run: Path, sets: list[str], until: str = "judge", code: str = MAIN) -> tuple[int, str]:
@@ -71,7 +69,7 @@ def sampled(shared: SharedFolders) -> Path:
     return shared.made("sampled-for-faults", sample) / "r"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=16)
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_keeps_all_that_it_bought(sampled: Path, tmp_path: Path, number: signal.Signals) -> None:
@@ -89,7 +87,7 @@ def test_an_interrupted_command_keeps_all_that_it_bought(sampled: Path, tmp_path
         assert Counter(line.key for line in server.paid()).most_common(1)[0][1] == 1
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=17)
 @pytest.mark.timeout(200)
 def test_the_others_finish_where_one_judge_is_down(sampled: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(sampled, tmp_path / "r"))
@@ -117,7 +115,7 @@ def test_the_others_finish_where_one_judge_is_down(sampled: Path, tmp_path: Path
     assert {name: block["n"] for name, block in judged.items()} == dict.fromkeys(judged, n // 2)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=35)
 @pytest.mark.timeout(300)
 def test_a_key_shows_nowhere(sampled: Path, tmp_path: Path) -> None:
     """Everything logs as much as it can, and the server repeats the key in its refusals."""

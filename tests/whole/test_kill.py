@@ -6,26 +6,23 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.commands import logged
 from tests.helpers.shared_folders import SharedFolders
 from tests.helpers.small_run import final_files, ledger_rows, options
 
-COMMAND = [sys.executable, "-m", "morlaif_core.cli.main", "run", "demo", "--out", "r"]
 BASE = "target.model={use: demo-base, steps: 60, width: 32, layers: 2}"
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
     """Start the pipeline as the head of a process group, with a cache of its own: the base model is made too."""
-    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(
-            [*COMMAND, *options(BASE)], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
+    own = {"XDG_CACHE_HOME": str(folder / "cache")}
+    arguments = ["run", "demo", "--out", "r", *options(BASE)]
+    return logged(folder / "log", *arguments, environment=own, cwd=folder, start_new_session=True)
 
 
 def group_is_empty(group: int) -> bool:
@@ -64,7 +61,7 @@ def undisturbed(shared: SharedFolders) -> tuple[Path, float]:
     return folder, float((folder / "seconds").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=35)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_killed_again_and_again(undisturbed: tuple[Path, float], tmp_path: Path, seed: int) -> None:
@@ -90,7 +87,7 @@ def test_killed_again_and_again(undisturbed: tuple[Path, float], tmp_path: Path,
     assert ledger_rows(tmp_path / "r") == ledger_rows(reference / "r")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=25)
 @pytest.mark.timeout(300)
 def test_killed_while_the_base_model_is_made(undisturbed: tuple[Path, float], tmp_path: Path) -> None:
     models = tmp_path / "cache" / "morlaif" / "models"

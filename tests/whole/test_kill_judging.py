@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,18 +15,18 @@ import pytest
 
 from morlaif_core import load_run
 from morlaif_core.testing import FaultServer, fault_server
+from tests.helpers.commands import logged
+from tests.helpers.remote_judging import FAR_KEY, far_judge
 from tests.helpers.small_run import PRINCIPLES, options, small_in
 
 CONCURRENCY, KILLS, PROMPTS = 16, 20, 250
 MANY = ("dataset.prompts=450", f"prompts={{pm: {PROMPTS}, validation: 0.25, calibration: 10, rl: 16, evaluation: 8}}")
-KEY = {"FAR_KEY": "sk-test-on-loopback-0123456789"}
 QUESTIONS = ("Which response is kinder?", "Which response is shorter?", "Which response says more?")
 
 
 def settings(url: str) -> tuple[str, ...]:
     """All principles are asked of the server."""
-    judge = f"judges.far={{use: openai, model: any, base_url: '{url}', api_key: FAR_KEY}}"
-    return ("judge=far", judge, f"judging.concurrency={CONCURRENCY}")
+    return ("judge=far", far_judge(url), f"judging.concurrency={CONCURRENCY}")
 
 
 def ask(folder: Path, questions: tuple[str, ...] = QUESTIONS) -> None:
@@ -40,17 +38,13 @@ def ask(folder: Path, questions: tuple[str, ...] = QUESTIONS) -> None:
 
 def start(run: Path, url: str) -> subprocess.Popen[bytes]:
     """Start the command as a user would."""
-    command = [sys.executable, "-m", "morlaif_core.cli.main", "run", "demo", "--out", str(run), "--until", "judge"]
-    with (run.parent / "log").open("ab") as log:
-        return subprocess.Popen(
-            [*command, *options(*MANY, *settings(url))],
-            cwd=run.parent, env={**os.environ, **KEY}, stdout=log, stderr=log,
-        )  # fmt: skip
+    arguments = ["run", "demo", "--out", str(run), "--until", "judge", *options(*MANY, *settings(url))]
+    return logged(run.parent / "log", *arguments, environment=FAR_KEY, cwd=run.parent)
 
 
 def finish(run: Path, url: str, *sets: str, until: str = "judge") -> None:
     """Do the same in this process."""
-    small_in(run.parent, run, *sets, *settings(url), until=until, **KEY)
+    small_in(run.parent, run, *sets, *settings(url), until=until, **FAR_KEY)
 
 
 def kill_when_judging(process: subprocess.Popen[bytes], server: FaultServer, wait: float) -> bool:
@@ -93,7 +87,7 @@ def undisturbed(tmp_path: Path, server: FaultServer) -> Path:
     return run
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=45)
 @pytest.mark.timeout(400)
 def test_killed_twenty_times(undisturbed: Path, server: FaultServer, tmp_path: Path) -> None:
     needed = {line.key for line in server.paid()}
@@ -116,7 +110,7 @@ def test_killed_twenty_times(undisturbed: Path, server: FaultServer, tmp_path: P
     assert len(server.ledger()) == after
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=5)
 @pytest.mark.timeout(200)
 def test_one_principle_of_three_changed_costs_its_own_calls(server: FaultServer, tmp_path: Path) -> None:
     run = tmp_path / "r"

@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import chdir
@@ -20,6 +19,7 @@ import pytest
 
 from morlaif_core import run as run_pipeline
 from morlaif_core.testing import FaultServer, KnownPreference, fault_server
+from tests.helpers.commands import logged
 from tests.helpers.small_run import SETS
 from tests.helpers.tiny_models import save_tiny
 
@@ -59,20 +59,8 @@ budget: {{usd: 5.0}}
 
 def start(file: Path, run: Path, until: str) -> subprocess.Popen[bytes]:
     sets = [part for text in OWN_SETS for part in ("--set", text)]
-    command = [
-        sys.executable,
-        "-m",
-        "morlaif_core.cli.main",
-        "run",
-        "demo",
-        str(file),
-        "--out",
-        str(run),
-        "--until",
-        until,
-    ]
-    with (run.parent / "log").open("ab") as log:
-        return subprocess.Popen([*command, *sets], cwd=run.parent, env={**os.environ, **KEYS}, stdout=log, stderr=log)
+    arguments = ["run", "demo", str(file), "--out", str(run), "--until", until, *sets]
+    return logged(run.parent / "log", *arguments, environment=KEYS, cwd=run.parent)
 
 
 def here(file: Path, out: Path, until: str) -> None:
@@ -86,7 +74,7 @@ def preferences(run: Path) -> bytes:
     return (run / "preferences.jsonl").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=45)
 @pytest.mark.timeout(600)
 def test_a_mixed_run_is_killed_goes_on_and_reports(server: FaultServer, tmp_path: Path) -> None:
     file = configuration(tmp_path, server)

@@ -12,16 +12,13 @@ from pathlib import Path
 import pytest
 
 from morlaif_core.testing import Fault, fault_server
+from tests.helpers.commands import COMMAND
+from tests.helpers.remote_judging import FAR_KEY, far_judge
 from tests.helpers.small_run import ledger_rows, options, small_in
 
 FULL = "preference_model={use: full, epochs: 1, batch: 8, base: {model: {use: demo-base, steps: 10, width: 32, layers: 2}}}"
-KEY = {"FAR_KEY": "sk-test-on-loopback-0123456789"}
-ENVIRONMENT = {**os.environ, **KEY}
-RUN = ["-m", "morlaif_core.cli.main", "run", "demo"]
-
-
-def judged_by(url: str) -> str:
-    return f"judges.far={{use: openai, model: any, base_url: '{url}', api_key: FAR_KEY}}"
+ENVIRONMENT = {**os.environ, **FAR_KEY}
+RUN = [*COMMAND[1:], "run", "demo"]
 
 
 def torchrun(run: Path, *more: str, until: str) -> subprocess.CompletedProcess[str]:
@@ -38,18 +35,18 @@ def process(run: Path, rank: int, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=20)
 def test_the_first_of_two_judges_and_writes_alone(tmp_path: Path) -> None:
     run, alone = tmp_path / "r", tmp_path / "alone"
     with fault_server(latency=0.05) as server:
-        more = ("judge=far", judged_by(server.url), "judging.concurrency=8")
+        more = ("judge=far", far_judge(server.url), "judging.concurrency=8")
         done = torchrun(run, *more, until="judge")
         assert done.returncode == 0, done.stderr[-3000:]
         # A second process that judged too would buy some of it twice.
         assert len(server.paid()) == len({line.key for line in server.paid()}) == sum(ledger_rows(run).values())
         for line in ("the first of 2 processes runs every stage", "sample …", "judge …", "run folder:"):
             assert done.stdout.count(line) == 1, done.stdout
-        small_in(tmp_path, alone, *more, until="judge", **KEY)
+        small_in(tmp_path, alone, *more, until="judge", **FAR_KEY)
         for name in ("pairs.jsonl", "preferences.jsonl"):
             assert (run / name).read_bytes() == (alone / name).read_bytes()
         before = len(server.ledger())
@@ -59,7 +56,7 @@ def test_the_first_of_two_judges_and_writes_alone(tmp_path: Path) -> None:
         assert len(server.ledger()) == before
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 def test_the_other_fails_with_the_first_and_does_not_take_that_for_the_next_end(tmp_path: Path) -> None:
     run, broken = tmp_path / "r", True
 
@@ -67,7 +64,7 @@ def test_the_other_fails_with_the_first_and_does_not_take_that_for_the_next_end(
         return "unauthorized_401" if broken else None
 
     with fault_server(faults=faults, latency=0.2) as server:
-        more = ("judge=far", judged_by(server.url), "judging.concurrency=4")
+        more = ("judge=far", far_judge(server.url), "judging.concurrency=4")
         other = process(run, 1, *more)
         time.sleep(2)
         first = process(run, 0, *more)
@@ -89,7 +86,7 @@ def test_the_other_fails_with_the_first_and_does_not_take_that_for_the_next_end(
             pipe.close()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=17)
 def test_a_trainer_that_knows_of_groups_trains_in_the_first_alone(tmp_path: Path) -> None:
     done = torchrun(tmp_path / "r", FULL, until="train-pms")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.documents import README, ROOT, blocks
 from tests.helpers.shared_folders import SharedFolders
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=20)
 SMALL = (
     "prompts={pm: 60, validation: 0.2, calibration: 20, rl: 40, evaluation: 20}",
     "preference_model.epochs=1",

@@ -134,7 +134,7 @@ def judged(tasks: list[Task], judges: dict[str, NamedJudge], path: Path) -> Foun
     return Found(ok, n - old, scan_cpu, (n - old) / (ended - scanned))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=35)
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peak memory is read from /proc")
 def test_two_hundred_thousand_rows_and_five_thousand_more(tmp_path: Path) -> None:
     with fault_server(process=True, ledger_file=tmp_path / "paid.jsonl") as server:

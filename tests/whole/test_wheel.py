@@ -15,7 +15,7 @@ import pytest
 
 from tests.helpers.places import PLUGINS, ROOT, THIRD_PARTY
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow(seconds=3), pytest.mark.timeout(300)]
 
 
 def run(*command: str | Path, folder: Path, **environment: str) -> str:

@@ -7,37 +7,23 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from morlaif_core import load_run
-from morlaif_core.cli.main import cli, guarded
 from morlaif_core.config.shipped_files import shipped_examples
+from tests.helpers.commands import COMMAND, Cli
 from tests.helpers.small_run import PRINCIPLES, final_files, options, small
 
-Cli = Callable[..., tuple[int, str, str]]
-COMMAND = [sys.executable, "-m", "morlaif_core.cli.main"]
 HH = '{"chosen": "\\n\\nHuman: Hi %d\\n\\nAssistant: Hello.", "rejected": "\\n\\nHuman: Hi %d\\n\\nAssistant: No."}\n'
 
 
-@pytest.fixture
-def morlaif(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run a command in an empty working directory, in this process; returns exit code, stdout and stderr."""
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-    def called(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = guarded(lambda: cli.main(list(arguments), standalone_mode=False))
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return called
 
 
 def test_help_and_version(morlaif: Cli) -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,11 @@ import click
 import pytest
 
 from morlaif_core import UserError, build, load_run
-from morlaif_core.cli.main import cli, guarded
+from morlaif_core.cli.main import cli
 from morlaif_core.plugins.manager import CORE_COMMANDS, Plugins
 from morlaif_core.runs.folder import RunFolder
+from tests.helpers.commands import COMMAND, Cli
 from tests.helpers.distributions import HEAD, add_distribution, command, hook, install_third_party
-
-Called = Callable[..., tuple[int, str, str]]
-COMMAND = [sys.executable, "-m", "morlaif_core.cli.main"]
-
-
-@pytest.fixture
-def morlaif(capsys: pytest.CaptureFixture[str]) -> Called:
-    """Run a command in this process; returns exit code, stdout and stderr."""
-
-    def called(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = guarded(lambda: cli.main(list(arguments), standalone_mode=False))
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return called
 
 
 def fresh(site: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -58,7 +41,7 @@ def test_the_names_of_the_core_are_known_to_the_plugins() -> None:
     assert {name.replace("-", "_") for name in cli.commands} == CORE_COMMANDS
 
 
-def test_help_lists_what_plugins_offer_like_any_other_and_builds_nothing(site: Path, morlaif: Called) -> None:
+def test_help_lists_what_plugins_offer_like_any_other_and_builds_nothing(site: Path, morlaif: Cli) -> None:
     add_distribution(site, "moody", command("moody", build="1 / 0"))
     install_third_party(site)
     code, out, err = morlaif("--help")
@@ -70,7 +53,7 @@ def test_help_lists_what_plugins_offer_like_any_other_and_builds_nothing(site: P
     assert "called" not in out
 
 
-def test_a_strangers_command_works_like_a_built_in(site: Path, morlaif: Called, finished: Path) -> None:
+def test_a_strangers_command_works_like_a_built_in(site: Path, morlaif: Cli, finished: Path) -> None:
     install_third_party(site)
     pairs = [stored.pair for stored in load_run(finished).pairs()]
     mean = sum(len(pair.a) + len(pair.b) for pair in pairs) / (2 * len(pairs))
@@ -92,21 +75,21 @@ def test_a_strangers_command_works_like_a_built_in(site: Path, morlaif: Called, 
     }.items()
 
 
-def test_dash_and_underscore_are_the_same(site: Path, morlaif: Called) -> None:
+def test_dash_and_underscore_are_the_same(site: Path, morlaif: Cli) -> None:
     add_distribution(site, "one", command("say-it"))
     assert [morlaif(name)[1] for name in ("say-it", "say_it", "one/say_it")] == ["called\n"] * 3
     assert morlaif("check_judges", "--help")[0] == 0
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("lenghts", "lengths"), ("rnu", "run"), ("check-juges", "check-judges")])
-def test_an_unknown_command_gets_advice_over_all_commands(site: Path, morlaif: Called, typed: str, meant: str) -> None:
+def test_an_unknown_command_gets_advice_over_all_commands(site: Path, morlaif: Cli, typed: str, meant: str) -> None:
     install_third_party(site)
     code, _, err = morlaif(typed)
     assert code == 2
     assert f"there is no command '{typed}'. Did you mean '{meant}'?" in err
 
 
-def test_an_unknown_command_repeats_what_was_set_aside(site: Path, morlaif: Called) -> None:
+def test_an_unknown_command_repeats_what_was_set_aside(site: Path, morlaif: Cli) -> None:
     add_distribution(site, "raises", "1/0\n")
     code, _, err = morlaif("zzzzzz")
     assert code == 2
@@ -116,13 +99,13 @@ def test_an_unknown_command_repeats_what_was_set_aside(site: Path, morlaif: Call
         assert morlaif("--help")[0] == 0
 
 
-def test_an_unknown_option_is_no_command(morlaif: Called) -> None:
+def test_an_unknown_option_is_no_command(morlaif: Cli) -> None:
     code, _, err = morlaif("--nonsense")
     assert code == 2
     assert "No such option" in err
 
 
-def test_a_command_that_two_plugins_offer(site: Path, morlaif: Called) -> None:
+def test_a_command_that_two_plugins_offer(site: Path, morlaif: Cli) -> None:
     add_distribution(site, "one", command("say-it", "click.echo('one')"))
     add_distribution(site, "two", command("say_it", "click.echo('two')"))
     assert {"one/say-it", "two/say_it"} <= set(listed(morlaif("--help")[1]))
@@ -145,7 +128,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_command_that_cannot_be_built_is_told_with_plugin_and_command(
-    site: Path, morlaif: Called, monkeypatch: pytest.MonkeyPatch, name: str
+    site: Path, morlaif: Cli, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     expression, expected, cause = BROKEN[name]
     add_distribution(site, name, command("broken", build=expression), version="0.9")
@@ -161,7 +144,7 @@ def test_a_command_that_cannot_be_built_is_told_with_plugin_and_command(
             morlaif("broken")
 
 
-def test_what_a_plugin_says_is_missing_is_said_as_it_is(site: Path, morlaif: Called) -> None:
+def test_what_a_plugin_says_is_missing_is_said_as_it_is(site: Path, morlaif: Cli) -> None:
     code = command("pictures", build="absent()") + "from morlaif_core import UserError\n"
     add_distribution(site, "one", code + "def absent():\n    raise UserError('install pens')\n")
     assert morlaif("pictures") == (2, "", "morlaif: install pens\n")
@@ -179,7 +162,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_exit_codes_are_the_cores(site: Path, morlaif: Called, name: str) -> None:
+def test_exit_codes_are_the_cores(site: Path, morlaif: Cli, name: str) -> None:
     body, expected, said = ENDINGS[name]
     add_distribution(site, "one", command("end-so", body))
     code, _, err = morlaif("end-so")
@@ -187,7 +170,7 @@ def test_exit_codes_are_the_cores(site: Path, morlaif: Called, name: str) -> Non
     assert said in err
 
 
-def test_a_run_folder_that_another_holds_is_75(site: Path, morlaif: Called, finished: Path) -> None:
+def test_a_run_folder_that_another_holds_is_75(site: Path, morlaif: Cli, finished: Path) -> None:
     shutil.copytree(finished, site / "run")
     body = f"from morlaif_core import load_run\n    with load_run({str(site / 'run')!r}).workbench():\n        pass"
     add_distribution(site, "one", command("hold-it", body))
@@ -212,7 +195,7 @@ def test_ctrl_c_is_130_without_a_traceback(site: Path, number: signal.Signals) -
     assert (process.returncode, out, err.strip()) == (130, "", "interrupted")
 
 
-def test_a_group_is_a_command_too(site: Path, morlaif: Called) -> None:
+def test_a_group_is_a_command_too(site: Path, morlaif: Cli) -> None:
     code = "import click\n" + HEAD + "@click.group(help='Both.')\ndef tools():\n    pass\n"
     code += "@tools.command(help='Left.')\ndef left():\n    click.echo('left')\n"
     offer = "[component('tools', lambda options: tools, NoOptions, 'two tools')]"
@@ -270,7 +253,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_command_is_set_aside_with_the_cause(site: Path, morlaif: Called, name: str) -> None:
+def test_what_is_no_command_is_set_aside_with_the_cause(site: Path, morlaif: Cli, name: str) -> None:
     code, cause = REFUSED[name]
     add_distribution(site, name, code)
     with warnings.catch_warnings(record=True) as caught:
@@ -282,7 +265,7 @@ def test_what_is_no_command_is_set_aside_with_the_cause(site: Path, morlaif: Cal
     assert "[CONFIG]…" in morlaif("run", "--help")[1]
 
 
-def test_strict_mode_raises_what_is_set_aside(site: Path, morlaif: Called, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strict_mode_raises_what_is_set_aside(site: Path, morlaif: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     add_distribution(site, "thief", offered("run"))
     monkeypatch.setenv("MORLAIF_STRICT", "1")
     assert morlaif("--help")[0] == 2

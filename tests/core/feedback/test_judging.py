@@ -19,6 +19,7 @@ from morlaif_core.feedback.judging import judge_tasks
 from morlaif_core.feedback.ledger.ledger import Ledger
 from morlaif_core.feedback.types import NamedJudge, Task
 from morlaif_core.types import Answer, Capabilities, Principle, ProviderError, Request
+from tests.helpers.batch_shop import statuses
 from tests.helpers.known_judges import (
     BETTER,
     WORSE,
@@ -33,13 +34,6 @@ from tests.helpers.known_judges import (
     some_pairs,
     transient,
 )
-
-
-def statuses(folder: Path) -> list[str]:
-    ledger = Ledger(folder / "judgements.sqlite")
-    found: list[str] = [row.status for row in ledger.rows()]
-    ledger.close()
-    return found
 
 
 def test_verdicts_come_in_the_order_of_tasks_with_direction_applied(tmp_path: Path) -> None:

@@ -13,19 +13,18 @@ from pydantic import ValidationError
 from morlaif_anthropic import build
 from morlaif_anthropic.message import constants, message_body, read_message
 from morlaif_anthropic.options import AnthropicOptions
-from morlaif_core import Answer, Message, Principle, ProviderError, Request, make_pair, make_prompt
+from morlaif_core import Answer, Principle, ProviderError, Request
 from morlaif_core.config.judge_settings import Judging
 from morlaif_core.feedback.asking.requests import asking_of, build_request
 from morlaif_core.testing import Fault, FaultServer
+from tests.helpers.remote_apis import CANARY, DETAIL, PAIR
 
-DETAIL = Principle("detail", "Which response is more detailed?")
 BRIEF = Principle("brief", "Which response is shorter?")
-PAIR = make_pair(make_prompt([Message("user", "How are you?")]), "Well 1.0", "Fine, thank you 0.5")
 
 
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "canary-5f3a9c1e7b02")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", CANARY)
 
 
 def options(**given: Any) -> AnthropicOptions:

@@ -199,7 +199,7 @@ def test_offers_are_named_and_described() -> None:
     assert model.build(DemoBaseOptions()).identity
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=22)
 def test_the_base_model_answers_in_whole_sentences_and_stops(tmp_path: Path) -> None:
     """With the default options: about half of the answers fit the question, nearly all end by eos."""
     import torch

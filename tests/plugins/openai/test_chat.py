@@ -12,21 +12,19 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from morlaif_core import Answer, Message, Principle, ProviderError, Request, make_pair, make_prompt
+from morlaif_core import Answer, ProviderError, Request
 from morlaif_core.config.judge_settings import Judging
 from morlaif_core.feedback.asking.requests import asking_of, build_request, request_key
 from morlaif_core.testing import Fault, FaultServer
 from morlaif_openai import build
 from morlaif_openai.chat import chat_body, read_completion
 from morlaif_openai.options import OpenAIOptions
-
-DETAIL = Principle("detail", "Which response is more detailed?")
-PAIR = make_pair(make_prompt([Message("user", "How are you?")]), "Well 1.0", "Fine, thank you 0.5")
+from tests.helpers.remote_apis import CANARY, DETAIL, PAIR
 
 
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "canary-5f3a9c1e7b02")
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
 
 
 def options(**given: Any) -> OpenAIOptions:

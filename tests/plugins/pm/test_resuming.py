@@ -124,7 +124,7 @@ killed_run(Path(sys.argv[1]), sys.argv[2])
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=10)
 @pytest.mark.parametrize("name", BACKENDS)
 def test_kill_9_then_again_gives_the_same_weights(name: str, tmp_path: Path) -> None:
     job = job_in(tmp_path, n=80)

