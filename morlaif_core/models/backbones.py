@@ -229,6 +229,8 @@ class LocalBackbones:
         import gc
         import sys
 
+        if not self._loaded:  # to collect takes half a second where torch is imported
+            return
         self._loaded.clear()
         gc.collect()
         # A run that loaded no model has not imported torch, and need not wait for it here.

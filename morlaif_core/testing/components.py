@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from collections.abc import Callable
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -30,10 +31,10 @@ class ContractError(AssertionError):
     """A component does not keep the contract; the message says what was expected and what was seen."""
 
 
-def require(condition: bool, message: str) -> None:
-    """Raise `ContractError` with the message unless the condition holds."""
+def require(condition: bool, message: str | Callable[[], str]) -> None:
+    """Raise `ContractError` with the message unless the condition holds; a message that takes time is a function."""
     if not condition:
-        raise ContractError(message)
+        raise ContractError(message if isinstance(message, str) else message())
 
 
 def check_component(kind: str, offered: Component[Any] | Principle) -> None:

@@ -147,12 +147,12 @@ class Trial:
         rewards: Floats = quietly(lambda: (scalarizer or self.scalarizer)(case.scores, case.terms), self.name, case)
         n = len(case.scores.prompt_ids)
         changed = pickle.dumps((case.scores, case.terms)) != before
-        require(not changed, f"{self.name}: it changed its arguments; {case}")
+        require(not changed, lambda: f"{self.name}: it changed its arguments; {case}")
         seen = f"returned {type(rewards).__name__}, not a numpy array"
-        require(isinstance(rewards, np.ndarray), f"{self.name}: {seen}; {case}")
-        require(rewards.shape == (n,), f"{self.name}: returned shape {rewards.shape}, not ({n},); {case}")
+        require(isinstance(rewards, np.ndarray), lambda: f"{self.name}: {seen}; {case}")
+        require(rewards.shape == (n,), lambda: f"{self.name}: returned shape {rewards.shape}, not ({n},); {case}")
         floats = np.issubdtype(rewards.dtype, np.floating)
-        require(floats, f"{self.name}: rewards are {rewards.dtype}, not floats; {case}")
+        require(floats, lambda: f"{self.name}: rewards are {rewards.dtype}, not floats; {case}")
         for row in np.flatnonzero(~np.isfinite(rewards)):
             require(False, f"{self.name}: the reward is not finite but {rewards[row]}; {case.row(int(row))}")
         return rewards
@@ -176,9 +176,9 @@ def quietly(call: Callable[[], T], name: str, case: object) -> T:
     for warning in warned:
         old = issubclass(warning.category, OLD_AGE)
         require(old, f"{name}: it warns ({warning.category.__name__}: {warning.message}); {case}")
-    require(not printed.getvalue(), f"{name}: it prints {printed.getvalue()[:80]!r}; {case}")
+    require(not printed.getvalue(), lambda: f"{name}: it prints {printed.getvalue()[:80]!r}; {case}")
     untouched = drawn == (random.getstate(), pickle.dumps(np.random.get_state()))
-    require(untouched, f"{name}: it draws from a global random generator; {case}")
+    require(untouched, lambda: f"{name}: it draws from a global random generator; {case}")
     return result
 
 
