@@ -50,6 +50,7 @@ def test_every_example_is_a_valid_configuration(name: str) -> None:
     assert config.principles
 
 
+@pytest.mark.slow(seconds=3)
 @pytest.mark.parametrize(("name", "family"), [("hh-rlhf-gpt2-medium", "gpt2"), ("hh-rlhf-llama-7b-lora", "llama")])
 def test_the_papers_settings_run(name: str, family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-on-loopback-0123456789")

@@ -260,6 +260,7 @@ def interrupted_in(process: subprocess.Popen[str], stage: str, number: signal.Si
     return process.returncode, head + out + err
 
 
+@pytest.mark.slow(seconds=14)
 def test_ctrl_c_and_a_full_disk_lose_nothing(finished: Path, tmp_path: Path) -> None:
     code, said = interrupted_in(start(tmp_path), "sample", signal.SIGINT)
     assert code == 130, said

@@ -229,6 +229,7 @@ print(json.dumps([batch.rewards.tolist(), batch.scores.values.tolist(), batch.sc
 """
 
 
+@pytest.mark.slow(seconds=5)
 def test_the_reward_is_rebuilt_in_a_fresh_process_and_elsewhere(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "registry.yaml").write_text("scalarizer: {use: nobody}\njudges: {rules: {surprise: 1}}\n")
     command = [sys.executable, "-W", "ignore", "-c", REWARD, str(finished)]

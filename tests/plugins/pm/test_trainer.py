@@ -40,6 +40,7 @@ from tests.helpers.preference_jobs import (
 from tests.helpers.tiny_models import FAMILIES, save_tiny, tiny_tokenizer
 
 
+@pytest.mark.slow(seconds=4)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", BACKENDS)
 def test_learns_each_principle_and_scores_in_order(name: str, family: str, tmp_path: Path) -> None:

@@ -286,6 +286,7 @@ def test_padding_changes_nothing(job: Callable[..., Any], lora: Any) -> None:
     assert (plain.values[batch.mask] != 0).all()
 
 
+@pytest.mark.slow(seconds=2)
 @pytest.mark.parametrize(("family", "lora"), [("gpt2", None), ("llama", Lora(r=4))])
 def test_the_worst_principle_rises(job: Callable[..., Any], family: str, lora: Any) -> None:
     the_job = replace(job(family, lora=lora), reward=principled())

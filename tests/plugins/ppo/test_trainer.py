@@ -45,6 +45,7 @@ def equal(one: Path, other: Path) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow(seconds=2)
 @pytest.mark.parametrize(("family", "kind"), [("gpt2", "full"), ("llama", "lora"), ("gpt2", "top")])
 def test_the_reward_rises(job: Callable[..., Any], family: str, kind: str) -> None:
     lora, more = KINDS[kind]

@@ -131,6 +131,7 @@ def test_log_loss_and_accuracy() -> None:
     assert np.isnan(accuracy(choices.rows(np.array([3])), np.array([1.0])))
 
 
+@pytest.mark.slow(seconds=3)
 def test_bootstrap_intervals_cover_planted_weights() -> None:
     truth = np.array([0.9, 0.4, -0.3])
     covered = []

@@ -74,6 +74,7 @@ def test_a_torn_file_goes_on_with_the_same_rows(copied: Path, torn: int) -> None
     assert result_of(copied) == result
 
 
+@pytest.mark.slow(seconds=5)
 def test_killed_in_the_middle_goes_on_with_the_same_rows(shown: Path, trained: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     file = run / "preview" / "responses.jsonl"
