@@ -1,7 +1,7 @@
 """Write the tables of keys into these pages, from the models that validate a configuration: `python docs/options.py`.
 
 A page marks a table's place by a line ``<!-- options: NAME -->`` and, below it, ``<!-- end -->``; what stands between
-is replaced. NAME is one of `CORE`, or ``kind/name`` of a built-in component. `tests/test_docs.py` fails where a page
+is replaced. NAME is one of `CORE`, or ``kind/name`` of a built-in component. `tests/whole/test_docs.py` fails where a page
 is not up to date.
 """
 

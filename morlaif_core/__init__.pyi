@@ -17,7 +17,7 @@ from .feedback.sending.http_judges import (
 )
 from .feedback.statistics.agreement import cohen_kappa as cohen_kappa
 from .feedback.statistics.intervals import (
-    Doubles as Doubles, Figure as Figure, Places as Places, Spread as Spread, effective_rows as effective_rows,
+    Figure as Figure, Places as Places, Spread as Spread, effective_rows as effective_rows,
     mean_figure as mean_figure, number_prompts as number_prompts,
     share_figure as share_figure, spread as spread,
 )
@@ -59,12 +59,12 @@ from .runs.tables import (
     print_table as print_table,
 )
 from .types import (
-    Answer as Answer, Capabilities as Capabilities, Example as Example, Explanation as Explanation, Floats as Floats,
-    Ints as Ints, Message as Message, Need as Need, Preference as Preference, Principle as Principle,
-    Prompt as Prompt, ProviderError as ProviderError, Request as Request, ResponsePair as ResponsePair,
-    RewardBatch as RewardBatch, ScoreMatrix as ScoreMatrix, Split as Split, Terms as Terms, Usage as Usage,
-    content_hash as content_hash, distinct_pairs as distinct_pairs, make_pair as make_pair,
-    make_prompt as make_prompt,
+    Answer as Answer, Capabilities as Capabilities, Doubles as Doubles, Example as Example,
+    Explanation as Explanation, Floats as Floats, Ints as Ints, Message as Message, Need as Need,
+    Preference as Preference, Principle as Principle, Prompt as Prompt, ProviderError as ProviderError,
+    Request as Request, ResponsePair as ResponsePair, RewardBatch as RewardBatch, ScoreMatrix as ScoreMatrix,
+    Split as Split, Terms as Terms, Usage as Usage, content_hash as content_hash, distinct_pairs as distinct_pairs,
+    make_pair as make_pair, make_prompt as make_prompt,
 )
 from .workbench import Workbench as Workbench
 # fmt: on

@@ -178,8 +178,7 @@ def open_judges(
         configs: files and shipped names, as `run` takes them; or one run folder, with its own configuration.
         sets: ``KEY=VALUE``, as `run` takes them.
         out: the run folder; ``runs/CONFIG`` by default.
-        hold: hold the folder, made where it is not there, so that judges can be asked. False: only look; nothing is
-            written, and another process may hold it.
+        hold: hold the folder, made where it is not there, to ask judges. False: only look, whoever holds it.
         quiet: no bars.
 
     Raises:

@@ -94,11 +94,12 @@ class JudgeBench:
     def ask(
         self, tasks: Sequence[Task], judges: Mapping[str, Judge] | None = None, label: str = "judge"
     ) -> list[Verdict]:
-        """Judge tasks, in their order. Answers go into the run's ledger, so that the same question costs nothing again,
-        and count for its budget.
+        """Judge tasks, in their order, in the run's ledger and within its budget: the same question costs nothing again.
 
         judges: those that the tasks name, with their members; None: the configuration's. Raises what `judge_tasks` raises.
         """
+        if not self._context.folder.writable:
+            raise UserError("judges are asked in a folder that is held: open it with hold=True")
         with self.bar(label) as bar:
             verdicts = self._context.judges.ask(tasks, bar.judged, judges)
         if self._context.folder.section("results"):  # not before there is a run that the money is part of
@@ -106,10 +107,9 @@ class JudgeBench:
         return verdicts
 
     def planned_judge(self, name: str) -> PlannedJudge:
-        """Return a provider's judge as it will be asked; nothing is sent.
+        """Return a provider's judge as it will be asked; nothing is sent. Built only where its ledger may hold answers.
 
-        It is built only where its ledger may hold answers, whose keys name its model. Raises `UserError` where what it
-        can do is known only once it is built, and it cannot be, or where it cannot be asked as the configuration says.
+        Raises `UserError` where it cannot be asked so, or must be built to know what it can do, and cannot be.
         """
         config, block, note = self._context.config, self._context.config.judge_block(name), None
         component, judging = config.plugins.find("feedback_provider", block["use"]), self.settings.judging_of(name)
@@ -183,10 +183,7 @@ class JudgeBench:
     def drawn_prompts(
         self, train: Sequence[Prompt], test: Sequence[Prompt], fits: Callable[[Prompt], bool]
     ) -> dict[str, tuple[Prompt, ...]]:
-        """Draw the prompt sets as a run does, by name. fits: whether a prompt is short enough, which a run asks its model.
-
-        Raises `UserError` where there are too few prompts.
-        """
+        """Draw the prompt sets as a run does. fits: whether a prompt is short enough. Raises `UserError` for too few."""
         wanted = self.settings.prompts
         return draw_prompt_sets(train, test, wanted, lambda prompts: [fits(prompt) for prompt in prompts]).sets
 

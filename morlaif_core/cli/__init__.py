@@ -1,1 +1,1 @@
-"""The command line, thin: parse, call the API, print. `plugin_commands` adds what plugins offer."""
+"""The command line, thin: `main` parses and calls the API, `output` prints, `plugin_commands` adds what plugins offer."""

@@ -247,7 +247,7 @@ class LocalBackbones:
             return self.threads
         if model.device.type != "cpu":
             return None
-        # For a tiny model two threads on a busy machine were measured 25 times slower than one.
+        # For a tiny model two threads on a busy machine are many times slower than one.
         if sum(weight.numel() for weight in model.parameters()) < _TINY:
             return 1
         # What this process may use: a container or a batch system gives fewer cores than the machine has.

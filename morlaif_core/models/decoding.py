@@ -1,6 +1,6 @@
 """Sampling from a causal LM: shared prefill, one preallocated key-value cache, inverse-CDF draws, log-probabilities.
 
-Our own loop, since transformers' `generate` is three times slower and repeats the prompt for each of its n responses.
+Our own loop, since transformers' `generate` is slower (see docs/log.md) and repeats the prompt for each of its n responses.
 Leaves out: top-k, top-p, penalties and the rest of a model's generation_config, since the log-probabilities must be those
 that training computes; beam search, since RL samples; recurrent and hybrid models, which take no key-value cache.
 """

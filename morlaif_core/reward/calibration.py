@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from morlaif_core.runs.folder import write_json
-from morlaif_core.types import Floats, ScoreMatrix
+from morlaif_core.types import Doubles, Floats, ScoreMatrix
 
 from .length_control import LengthControl
 from .score_checks import ScoreError, check_finite, read_json, select
 from .soft_clip import soft_clip
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
-    Doubles: TypeAlias = NDArray[np.float64]
 
 Method: TypeAlias = Literal["platt", "std", "none"]
 FORMAT = 1
@@ -185,7 +183,7 @@ def _platt_scale(name: str, deviation: float, differences: Floats | None, p_a: F
             f"only {np.count_nonzero(d)} judged calibration pairs with different scores: the unit is one deviation",
         )
     slope, separated = fit_slope(d, p)
-    # A negative slope too: a unit below 0 would turn the order of the scores round.
+    # A negative slope too: a unit below 0 would reverse the order of the scores.
     if slope * deviation < SLOPE_FLOOR:
         return deviation / SLOPE_FLOOR, (
             f"its scores do not predict the judge's preference on the calibration pairs (slope {slope:.3g}): "

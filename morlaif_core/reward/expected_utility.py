@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from morlaif_core.plugins.protocols import Scalarizer
-from morlaif_core.types import Floats, ScoreMatrix, Terms
+from morlaif_core.types import Doubles, Floats, ScoreMatrix, Terms
 
 from .explanation import gradient
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
-    Doubles: TypeAlias = NDArray[np.float64]
 
 MOMENTUM = 0.9
 """Share of the running means that a step keeps: they look back over about ten steps."""

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from morlaif_core.types import ScoreMatrix
+from morlaif_core.types import Doubles, ScoreMatrix
 
 from .score_checks import ScoreError, select
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Doubles: TypeAlias = NDArray[np.float64]
+    pass
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The reward of a run folder, which crosses processes: `RunReward`."""
+"""What a run folder keeps of its reward: reward.json, and `RunReward`, which crosses processes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .scale import RewardScale
 from .score_checks import read_json
 
 # By its name, since the API stands above this package and may not be imported here.
+FORMAT = 1
 LOADER = "morlaif_core.api.load_reward"
 
 
@@ -76,9 +77,6 @@ class RunReward:
             self._state = dict(state)
         else:
             self._reward.restore(state)
-
-
-FORMAT = 1
 
 
 def save_reward(path: Path, name: str, resolved: ResolvedTerms, scale: RewardScale) -> None:

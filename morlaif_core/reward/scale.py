@@ -86,7 +86,7 @@ def fit_reward_scale(
         if deviation < CONSTANT:
             when = f" at step {step}" if resolved.schedules else ""
             flat = f"scalarizer {component.name} gives every reference response the same reward{when}"
-            # Said of the first such step alone.
+            # One note, of the first such step.
             notes, deviation = notes or (f"{flat}: it is shifted, not scaled",), 1.0
         steps.append((mean, deviation))
     return RewardScale(*steps[0], notes, steps=tuple(steps) if len(steps) > 1 else ())

@@ -20,9 +20,9 @@ def schedule_temperature(build: Callable[[float], Scalarizer], schedule: Schedul
         build: makes the scalarizer of a temperature.
         schedule: the temperature over the steps, `Terms.step`.
     """
-    heated = ScheduledTemperature(build, schedule)
+    scheduled = ScheduledTemperature(build, schedule)
     # A class of its own: `Stateful` is told by its methods, which a scalarizer without state must not have.
-    return StatefulScheduledTemperature(build, schedule) if isinstance(heated.at(0), Stateful) else heated
+    return StatefulScheduledTemperature(build, schedule) if isinstance(scheduled.at(0), Stateful) else scheduled
 
 
 class ScheduledTemperature:

@@ -5,19 +5,16 @@ It keeps every order, and bounds what one over-optimised preference model can ad
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from morlaif_core.types import Floats
+from morlaif_core.types import Doubles, Floats
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Doubles: TypeAlias = NDArray[np.float64]
+    pass
 
 
 def soft_clip(z: Doubles, clip: float) -> Doubles:
-    """Return scores in (-clip, clip), of any shape."""
+    """Return scores in [-clip, clip], of any shape."""
     import numpy as np
 
     return clip * np.tanh(z / clip)

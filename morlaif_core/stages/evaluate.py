@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from morlaif_core.plugins.protocols import Policy
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.runs.folder import read_jsonl, write_json
-from morlaif_core.types import Prompt, ResponsePair, distinct_pairs, make_pair
+from morlaif_core.types import Doubles, Prompt, ResponsePair, distinct_pairs, make_pair
 
 from .context import Context
 from .held_out_intervals import mean_interval, resampled_interval
@@ -19,10 +19,8 @@ from .train_pms import CALIBRATION, load_models
 from .train_policy import load_policy
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
-    Doubles: TypeAlias = NDArray[np.float64]
 
 NAME = "evaluate"
 RESPONSES = "evaluation.jsonl"

@@ -1,15 +1,16 @@
-"""95 % intervals of what is measured on held-out prompts: whole prompts are resampled, from a fixed seed."""
+"""95 % intervals of what is measured on held-out prompts: Wilson's, or whole prompts resampled from a fixed seed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from morlaif_core.types import Doubles
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Doubles: TypeAlias = NDArray[np.float64]
     Draws: TypeAlias = NDArray[np.int64]
 
 RESAMPLES = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from morlaif_core import JudgeBench, PlannedJudge, Principle
+from morlaif_core import Judge, JudgeBench, NamedJudge, Panel, PlannedJudge, Principle
 
 from .forecast import Forecast, forecast
 from .load import Load, Share, load
@@ -26,7 +26,7 @@ def estimate(bench: JudgeBench) -> dict[str, Any]:
     judges = {judge: bench.planned_judge(judge) for judge in settings.asked_singles}
     rows = []
     for stage, shares in (("judge", foreseen.judge), ("evaluate", foreseen.evaluate)):
-        asked = _asked(settings, bench.judged_principles, stage)
+        asked = _asked(bench, stage)
         rows += [_row(stage, judges[name], shares, of, settings.seed_of("judge")) for name, of in asked.items()]
     notes = [judge.note for judge in judges.values() if judge.note]
     return {
@@ -40,25 +40,26 @@ def estimate(bench: JudgeBench) -> dict[str, Any]:
     }
 
 
-def _asked(settings: Any, principles: Iterable[Principle], stage: str) -> Asked:
+def _asked(bench: JudgeBench, stage: str) -> Asked:
     found: dict[str, dict[str, tuple[Principle, bool]]] = {}
-    for principle in principles:
+    settings = bench.settings
+    for principle in bench.judged_principles:
         judge = (settings.evaluation.judge if stage == "evaluate" else None) or settings.judge_of(principle.name)
-        for single, sure in _certain(settings, judge).items():
+        for single, sure in _certain(bench.judges([judge]), judge).items():
             found.setdefault(single, {})[principle.name] = (principle, sure)
     return found
 
 
-def _certain(settings: Any, judge: str) -> dict[str, bool]:
+def _certain(judges: Mapping[str, Judge], name: str) -> dict[str, bool]:
     """The single judges of a judge, and whether each is asked in any case: a cascade's later ones may not be."""
-    members = settings.members_of(judge)
-    if not members:
-        return {judge: True}
+    judge = judges[name]
+    if isinstance(judge, NamedJudge):
+        return {name: True}
     found: dict[str, bool] = {}
-    for place, member in enumerate(members):
+    for place, member in enumerate(judge.members):
         # A panel asks all its members, a cascade its first one.
-        sure = place == 0 or hasattr(settings.judges[judge], "panel")
-        for single, certain in _certain(settings, member).items():
+        sure = place == 0 or isinstance(judge, Panel)
+        for single, certain in _certain(judges, member).items():
             found[single] = found.get(single, False) or (certain and sure)
     return found
 

@@ -24,6 +24,7 @@ import numpy as np
 from morlaif_core import (
     Backbone,
     Backbones,
+    Doubles,
     Encoded,
     Floats,
     PMJob,
@@ -38,7 +39,7 @@ from morlaif_core import (
 from .encoding import encode_all, length_limit
 from .features import ALONE, Cache, features, layer_for
 from .folders import finish, is_done, read_done, write_json
-from .heads import Doubles, choose_l2, fit_weights, loss_and_gradient
+from .heads import choose_l2, fit_weights, loss_and_gradient
 from .jobs import preferences_of
 from .options import ProbeOptions
 

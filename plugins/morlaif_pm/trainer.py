@@ -5,7 +5,7 @@ TRL's own is the case p = 1. An optimiser's batch is collated whole and cut into
 changes memory and rounding only, also in the last, shorter batch of an epoch.
 
 Leaves out: margins, because the soft label says how sure the judge was, and raw margins did harm when tried (accuracy 0.83
-against 0.91); TRL's centring of scores, because calibration sets their zero; pairs turned round as further data, because
+against 0.91); TRL's centring of scores, because calibration sets their zero; swapped pairs as further data, because
 the loss is the same for them; an early stop on the validation pairs, which only measure.
 """
 

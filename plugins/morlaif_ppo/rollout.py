@@ -73,8 +73,8 @@ def sample(
     tokenizer = network.policy.tokenizer
     ids = [prompt_ids(tokenizer, prompt, target.template) for prompt in prompts]
     with network.acting() as model:
-        # The core's own loop, three times as fast as `generate`: a prompt's answers share its prefill. It also records
-        # the log-probabilities of the training pass, to 3e-6 in float32, which saves that pass.
+        # The core's own loop, faster than `generate`: a prompt's answers share its prefill. It also records the
+        # log-probabilities of the training pass, up to rounding, which saves that pass.
         answers = decode(
             model,
             tokenizer,

@@ -46,7 +46,7 @@ class Rules:
         """Return one answer per request, in order; p_first is P(first is what the question asks for).
 
         0.5 exactly where the measure's difference is within its tie band, else sigmoid(sharpness * difference / unit).
-        A measure says which response is better; for a principle that picks the worse one it is turned round, because
+        A measure says which response is better; for a principle that picks the worse one it is reversed, because
         the answer is to the question as put. Raises ProviderError (run) for a principle that cannot be measured.
         """
         terms = {request.principle.name: self._term(request) for request in requests}

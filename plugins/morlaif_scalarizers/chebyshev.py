@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morlaif_core import Floats, ScoreMatrix, Terms, UserError
+from morlaif_core import Doubles, Floats, ScoreMatrix, Terms, UserError
 
-from .logistic import Doubles, log_sum_exp
+from .logistic import log_sum_exp
 from .names import find
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morlaif_core import Floats, ScoreMatrix, Terms, UserError
-
-from .logistic import Doubles
+from morlaif_core import Doubles, Floats, ScoreMatrix, Terms, UserError
 
 
 @dataclass(frozen=True)

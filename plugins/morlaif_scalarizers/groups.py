@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from morlaif_core import Floats
-
-from .logistic import Doubles
+from morlaif_core import Doubles, Floats
 
 
 def group_index(prompt_ids: Sequence[str]) -> NDArray[np.int64]:

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from morlaif_core import Floats, ScoreMatrix, Terms
-
-from .logistic import Doubles
+from morlaif_core import Doubles, Floats, ScoreMatrix, Terms
 
 
 class Lagrangian:

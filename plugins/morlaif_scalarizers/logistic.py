@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
-Doubles: TypeAlias = NDArray[np.float64]
+from morlaif_core import Doubles
 
 
 def sigmoid(x: Doubles) -> Doubles:

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morlaif_core import Floats, ScoreMatrix, Terms, UserError
-
-from .logistic import Doubles
+from morlaif_core import Doubles, Floats, ScoreMatrix, Terms, UserError
 
 
 @dataclass(frozen=True)

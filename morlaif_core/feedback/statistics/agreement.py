@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .intervals import Doubles, Figure, Places, bootstrap, by_prompt
+from morlaif_core.types import Doubles
+
+from .intervals import Figure, Places, bootstrap, by_prompt
 
 Labels = NDArray[np.intp]
 """(n, k): what each of k judges says of each of n pairs, from 0; -1 where a judge has no label."""

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Doubles = NDArray[np.float64]
+from morlaif_core.types import Doubles
+
 Places = NDArray[np.intp]
 RESAMPLES = 999
 MANY = 1000

@@ -11,10 +11,10 @@ import numpy as np
 
 from morlaif_core.feedback.answers.verdict import TIE
 from morlaif_core.feedback.types import Verdict
-from morlaif_core.types import ResponsePair
+from morlaif_core.types import Doubles, ResponsePair
 
 from .agreement import panel_block
-from .intervals import Doubles, Figure, mean_figure, number_prompts, share_figure
+from .intervals import Figure, mean_figure, number_prompts, share_figure
 from .position_bias import hard_bias
 
 _MEMBERS_OWN = "a {mode}'s members have their own: see `members`"

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .intervals import Doubles, Figure, Places, Spread, effective_number, spread
+from morlaif_core.types import Doubles
+
+from .intervals import Figure, Places, Spread, effective_number, spread
 
 LEAST_RARE = 5
 """Fewer pairs that flip to the rarer side (the usual least count of a cell) leave the bias unbounded on the far side."""

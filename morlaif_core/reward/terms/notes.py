@@ -19,7 +19,7 @@ def term_notes(
     active = {name: settings for name, settings in principles.items() if settings.weight > 0}
     places = priorities(principles)
     set_by_user = {
-        # Equal weights, of whatever size, are the default said in other words.
+        # Equal weights, of whatever size, are the default.
         "weight": [name for name, settings in active.items() if settings.weight != 1] if _differ(active) else [],
         "threshold": [name for name, settings in active.items() if settings.threshold != 0],
         "priority": [name for name, settings in active.items() if settings.priority is not None],

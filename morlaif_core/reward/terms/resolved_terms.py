@@ -113,7 +113,7 @@ class ResolvedTerms:
         ]
         if not self.schedules:
             return tiers
-        # The key is "moves" for good: reward.json of every run has it.
+        # The key is "moves" for good: reward.json of every run with schedules has it.
         schedules = {name: schedule.model_dump(mode="json") for name, schedule in self.schedules.items()}
         return [*tiers, {"moves": schedules, "total": self.total}]
 

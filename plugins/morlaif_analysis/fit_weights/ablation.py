@@ -9,7 +9,9 @@ from math import factorial
 
 import numpy as np
 
-from .choices import Choices, Doubles, Places
+from morlaif_core import Doubles
+
+from .choices import Choices, Places
 from .logistic_weights import Advance, fit, folds, named_right
 
 

@@ -13,9 +13,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from morlaif_core import Preference, UserError, content_hash
+from morlaif_core import Doubles, Preference, UserError, content_hash
 
-Doubles: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]
 HELD_OUT = 0.2
 LEAST = 50

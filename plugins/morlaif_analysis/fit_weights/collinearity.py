@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .choices import Doubles
+from morlaif_core import Doubles
 
 NEARLY_EQUAL = 0.9
 _EXACT = 1e-9  # what is left of a principle, as a share of its variance, below which the others say all of it

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .choices import Choices, Doubles, resamples
+from morlaif_core import Doubles
+
+from .choices import Choices, resamples
 from .logistic_weights import UNSHRUNK, accuracy as accuracy_of, fit, log_losses, named_right
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .choices import Choices, Doubles, Places, resamples
+from morlaif_core import Doubles
+
+from .choices import Choices, Places, resamples
 
 PENALTIES = tuple(10.0**power for power in range(-4, 3))
 """L2 penalties tried, on standardised differences and the mean loss: from next to none to a flat model."""

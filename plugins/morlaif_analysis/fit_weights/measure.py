@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from morlaif_core import Doubles
+
 from .ablation import Ablation, ablate
-from .choices import Choices, Doubles, check_enough, split
+from .choices import Choices, check_enough, split
 from .collinearity import correlated, variance_inflation
 from .held_out import best_single, compare
 from .logistic_weights import UNSHRUNK, Advance, cross_validated, fit, interval, resampled

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from morlaif_core import Doubles
 
 if TYPE_CHECKING:
     from morlaif_core import Ints
-
-Doubles: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from .best_of_n import Doubles
+    from morlaif_core import Doubles
 
 DRAWS = 1000
 AT_ONCE = 100

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from morlaif_core import Doubles
+
 from .labels import rewarded
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
-    Doubles: TypeAlias = NDArray[np.float64]
 
 MOST_PANELS = 6
 OWN = " (the run's own)"

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .best_of_n import Doubles
+    from morlaif_core import Doubles
 
 DECIMALS = 12
 """Coordinates that agree so far are equal: the last bits of a mean depend on the order of summation."""

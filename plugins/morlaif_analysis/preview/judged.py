@@ -16,21 +16,13 @@ if TYPE_CHECKING:
 
     from .samples import Sampled
 
-HUMAN = "human"
-"""The reserved judge that nobody can ask."""
-
 
 def check_judges(bench: Workbench) -> None:
     """Raise `UserError` where nobody can be asked, or the judges lack what they need."""
-    if not judged_principles(bench):
+    if not bench.judged_principles:
         raise UserError("--judge: people judge every principle of this run, so there is no judge to ask")
     # Asks nothing, but makes the judges, and so tells what they lack.
     bench.judge(())
-
-
-def judged_principles(bench: Workbench) -> list[str]:
-    """The principles that a judge can be asked about."""
-    return [item.name for item in bench.principles if bench.settings.judge_of(item.name) != HUMAN]
 
 
 def judge_picks(
@@ -52,7 +44,7 @@ def judge_picks(
     Raises:
         UserError: the judges could not finish.
     """
-    asked = judged_principles(bench)
+    asked = [principle.name for principle in bench.judged_principles]
     pairs = {
         name: [
             # The first response is drawn like any other and chosen by nobody: an ordinary one.

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from morlaif_core import Doubles
 
 from .labels import NO_WEIGHT, principle_label, rewarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
-    Doubles: TypeAlias = NDArray[np.float64]
 
 DPI = 90
 DIVERGING, SEQUENTIAL = "RdBu", "Blues"

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import yaml
 
-from morlaif_core import Component, Message, Scalarizer, ScoreMatrix, UserError, build, make_prompt
+from morlaif_core import Component, Doubles, Message, Scalarizer, ScoreMatrix, UserError, build, make_prompt
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from morlaif_core import Workbench
 
     from .samples import Sampled
 
-    Doubles: TypeAlias = NDArray[np.float64]
 
 SINGLE = "single"
 """The scalarizer that is offered once for each principle."""

@@ -18,7 +18,7 @@ from .fronts import hypervolume, on_front
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .best_of_n import Doubles
+    from morlaif_core import Doubles
 
 FORMAT = 1
 ROUNDING = 1e-9

@@ -47,32 +47,32 @@ class Learning:
 
 
 def test_a_temperature_follows_its_schedule() -> None:
-    heated = schedule_temperature(lambda t: build("scalarizer", "soft_max_min", temperature=t), SCHEDULE)
-    assert not isinstance(heated, Stateful)
+    scheduled = schedule_temperature(lambda t: build("scalarizer", "soft_max_min", temperature=t), SCHEDULE)
+    assert not isinstance(scheduled, Stateful)
     for step, temperature in ((0, 0.5), (5, 1.25), (10, 2.0), (0, 0.5)):
         wanted = build("scalarizer", "soft_max_min", temperature=temperature)(SCORES, terms(step))
-        np.testing.assert_array_equal(heated(SCORES, terms(step)), wanted)
+        np.testing.assert_array_equal(scheduled(SCORES, terms(step)), wanted)
 
 
 def test_what_it_has_learnt_outlives_a_temperature() -> None:
-    heated = schedule_temperature(Learning, SCHEDULE)
-    assert isinstance(heated, Stateful)
-    heated(SCORES, terms(0))
-    heated.end_step(make_scores([[0.25, 0.0]]), terms(0))
-    assert heated(SCORES, terms(10)).tolist() == [0.75, -0.25]
-    heated.end_step(make_scores([[1.0, 0.0]]), terms(10))
-    assert heated.state() == {"seen": 1.25}
+    scheduled = schedule_temperature(Learning, SCHEDULE)
+    assert isinstance(scheduled, Stateful)
+    scheduled(SCORES, terms(0))
+    scheduled.end_step(make_scores([[0.25, 0.0]]), terms(0))
+    assert scheduled(SCORES, terms(10)).tolist() == [0.75, -0.25]
+    scheduled.end_step(make_scores([[1.0, 0.0]]), terms(10))
+    assert scheduled.state() == {"seen": 1.25}
     again = schedule_temperature(Learning, SCHEDULE)
     assert isinstance(again, Stateful)
-    again.restore(heated.state())
-    assert again(SCORES, terms(10)).tolist() == heated(SCORES, terms(10)).tolist() == [1.75, 0.75]
+    again.restore(scheduled.state())
+    assert again(SCORES, terms(10)).tolist() == scheduled(SCORES, terms(10)).tolist() == [1.75, 0.75]
 
 
 def test_a_gradient_of_its_own_is_that_of_the_temperature() -> None:
-    heated = schedule_temperature(Learning, SCHEDULE)
-    assert isinstance(heated, Differentiable)
-    assert Expected(heated, {"p0": 0.0, "p1": 0.0}).weights(SCORES, terms(0)) == pytest.approx([1 / 3, 2 / 3])
-    assert Expected(heated, {"p0": 0.0, "p1": 0.0}).weights(SCORES, terms(10)) == pytest.approx([2 / 3, 1 / 3])
+    scheduled = schedule_temperature(Learning, SCHEDULE)
+    assert isinstance(scheduled, Differentiable)
+    assert Expected(scheduled, {"p0": 0.0, "p1": 0.0}).weights(SCORES, terms(0)) == pytest.approx([1 / 3, 2 / 3])
+    assert Expected(scheduled, {"p0": 0.0, "p1": 0.0}).weights(SCORES, terms(10)) == pytest.approx([2 / 3, 1 / 3])
     unknown = schedule_temperature(lambda t: build("scalarizer", "soft_max_min", temperature=t), SCHEDULE)
     soft = np.exp(-np.array([0.5, -0.5]) / 1.25)
     found = Expected(unknown, {"p0": 0.5, "p1": -0.5}).weights(SCORES, terms(5))

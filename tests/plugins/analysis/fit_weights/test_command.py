@@ -12,9 +12,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from morlaif_analysis.fit_weights.choices import Doubles
 from morlaif_analysis.fit_weights.command import _differences, fit_weights
-from morlaif_core import Preference, UserError, load_run
+from morlaif_core import Doubles, Preference, UserError, load_run
 from morlaif_core.cli.main import cli
 from morlaif_core.config.load import load_config
 from tests.helpers.small_run import small

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from morlaif_analysis.fit_weights.choices import Choices, Doubles, split
+from morlaif_analysis.fit_weights.choices import Choices, split
 from morlaif_analysis.fit_weights.held_out import compare
 from morlaif_analysis.fit_weights.logistic_weights import accuracy, cross_validated, fit
+from morlaif_core import Doubles
 from tests.helpers.planted_choices import planted, report
 
 

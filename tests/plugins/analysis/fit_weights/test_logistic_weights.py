@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.optimize import minimize
 
-from morlaif_analysis.fit_weights.choices import Choices, Doubles, draw, resamples, split
+from morlaif_analysis.fit_weights.choices import Choices, draw, resamples, split
 from morlaif_analysis.fit_weights.logistic_weights import (
     UNSHRUNK,
     accuracy,
@@ -20,7 +20,7 @@ from morlaif_analysis.fit_weights.logistic_weights import (
     log_loss,
     resampled,
 )
-from morlaif_core import Message, Preference, make_prompt
+from morlaif_core import Doubles, Message, Preference, make_prompt
 from tests.helpers.planted_choices import planted
 
 

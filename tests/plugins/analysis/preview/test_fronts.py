@@ -13,7 +13,8 @@ from hypothesis.extra.numpy import arrays
 
 from morlaif_analysis.preview.fronts import hypervolume, on_front
 from morlaif_analysis.preview.trade_offs import trade_offs
-from tests.helpers.score_grids import Doubles, alone, grid_of, random_case
+from morlaif_core import Doubles
+from tests.helpers.score_grids import alone, grid_of, random_case
 
 
 def dominates(p: list[float], q: list[float]) -> bool:

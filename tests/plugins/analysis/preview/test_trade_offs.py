@@ -15,17 +15,8 @@ from hypothesis import given, strategies as st
 from morlaif_analysis.preview.best_of_n import Grid, picks
 from morlaif_analysis.preview.bootstrap import intervals
 from morlaif_analysis.preview.trade_offs import conflict, trade_offs
-from tests.helpers.score_grids import (
-    SLOW,
-    Doubles,
-    alone,
-    as_sets,
-    assert_close,
-    cases,
-    grid_of,
-    random_case,
-    reordered,
-)
+from morlaif_core import Doubles
+from tests.helpers.score_grids import SLOW, alone, as_sets, assert_close, cases, grid_of, random_case, reordered
 
 
 @pytest.mark.parametrize("seed", range(3))
