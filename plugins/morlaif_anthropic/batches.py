@@ -21,7 +21,7 @@ FILE_SECONDS = 600.0  # of a call that carries thousands of requests or answers,
 
 
 class MessageBatches(RemoteJudge[AnthropicOptions, anthropic.AsyncAnthropic]):
-    """The `Batches` half of a judge."""
+    """A judge's batch API: what it does beside single requests, which its subclass sends."""
 
     max_batch_requests = 5000  # of 100,000 allowed: 50 KB a request before the call is too large (256 MB)
 

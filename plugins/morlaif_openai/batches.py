@@ -23,7 +23,7 @@ LISTED = 1000
 
 
 class ChatBatches(RemoteJudge[OpenAIOptions, openai.AsyncOpenAI]):
-    """The `Batches` half of a judge."""
+    """A judge's batch API: what it does beside single requests, which its subclass sends."""
 
     max_batch_requests = 5000  # of 50,000 allowed: 40 KB a request before the file is too large
 
