@@ -7,10 +7,11 @@ import ipaddress
 import json
 import re
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -191,7 +192,7 @@ class Endpoint:
         return f", key from the variable {self.api_key or '(none: set api_key)'}"
 
 
-class RemoteJudge(Generic[O, C]):
+class RemoteJudge(ABC, Generic[O, C]):
     """What every provider behind an HTTP API does alike; its own class makes the SDK's client and sends by `_send`.
 
     Nothing is retried here: the core does that, and counts what it may cost.
@@ -214,12 +215,11 @@ class RemoteJudge(Generic[O, C]):
 
     async def aclose(self) -> None:
         """Close the connections."""
-        client: Any = self._client
-        await client.close()
+        await cast(Any, self._client).close()
 
+    @abstractmethod
     async def _send(self, request: Request) -> Answer:
         """Send one request by the SDK and read its answer; whatever this raises becomes a `ProviderError`."""
-        raise NotImplementedError
 
 
 def _sorted(error: Exception, host: str, limit: float) -> ProviderError:
