@@ -29,7 +29,8 @@ def print_table(columns: Row, rows: Sequence[Row], title: str = "", *, wrap: boo
         table = Table()
         for place, column in enumerate(columns):
             # The last column may be a sentence; the others are names and numbers, which must not be cut.
-            table.add_column(column, no_wrap=not wrap and place < len(columns) - 1)
+            fixed = not wrap and place < len(columns) - 1
+            table.add_column(column, no_wrap=fixed, overflow="ellipsis" if fixed else "fold")
         for row in rows:
             table.add_row(*(escape(cell) for cell in row))
         Console().print(table)

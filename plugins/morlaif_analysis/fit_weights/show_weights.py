@@ -49,7 +49,7 @@ def _show_principles(found: Mapping[str, Any]) -> None:
         ]
         for name, block in found["principles"].items()
     ]
-    print_table(columns, rows)
+    print_table(columns, rows, wrap=True)
     _note(
         "coefficient: logits of the human's choice for each calibrated unit, with its 95 % interval. signed: the same "
         "without penalty, where it may be below 0. sign: share of the resamples with that sign. VIF: above 10 hardly told "
@@ -69,7 +69,9 @@ def _show_held_out(found: Mapping[str, Any]) -> None:
         rows.append([called, accuracy, format_number(block["log_loss"]["mean"]), *gains])
     sizes = found["choices"]
     click.echo(f"\non {sizes['held_out']:,} held-out choices ({sizes['held_out_decided']:,} decided):")
-    print_table(["weights", "accuracy", "log loss", "accuracy gained by the fit", "log loss saved by it"], rows)
+    print_table(
+        ["weights", "accuracy", "log loss", "accuracy gained by the fit", "log loss saved by it"], rows, wrap=True
+    )
 
 
 def _signed(figure: Mapping[str, Any]) -> str:

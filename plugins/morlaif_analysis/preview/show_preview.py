@@ -58,6 +58,7 @@ def _show_scores(result: Mapping[str, Any]) -> None:
             ["picks of", *(principle_label(result, item) for item in principles)],
             rows,
             "\nmean calibrated score of the picks, and gain over a random response [95 %]; !: sacrificed",
+            wrap=True,
         )
     click.echo(by_chance(result))
     if result["unrewarded"]:
@@ -116,6 +117,7 @@ def _show_choices(result: Mapping[str, Any]) -> None:
         rows,
         "\nPareto front of the mean scores, and what the picks lose when another scalarizer measures (in deviations of its "
         "reward)",
+        wrap=True,
     )
 
 
@@ -126,7 +128,7 @@ def _show_conflict(result: Mapping[str, Any]) -> None:
         [name, *("-" if value is None else f"{value:+.2f}" for value in row)]
         for name, row in zip(principles, matrix, strict=True)
     ]
-    print_table(["", *principles], rows, "\nconflict: correlation of the scores of a prompt's responses")
+    print_table(["", *principles], rows, "\nconflict: correlation of the scores of a prompt's responses", wrap=True)
     for note in [*result["conflict"]["notes"], *result["front"]["notes"]]:
         click.echo(f"note: {note}")
 
@@ -140,6 +142,7 @@ def _show_judged(result: Mapping[str, Any]) -> None:
         rows,
         "\njudged: mean P(pick preferred to an ordinary response) [95 %], "
         f"{result['settings']['judged_prompts']:,} prompts; 0.5: no gain; not in sample",
+        wrap=True,
     )
 
 
