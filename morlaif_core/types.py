@@ -38,9 +38,22 @@ class Prompt:
     messages: tuple[Message, ...]
 
 
+class CutOff(str):
+    """A response that was stopped at ``generation.max_new_tokens`` instead of ending. Who reads its text need not know."""
+
+    # A str, so that it passes through every plugin that takes responses as text, and ids do not depend on it.
+    __slots__ = ()
+
+
+def ended(response: str) -> bool:
+    """Say whether a response ended by itself; one that nobody calls `CutOff` did."""
+    return not isinstance(response, CutOff)
+
+
 @dataclass(frozen=True)
 class ResponsePair:
-    """Two responses to one prompt. ``human``: P(a preferred), where the data set says so."""
+    """Two responses to one prompt, each a `CutOff` where it did not end. ``human``: P(a preferred), where the data set
+    says so."""
 
     id: str
     prompt: Prompt

@@ -42,6 +42,10 @@ def show_results(results: Mapping[str, Any], screen: Screen) -> None:
             f"overall win rate {win['overall']:.3f} {format_interval(win['ci95'])} over {win['n']} prompts (0.5: no change)"
         )
     click.echo(f"mean length {length['before']:.1f} -> {length['after']:.1f} words")
+    # A run of an earlier version did not count them.
+    if "ended" in results:
+        share = change(results["ended"]["before"], results["ended"]["after"], 2)
+        click.echo(f"share of answers that ended {share} (the others were cut off)")
 
 
 def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None:

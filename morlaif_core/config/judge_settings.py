@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from morlaif_core.plugins.components import Options, Tuning
+from morlaif_core.plugins.components import Options, Since, Tuning
 
 
 class Use(BaseModel):
@@ -58,6 +58,9 @@ class Judging(Options):
     joint: bool = Field(False, description="one structured request asks all principles that share the judge")
     min_label_mass: float = Field(
         0.5, ge=0, le=1, description="least total probability of the labels; below it an answer is off_label"
+    )
+    tell_cut_off: bool = Since(
+        True, description="judges that read text are told which responses were cut off at the length limit"
     )
     concurrency: int = Tuning(16, ge=1, description="requests in flight at most")
     requests_per_minute: float | None = Tuning(None, gt=0, description="the server's limit; null: none known")

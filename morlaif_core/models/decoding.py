@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Generation
+from morlaif_core.types import CutOff
 
-from .rendering import HUMAN, Template, uses_chat
+from .rendering import HUMAN, Template, closing_id, uses_chat
 
 _COMPACT_AT = 0.75
 """Ended rows leave the batch when at most this share of it is alive: moving the cache costs about one step."""
@@ -28,7 +29,7 @@ class Decoded(NamedTuple):
     logprobs: list[float]
     """log-probability of each under softmax(logits / temperature), no top-k or top-p"""
     text: str
-    """without special tokens, cut before a stop string, stripped"""
+    """without special tokens, cut before a stop string, stripped; a `CutOff` where it did not end"""
     ended: bool
     """by eos or a stop string, not by length"""
 
@@ -41,11 +42,12 @@ def stop_strings(generation: Generation, tokenizer: Any, template: Template) -> 
 
 
 def eos_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Return every id that ends a response: the tokenizer's eos and those the model's generation config adds."""
+    """Return every id that ends a response: the tokenizer's eos, what the chat template closes a turn by, and those that
+    the model's generation config adds."""
     config = getattr(model, "generation_config", None)
     extra = getattr(config, "eos_token_id", None)
     found = [extra] if isinstance(extra, int) else list(extra or ())
-    return tuple(sorted({*found, tokenizer.eos_token_id} - {None}))
+    return tuple(sorted({*found, tokenizer.eos_token_id, closing_id(tokenizer)} - {None}))
 
 
 def decode(
@@ -190,7 +192,7 @@ class _Rows:
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
             logits = self._forward(tokens[:, None], mask, cache)
         done = [
-            Decoded(ids, scores, watch.clean(ids), ended)
+            Decoded(ids, scores, watch.clean(ids) if ended else CutOff(watch.clean(ids)), ended)
             for ids, scores, ended in zip(self.ids, self.logprobs, self.ended, strict=True)
         ]
         return [done[i : i + self.n] for i in range(0, len(done), self.n)]

@@ -17,7 +17,7 @@ from morlaif_core.types import Need
 if TYPE_CHECKING:
     from morlaif_core.types import Capabilities, Principle
 
-TUNING = "tuning"
+TUNING, SINCE = "tuning", "since"
 SHORTEST_SECRET = 8
 """Characters; a shorter value is no key, and to redact it would make other text unreadable."""
 SECRET_PATTERN = r"^[A-Z_][A-Z0-9_]*$"
@@ -62,6 +62,11 @@ class NoOptions(Options):
 def Tuning(default: Any = ..., **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
     """Declare a field like pydantic's ``Field``; its value changes speed, not results, so no fingerprint counts it."""
     return Field(default, json_schema_extra={TUNING: True}, **kwargs)
+
+
+def Since(default: Any, **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
+    """Declare a field that came later, its default being what was done before: at that, no fingerprint counts it."""
+    return Field(default, json_schema_extra={SINCE: True}, **kwargs)
 
 
 class Secret(str):

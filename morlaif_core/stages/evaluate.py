@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from morlaif_core.plugins.protocols import Policy
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.runs.folder import read_jsonl, write_json
-from morlaif_core.types import Doubles, Prompt, ResponsePair, distinct_pairs, make_pair
+from morlaif_core.types import Doubles, Prompt, ResponsePair, distinct_pairs, ended, make_pair
 
 from .context import Context
 from .held_out_intervals import mean_interval, resampled_interval
 from .judge import judge_pairs, note_unlabelled, unfinished
-from .pairs import read_pairs, write_chunks
+from .pairs import read_pairs, response_of, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
 from .train_pms import CALIBRATION, load_models
 from .train_policy import load_policy
-
-if TYPE_CHECKING:
-    pass
-
 
 NAME = "evaluate"
 RESPONSES = "evaluation.jsonl"
 FILE = "evaluation.json"
 OUTPUTS = (FILE, RESPONSES, f".{RESPONSES}.chunks")
-RESULTS = ("policy", "win_rate", "length")
+RESULTS = ("policy", "win_rate", "length", "ended")
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -71,9 +67,12 @@ def run(context: Context) -> str:
         policy[item.name] = block
     overall = _overall(context, wins)
     context.unfinished = unfinished(verdicts)
-    length = {"before": _mean_words([pair.b for pair in before_pairs]), "after": _mean_words(list(after.values()))}
-    write_json(context.path / FILE, {"policy": policy, "win_rate": overall, "length": length})
-    context.write_results(policy=policy, win_rate=overall, length=length)
+    texts = {"before": [pair.b for pair in before_pairs], "after": list(after.values())}
+    length = {when: _mean(len(text.split()) for text in those) for when, those in texts.items()}
+    whole = {when: _mean(map(ended, those)) for when, those in texts.items()}
+    found = {"policy": policy, "win_rate": overall, "length": length, "ended": whole}
+    write_json(context.path / FILE, found)
+    context.write_results(**found)
     if overall["overall"] is None:
         return "no principle has a judge: no win rate"
     return f"win rate {overall['overall']:.3f}, 95 % interval {overall['ci95'][0]:.3f} to {overall['ci95'][1]:.3f}"
@@ -91,7 +90,8 @@ def _after(context: Context, prompts: Sequence[Prompt]) -> dict[str, str]:
             lambda chunk: _responses(context, policy, chunk),
             lambda done: bar(done, len(chunks)) and None,  # a bar answers "go"
         )
-    return {row["prompt_id"]: row["after"] for row in read_jsonl(context.path / RESPONSES)}
+    rows_of = read_jsonl(context.path / RESPONSES)
+    return {row["prompt_id"]: response_of(row["after"], row.get("ended", True)) for row in rows_of}
 
 
 def _responses(context: Context, policy: Policy, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
@@ -103,7 +103,10 @@ def _responses(context: Context, policy: Policy, prompts: Sequence[Prompt]) -> l
         generation=context.settings.generation,
         backbones=context.backbones,
     )
-    return [{"prompt_id": prompt.id, "after": texts[0]} for prompt, texts in zip(prompts, answers, strict=True)]
+    return [
+        {"prompt_id": prompt.id, "after": texts[0], "ended": ended(texts[0])}
+        for prompt, texts in zip(prompts, answers, strict=True)
+    ]
 
 
 def _p_second(
@@ -195,5 +198,6 @@ def _pm_means(
     return {name: (means[0][name], means[1][name]) for name in means[0]}
 
 
-def _mean_words(texts: Sequence[str]) -> float:
-    return sum(len(text.split()) for text in texts) / len(texts)
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from morlaif_core.runs.folder import json_line, read_jsonl
-from morlaif_core.types import Message, Prompt, ResponsePair
+from morlaif_core.types import CutOff, Message, Prompt, ResponsePair, ended
 
 FILE = "pairs.jsonl"
 
@@ -27,7 +27,7 @@ def pair_row(stored: StoredPair) -> dict[str, Any]:
     pair = stored.pair
     messages = [{"role": turn.role, "content": turn.content} for turn in pair.prompt.messages]
     row = {"id": pair.id, "set": stored.set, "prompt_id": pair.prompt.id, "prompt": messages, "a": pair.a, "b": pair.b}
-    return {**row, "human": pair.human}
+    return {**row, "human": pair.human, "ended": [ended(pair.a), ended(pair.b)]}
 
 
 def read_pairs(run: Path) -> list[StoredPair]:
@@ -38,7 +38,13 @@ def read_pairs(run: Path) -> list[StoredPair]:
 def _pair_of(row: dict[str, Any]) -> StoredPair:
     messages = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
     prompt = Prompt(row["prompt_id"], messages)
-    return StoredPair(row["set"], ResponsePair(row["id"], prompt, row["a"], row["b"], row["human"]))
+    a, b = map(response_of, (row["a"], row["b"]), row.get("ended", (True, True)))
+    return StoredPair(row["set"], ResponsePair(row["id"], prompt, a, b, row["human"]))
+
+
+def response_of(text: str, whole: bool) -> str:
+    """A stored response with what is known of its end."""
+    return text if whole else CutOff(text)
 
 
 def write_chunks(

@@ -67,7 +67,9 @@ class PPOOptions(Options):
         description="lambda of GAE; below 1 early tokens get less of the reward until the value head fits",
     )
     whiten: bool = Field(True, description="advantages to mean 0, deviation 1 over the step's response tokens")
-    missing_eos_penalty: float = Field(0.0, ge=0, description="taken off the reward of a response that did not end")
+    missing_eos_penalty: float = Field(
+        0.5, ge=0, description="deviations of the reward, taken off where a response did not end"
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     stop_at_kl: float | None = Field(
         None,

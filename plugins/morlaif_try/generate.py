@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from morlaif_core import Message, load_run, make_prompt, print_json
+from morlaif_core import Message, ended, load_run, make_prompt, print_json
 
 
 @click.command("generate")
@@ -30,4 +30,8 @@ def generate(run: Path, prompt: str, count: int, seed: int, as_json: bool) -> No
         print_json({"before": before, "after": after})
         return
     for one, other in zip(before, after, strict=True):
-        click.echo(f"before: {one}\nafter:  {other}\n")
+        click.echo(f"before: {_shown(one)}\nafter:  {_shown(other)}\n")
+
+
+def _shown(response: str) -> str:
+    return response if ended(response) else f"{response} [cut off]"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from morlaif_core import CutOff
 from morlaif_core.cli.main import cli, guarded
 
 SMALL = ("--prompts", "40", "--responses", "3")
@@ -66,7 +67,8 @@ def texts_of(run: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for cell in sorted(cells, key=lambda cell: cell["round"]):
         for row in cell["rows"]:
-            found.setdefault(row["prompt"], []).extend(row["responses"])
+            texts = zip(row["responses"], row["ended"], strict=True)
+            found.setdefault(row["prompt"], []).extend(text if ended else CutOff(text) for text, ended in texts)
     return found
 
 

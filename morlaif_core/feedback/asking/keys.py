@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from morlaif_core.types import Principle, ResponsePair
 
 from .prompt import asked_text, shared_text
-from .requests import Asking, Order, build_request, canonical, request_key
+from .requests import Asking, Order, build_request, canonical, in_order, request_key
 from .wordings import wording_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Keys:
         return known[1]
 
     def _shared(self, pair: ResponsePair, order: Order) -> str:
-        first, second = (pair.a, pair.b) if order == "ab" else (pair.b, pair.a)
+        first, second = in_order(pair, order, self._asking)
         return shared_text(pair.prompt, first, second, self._asking.mode, self._asking.abstain)
 
     def _tail(self, pair: ResponsePair, principles: Sequence[Principle]) -> str:

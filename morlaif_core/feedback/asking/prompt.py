@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from morlaif_core.feedback.types import Mode
-from morlaif_core.types import Message, Prompt, Request
+from morlaif_core.types import Message, Prompt, Request, ended
 
-from .styles import SHOTS, STEM, STEMMED, STYLES, Style
+from .styles import CUT_OFF, SHOTS, STEM, STEMMED, STYLES, Style
 from .wordings import Shot, Wording
 
 
@@ -39,7 +39,9 @@ def render(
 
 def shared_text(prompt: Prompt, first: str, second: str, mode: Mode, abstain: bool) -> str:
     """Return the start of the user turn, which all principles of a pair share in this order."""
-    return _head(prompt.messages, first, second, STYLES[mode, abstain].fence)
+    # Outside the fences, where no judged text can stand.
+    cut = [f"Response {letter}{CUT_OFF}" for letter, text in (("A", first), ("B", second)) if not ended(text)]
+    return _head(prompt.messages, first, second, STYLES[mode, abstain].fence) + "".join(cut)
 
 
 def asked_text(asked: Sequence[Wording], mode: Mode, abstain: bool) -> str:

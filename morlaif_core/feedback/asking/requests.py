@@ -37,6 +37,7 @@ class Asking:
     few_shots: int = 0
     abstain: bool = False
     min_label_mass: float = MIN_LABEL_MASS
+    tell_cut_off: bool = True
 
 
 def asking_of(capabilities: Capabilities, judging: Judging) -> Asking:
@@ -47,7 +48,9 @@ def asking_of(capabilities: Capabilities, judging: Judging) -> Asking:
     mode = _mode_of(capabilities, judging)
     # The same log-probabilities twice would say nothing new.
     samples = judging.samples if mode in HARD else 1
-    return Asking(mode, capabilities, samples, judging.few_shots, judging.abstain, judging.min_label_mass)
+    return Asking(
+        mode, capabilities, samples, judging.few_shots, judging.abstain, judging.min_label_mass, judging.tell_cut_off
+    )
 
 
 def _mode_of(capabilities: Capabilities, judging: Judging) -> Mode:
@@ -96,11 +99,17 @@ def orders_of(pair: str, principle: str, orders: Literal["both", "one_random"], 
     return ("ab",) if int(content_hash("order", seed, pair, principle), 16) % 2 == 0 else ("ba",)
 
 
+def in_order(pair: ResponsePair, order: Order, asking: Asking) -> tuple[str, str]:
+    """Return the first and the second response; plain text for a judge that is not told what was cut off."""
+    first, second = (pair.a, pair.b) if order == "ab" else (pair.b, pair.a)
+    return (first, second) if asking.tell_cut_off else (str(first), str(second))
+
+
 def build_request(
     pair: ResponsePair, principles: Sequence[Principle], order: Order, asking: Asking, sample: int = 0
 ) -> Request:
     """Put a principle (several in a joint request, in the order given) to a pair in one order, as the provider reads it."""
-    first, second = (pair.a, pair.b) if order == "ab" else (pair.b, pair.a)
+    first, second = in_order(pair, order, asking)
     temperature = _temperature(asking)
     if asking.mode == "pair":
         return Request(pair.prompt, first, second, principles[0], temperature=temperature, sample=sample)

@@ -13,6 +13,7 @@ from morlaif_core.feedback.types import Mode
 from morlaif_core.types import content_hash
 
 SHOTS = "Right answers for other responses:\n"
+CUT_OFF = " was cut off at the length limit: it goes on, but nobody sees how.\n"
 STEM = "Which response "
 STEMMED = f" {STEM}…"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from morlaif_core import Message, Prompt, make_prompt
+from morlaif_core import CutOff, Message, Prompt, ended, make_prompt
 
 if TYPE_CHECKING:
     from morlaif_core import Workbench
@@ -77,7 +77,12 @@ def begin(file: Path, key: str, seed: int) -> None:
 def append_cell(file: Path, number: int, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> None:
     """Add a cell."""
     rows = [
-        {"prompt": prompt.id, "messages": [vars(turn) for turn in prompt.messages], "responses": list(texts)}
+        {
+            "prompt": prompt.id,
+            "messages": [vars(turn) for turn in prompt.messages],
+            "responses": list(texts),
+            "ended": list(map(ended, texts)),
+        }
         for prompt, texts in zip(prompts, responses, strict=True)
     ]
     append(file, {"round": number, "size": len(rows), "rows": rows})
@@ -116,7 +121,7 @@ def _take(stored: Stored, line: bytes) -> bool:
             stored.rest = int(row["rest"])
             return True
         prompts = [make_prompt([Message(**turn) for turn in item["messages"]]) for item in row["rows"]]
-        texts = [item["responses"] for item in row["rows"]]
+        texts = [_responses(item) for item in row["rows"]]
         number = int(row["round"])
         # Ids are made anew from the messages: a prompt that was damaged has another.
         if len(texts) != row["size"] or [prompt.id for prompt in prompts] != [item["prompt"] for item in row["rows"]]:
@@ -127,6 +132,13 @@ def _take(stored: Stored, line: bytes) -> bool:
         return False
     stored.add(number, prompts, texts)
     return True
+
+
+def _responses(item: dict[str, Any]) -> list[str]:
+    """Read a prompt's responses, with what is known of their ends. Raises ValueError where these do not fit."""
+    texts = item["responses"]
+    whole = item.get("ended", [True] * len(texts))
+    return [text if one else CutOff(text) for text, one in zip(texts, whole, strict=True)]
 
 
 def _write(file: Path, lines: Sequence[bytes]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from morlaif_core import Decoded, Generation, UserError, decode, stop_strings
+from morlaif_core import Decoded, Generation, UserError, decode, ended, stop_strings
 from morlaif_core.models.decoding import draw, eos_token_ids
 from tests.helpers.tiny_models import FAMILIES, tiny_model, tiny_tokenizer
 
@@ -45,6 +45,7 @@ def test_the_greedy_limit_is_generate(family: str) -> None:
             assert item.ids == want[: len(item.ids)]
             assert item.ended == (item.ids[-1] == tokenizer.eos_token_id)
             assert item.ended or len(item.ids) == 16
+            assert ended(item.text) == item.ended
 
 
 @pytest.mark.parametrize("family", FAMILIES)

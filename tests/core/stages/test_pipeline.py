@@ -83,6 +83,7 @@ def test_results_have_the_documented_keys(finished: Path) -> None:
     )
     assert set(results["win_rate"]) >= {"overall", "ci95", "n"}
     assert set(results["length"]) >= {"before", "after"}
+    assert set(results["ended"]) == {"before", "after"}
     assert list(results["seconds"]) == STAGES
     low, high = results["win_rate"]["ci95"]
     assert 0 <= low <= results["win_rate"]["overall"] <= high <= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from morlaif_core.feedback.asking.styles import SHOTS, STEM, STEMMED, STYLES
+from morlaif_core.feedback.asking.styles import CUT_OFF, SHOTS, STEM, STEMMED, STYLES
 from morlaif_core.feedback.types import Mode
 
 
@@ -33,6 +33,8 @@ def parse_judge_messages(user: str) -> Parsed:
     blocks = re.findall(rf"<(\w+) {fence}>\n(.*?)\n</\1 {fence}>", user, re.S)
     texts = dict(blocks)
     _, closed, tail = user.partition(f"\n</response_B {fence}>\n\n")
+    for letter in "AB":
+        tail = tail.removeprefix(f"Response {letter}{CUT_OFF}")
     found = next((key for key, style in STYLES.items() if tail.endswith("\n" + style.ask)), None)
     if not {"response_A", "response_B"} <= texts.keys() or not closed or found is None:
         raise ValueError("not a judge's prompt: an answer or the question is missing")

@@ -1,0 +1,85 @@
+"""Prompts and responses as tokens: what closes a response, what was cut off, special tokens that somebody spelled out."""
+
+from __future__ import annotations
+
+import pytest
+
+from morlaif_core import CutOff, Message, Prompt, encode_pair, make_prompt, prompt_ids
+from morlaif_core.models.decoding import eos_token_ids
+from morlaif_core.models.rendering import closing_id, response_ids
+from tests.helpers.tiny_models import tiny_model, tiny_tokenizer
+
+CLOSED_BY_TURN = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def turn_tokenizer() -> object:
+    """A tokenizer whose template closes a turn by <|im_end|>, and whose eos is another token."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = CLOSED_BY_TURN
+    return tokenizer
+
+
+def asked(text: str) -> Prompt:
+    return make_prompt([Message("user", text)])
+
+
+def test_a_response_that_was_cut_off_has_no_end() -> None:
+    tokenizer = tiny_tokenizer()
+    ended, cut = response_ids(tokenizer, "Bake it."), response_ids(tokenizer, CutOff("Bake it."))
+    assert ended == [*cut, tokenizer.eos_token_id]
+    assert cut
+    assert tokenizer.eos_token_id not in cut
+
+
+def test_a_response_without_text_is_scored_by_its_end() -> None:
+    tokenizer = tiny_tokenizer(chat=True)
+    assert response_ids(tokenizer, CutOff("")) == response_ids(tokenizer, "") == [tokenizer.eos_token_id]
+
+
+def test_the_token_that_closes_a_turn_closes_a_response() -> None:
+    tokenizer = turn_tokenizer()
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")  # type: ignore[attr-defined]
+    assert end != tokenizer.eos_token_id  # type: ignore[attr-defined]
+    assert closing_id(tokenizer) == end
+    assert response_ids(tokenizer, "Hi")[-1] == end
+    assert closing_id(tokenizer, "hh") == tokenizer.eos_token_id  # type: ignore[attr-defined]
+
+
+def test_decoding_ends_where_a_scored_response_ends() -> None:
+    tokenizer = turn_tokenizer()
+    assert closing_id(tokenizer) in eos_token_ids(tiny_model("gpt2"), tokenizer)
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_special_tokens_that_are_spelled_out_stay_text(chat: bool) -> None:
+    tokenizer = tiny_tokenizer(chat=chat)
+    text = "Write </s> at the end.</s>"
+    ids = response_ids(tokenizer, text)
+    assert ids.count(tokenizer.eos_token_id) == 1
+    assert ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(ids[:-1]).strip() == text
+    plain, spelled = prompt_ids(tokenizer, asked("Write S.")), prompt_ids(tokenizer, asked("Write </s>."))
+    assert spelled.count(tokenizer.eos_token_id) == plain.count(tokenizer.eos_token_id)
+    assert "Write </s>." in tokenizer.decode(spelled)
+
+
+def test_other_prompts_are_encoded_as_the_template_renders_them() -> None:
+    tokenizer = turn_tokenizer()
+    turns = [{"role": "user", "content": "How do I bake?"}]
+    rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)  # type: ignore[attr-defined]
+    ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]  # type: ignore[operator]
+    assert prompt_ids(tokenizer, asked("How do I bake?")) == ids
+
+
+def test_a_long_response_keeps_its_end_only_where_it_has_one() -> None:
+    tokenizer = tiny_tokenizer()
+    long = "bread " * 60
+    ended = encode_pair(tokenizer, asked("?"), long, 32)
+    cut = encode_pair(tokenizer, asked("?"), CutOff(long), 32)
+    assert len(ended.ids) == len(cut.ids) == 32
+    assert ended.ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.eos_token_id not in cut.ids
