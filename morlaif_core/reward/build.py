@@ -22,6 +22,7 @@ from .reward import PrincipledReward
 from .saved_reward import load_reward_file, save_reward
 from .scale import RewardScale, fit_reward_scale
 from .scheduled_temperature import schedule_temperature
+from .score_checks import scored_rows
 
 
 def build_reward(
@@ -56,6 +57,7 @@ def build_reward(
 
     if not file.exists():
         scores = reference()
+        scores = scores.take(scored_rows(scores))
         terms = resolve_terms(config.settings.principles, component, settings, calibration, scores)
         start = _mean_scores(terms, scores) if settings.utility == "expected" else ()
         scalarizer = build_scalarizer(component, options, settings, terms, start)

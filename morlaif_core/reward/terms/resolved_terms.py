@@ -55,6 +55,11 @@ class ResolvedTerms:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     total: float = 1.0
 
+    @property
+    def principles(self) -> tuple[str, ...]:
+        """The principles that count, those of weight 0 left out."""
+        return tuple(name for tier in self.tiers for name in tier.members)
+
     def tiers_at(self, step: int) -> tuple[Tier, ...]:
         """Return the columns as they are at a training step."""
         if not self.schedules:
@@ -88,7 +93,7 @@ class ResolvedTerms:
         """Return the scalarizer's columns (n, t) of calibrated scores (n, k). Raises `ScoreError` for a missing one."""
         import numpy as np
 
-        single = tuple(name for tier in self.tiers for name in tier.members)
+        single = self.principles
         scores = select(scores, single)
         if len(single) == len(self.tiers):
             return scores

@@ -201,7 +201,7 @@ def test_batches_of_none_and_one(name: str) -> None:
 
 def test_a_score_that_is_no_number_names_principle_and_row() -> None:
     reward = make_reward()
-    broken = {**MEASURES, "calm": lambda prompt, response: float("nan") if response == "please" else 0.0}
+    broken = {**MEASURES, "calm": lambda prompt, response: float("inf") if response == "please" else 0.0}
     reward.model = FakePreferenceModel(broken)
     with pytest.raises(ScoreError, match="principle calm in row 3"):
         reward(PROMPTS, RESPONSES)
