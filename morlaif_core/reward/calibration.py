@@ -44,6 +44,7 @@ class Calibration:
         scale: k numbers of raw units to one calibrated unit (1 under none).
         notes: what was out of the ordinary when it was fitted, a line each.
         length: takes the part that length explains out of the raw scores first; None: nothing is taken out.
+        deviation: k deviations of the reference's calibrated scores; empty in files of earlier versions.
     """
 
     method: Method
@@ -53,6 +54,7 @@ class Calibration:
     scale: tuple[float, ...]
     notes: tuple[str, ...] = ()
     length: LengthControl | None = None
+    deviation: tuple[float, ...] = ()
 
     def apply(self, scores: ScoreMatrix, responses: Sequence[str] = ()) -> tuple[ScoreMatrix, float]:
         """Calibrate raw scores.
@@ -96,6 +98,8 @@ class Calibration:
         if self.length is not None:
             slopes = dict(zip(self.length.principles, self.length.slopes, strict=True))
             content["length"] = {"slopes": slopes, "mean": self.length.mean}
+        for name, deviation in zip(self.principles, self.deviation, strict=False):
+            content["principles"][name]["deviation"] = deviation
         write_json(path, content)
 
     @classmethod
@@ -111,6 +115,7 @@ class Calibration:
             tuple(unit["scale"] for unit in units.values()),
             tuple(content["notes"]),
             length and LengthControl(tuple(length["slopes"]), tuple(length["slopes"].values()), length["mean"]),
+            tuple(unit["deviation"] for unit in units.values() if "deviation" in unit),
         )
 
 
@@ -149,7 +154,7 @@ def fit_calibration(
     check_scores(reference)
     if method == "none":
         k = len(reference.principles)
-        return Calibration(method, clip, reference.principles, (0.0,) * k, (1.0,) * k)
+        return _measured(Calibration(method, clip, reference.principles, (0.0,) * k, (1.0,) * k), reference)
     scales, locations, notes = [], [], []
     for name, column in zip(reference.principles, reference.values.T, strict=True):
         values = column[~np.isnan(column)].astype(np.float64)
@@ -167,7 +172,16 @@ def fit_calibration(
         scales.append(scale)
         locations.append(_zero(values, scale, clip))
         notes += [f"{name}: {note}"] if note else []
-    return Calibration(method, clip, reference.principles, tuple(locations), tuple(scales), tuple(notes))
+    found = Calibration(method, clip, reference.principles, tuple(locations), tuple(scales), tuple(notes))
+    return _measured(found, reference)
+
+
+def _measured(calibration: Calibration, reference: ScoreMatrix) -> Calibration:
+    """Return a calibration with the deviations that it gives the reference's scores."""
+    import numpy as np
+
+    values = calibration.apply(reference)[0].values.astype(np.float64)
+    return replace(calibration, deviation=tuple(np.nanstd(values, axis=0).tolist()))
 
 
 def _zero(values: Doubles, scale: float, clip: float) -> float:

@@ -134,8 +134,10 @@ class PrincipledReward:
     def _fitted(self) -> object:
         """Return all that was fitted, as JSON would read it back."""
         length = self.calibration.length and vars(self.calibration.length)
+        # The deviations follow from the rest, and older checkpoints have none.
+        calibration = {name: value for name, value in vars(self.calibration).items() if name != "deviation"}
         fitted = [
-            {**vars(self.calibration), "length": length},
+            {**calibration, "length": length},
             self.resolved.to_json(),
             self.scale.mean,
             self.scale.deviation,

@@ -68,14 +68,17 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
 def leave_one_out(totals: Tensor, groups: Tensor) -> Tensor:
     """Return R_i - mean of R_j over the other responses to the same prompt, (n,).
 
-    ``groups`` (n,) int64 numbers the prompts of ``totals`` (n,) (Kool et al. 2019; Ahmadian et al., arXiv 2402.14740,
-    eq. 8). Raises ValueError where a response has no other one.
+    ``groups`` (n,) int64 numbers the prompts of ``totals`` (n,), whose responses stand next to each other (Kool et al.
+    2019; Ahmadian et al., arXiv 2402.14740, eq. 8). Raises ValueError where a response has no other one.
     """
-    count = torch.bincount(groups)[groups]
+    count = torch.unique_consecutive(groups, return_counts=True)[1][:, None]
     if int(count.min()) < 2:
         raise ValueError("a response without another one to its prompt has no baseline")
-    sums = totals.new_zeros(int(groups.max()) + 1).index_add(0, groups, totals)[groups]
-    return totals - (sums - totals) / (count - 1)
+    there = torch.arange(int(count.max()), device=totals.device) < count
+    grouped = totals.new_zeros(there.shape)
+    grouped[there] = totals
+    others = (grouped.sum(dim=1, keepdim=True) - grouped) / (count - 1)
+    return (grouped - others)[there]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

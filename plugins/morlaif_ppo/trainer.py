@@ -154,6 +154,8 @@ def describe(rollout: Rollout, scored: RewardBatch, reference: torch.Tensor) -> 
 
 def mean_scores(scores: ScoreMatrix) -> ScoreMatrix:
     """Return the step's mean score of each principle, (1, k), over those that did not fail; NaN where all did."""
-    known = [column[~np.isnan(column)] for column in np.asarray(scores.values).T]
-    means = np.array([[column.mean() if len(column) else np.nan for column in known]], dtype=np.float32)
+    values = np.asarray(scores.values)
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        means = np.where(known, values, 0).sum(axis=0, keepdims=True) / known.sum(axis=0).astype(values.dtype)
     return ScoreMatrix(means, scores.principles, ("mean",))
