@@ -128,12 +128,14 @@ def fit_calibration(
 ) -> Calibration:
     """Fit zero and unit of every principle.
 
-    The zero is where the mean of the reference's calibrated scores is 0, after the soft clip. The unit is, under platt,
-    one logit of the judge's preference: the slope b of ``P(a preferred) = sigma(b (s_a - s_b))``, without intercept
-    since a and b are interchangeable, fitted to soft labels by maximum likelihood (Platt, "Probabilistic outputs for
-    support vector machines", 1999; its smoothed targets where the scores separate the labels and no finite slope is the
-    best); under std, one population standard deviation of the reference's scores. Leaves out: isotonic regression, whose
-    steps would tie scores that differ; the fit's own error, since RL takes one frozen reward.
+    The zero is where the mean of the reference's calibrated scores is 0, after the soft clip. The unit is, under std, one
+    population standard deviation of the reference's scores, so that principles of equal weight have equal influence;
+    under platt, one logit of the judge's preference: the slope b of ``P(a preferred) = sigma(b (s_a - s_b))``, without
+    intercept since a and b are interchangeable, fitted to soft labels by maximum likelihood (Platt, "Probabilistic outputs
+    for support vector machines", 1999; its smoothed targets where the scores separate the labels and no finite slope is
+    the best). A label read from text says less of the odds the fewer samples it rests on, so that a logit is another one
+    for each kind of judge. Leaves out: isotonic regression, whose steps would tie scores that differ; the fit's own error,
+    since RL takes one frozen reward.
 
     Args:
         method: platt, std or none (neither zero nor unit is changed, scores are clipped only).
@@ -163,9 +165,8 @@ def fit_calibration(
         deviation = float(values.std())
         # Relative to the scores' size, since that is arbitrary; a slope has bounds of its own.
         floor = SCALE_FLOOR * (float(np.sqrt(np.mean(values**2))) or 1.0)
-        scale, note = max(deviation, floor), ""
-        if method == "platt":
-            scale, note = _platt_scale(name, scale, differences.get(name), p_a.get(name))
+        unit = _platt_scale if method == "platt" else _std_scale
+        scale, note = unit(name, max(deviation, floor), *_judged(name, differences.get(name), p_a.get(name)))
         if deviation < floor:  # no slope either: it would be fitted to rounding
             scale = max(scale, floor)
             note = f"the unit is the floor {floor:.3g}: its scores hardly differ"
@@ -199,15 +200,33 @@ def _zero(values: Doubles, scale: float, clip: float) -> float:
     return mean + scale * float(root)
 
 
-def _platt_scale(name: str, deviation: float, differences: Floats | None, p_a: Floats | None) -> tuple[float, str]:
-    """Return raw units to one logit, and a note where it is not the plain fit."""
+def _judged(name: str, differences: Floats | None, p_a: Floats | None) -> tuple[Doubles, Doubles]:
+    """Return the score differences of the judged pairs, those that failed left out, and their labels."""
     import numpy as np
 
     d = np.zeros(0) if differences is None else differences.astype(np.float64)
     p = np.zeros(0) if p_a is None else p_a.astype(np.float64)
     if d.shape != p.shape or np.isinf(d).any() or not np.all((p >= 0) & (p <= 1)):
         raise ScoreError(f"{name}: calibration needs finite score differences and as many labels in [0, 1]")
-    d, p = d[~np.isnan(d)], p[~np.isnan(d)]
+    return d[~np.isnan(d)], p[~np.isnan(d)]
+
+
+def _std_scale(name: str, deviation: float, d: Doubles, p: Doubles) -> tuple[float, str]:
+    """Return raw units to one deviation, and a note where the model does not predict its judge."""
+    import numpy as np
+
+    # The sign alone: how far labels lie from a half depends on how the judge answers.
+    if np.count_nonzero(d) < MIN_PAIRS or float(np.sum(d * (p - 0.5))) > 0:
+        return deviation, ""
+    return deviation / SLOPE_FLOOR, (
+        f"its scores do not predict the judge's preference on the calibration pairs: they count for {SLOPE_FLOOR} of others"
+    )
+
+
+def _platt_scale(name: str, deviation: float, d: Doubles, p: Doubles) -> tuple[float, str]:
+    """Return raw units to one logit, and a note where it is not the plain fit."""
+    import numpy as np
+
     # A pair of equal scores says nothing of the slope, whatever its label.
     if np.count_nonzero(d) < MIN_PAIRS:
         return (

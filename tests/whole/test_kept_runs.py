@@ -18,6 +18,8 @@ KEPT = Path(__file__).parents[1] / "data" / "kept_runs.tar.gz"
 """Written by the code of 2026-11-29, before the packages were arranged anew: `finished` (LoRA preference models and policy,
 lexicographic, schedules, expected utility), `interrupted` (judged, nothing trained), the base model that both began with,
 and expected.json: what that code said of `finished`, and what came of `interrupted`."""
+SINCE = ("reward.calibrate=platt",)
+"""Defaults that have changed since, as they were."""
 QUESTIONS = ("How do I bake bread?", "Why is the sky blue?")
 ANSWERS = ("Mix flour and water, then bake it.", "I do not know.")
 
@@ -67,7 +69,7 @@ def test_a_finished_run_has_nothing_to_do(
     kept: Path, expected: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(kept)
-    run("demo", out="finished", sets=expected["finished"]["sets"])
+    run("demo", out="finished", sets=[*SINCE, *expected["finished"]["sets"]])
     assert "nothing to do" in capsys.readouterr().out
     assert final_files(Path("finished")) == expected["finished"]["files"]
 
@@ -77,7 +79,7 @@ def test_an_interrupted_run_goes_on(kept: Path, expected: Any, monkeypatch: pyte
     monkeypatch.chdir(kept)
     bought = (kept / "interrupted" / "preferences.jsonl").read_bytes()
     assert ledger_rows(kept / "interrupted") == wanted["rows"]
-    run("demo", out="interrupted", sets=wanted["sets"], quiet=True)
+    run("demo", out="interrupted", sets=[*SINCE, *wanted["sets"]], quiet=True)
     assert (kept / "interrupted" / "preferences.jsonl").read_bytes() == bought
     assert ledger_rows(kept / "interrupted") == wanted["rows_after"]
     assert not (kept / "interrupted" / "replaced").exists()

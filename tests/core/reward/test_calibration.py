@@ -109,6 +109,12 @@ def test_a_model_that_does_not_predict_counts_for_little(slope: float) -> None:
     assert "do not predict" in calibration.notes[0]
 
 
+def test_a_model_that_does_not_predict_counts_for_little_under_std_too() -> None:
+    assert fitted("std", slope=-1.5).scale[0] == pytest.approx(2 / SLOPE_FLOOR, rel=0.2)
+    assert "do not predict" in fitted("std", slope=-1.5).notes[0]
+    assert fitted("std", slope=0.05).notes == ()  # few logits, as of a cautious judge, are no sign of a bad model
+
+
 def test_too_few_pairs_fall_back_to_the_deviation() -> None:
     calibration = fitted("platt", m=3)
     assert calibration.scale[0] == pytest.approx(2, rel=0.2)

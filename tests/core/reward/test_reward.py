@@ -39,7 +39,7 @@ from tests.helpers.measured_rewards import MEASURES, NAMES, OFFERED, PROMPTS, RE
 BY_ROW = [name for name, component in OFFERED.items() if not component.needs and name != "single"]
 """Those that need nothing but scores, and have defaults."""
 STD = RewardSettings.model_validate({"calibrate": "std"})
-PLATT = RewardSettings()
+PLATT = RewardSettings(calibrate="platt")
 
 
 def principles(**terms: dict[str, Any]) -> dict[str, PrincipleSettings]:
