@@ -1,6 +1,10 @@
 """What each scalarizer does to a policy: the demo's conflicting principles, a run for every scalarizer and seed.
 
-    python benchmarks/policies.py [--quick] [--json FILE] [--out FOLDER] [--seeds 0 1 2] [--only NAME…]
+    python benchmarks/policies.py [--quick] [--json FILE] [--out FOLDER] [--seeds 0 1 2] [--only NAME…] [--kl 2.0]
+
+Two tables: after all steps, and at equal KL, from a second run of each that ends at the step whose KL first passes --kl (0:
+no second runs). kl: nats a response, mean over the last five steps; at equal KL, of the last step. ended: share of held-out
+answers that ended by themselves.
 
 The runs of a seed share pairs, labels and preference models; only policy and evaluation differ. Judge score: mean
 P(preferred) against one frozen reference response for each of 1,000 held-out prompts. Intervals: bootstrap over the
@@ -23,7 +27,9 @@ from runs import before_and_after
 from tables import print_rows, write_rows
 
 from morlaif_core import Run, load_run, make_pair, run
+from morlaif_core.runs.folder import read_jsonl
 from morlaif_core.stages.judge import judge_pairs
+from morlaif_core.stages.train_policy import METRICS
 
 Doubles: TypeAlias = NDArray[np.float64]
 BASE = ["dataset.prompts=12000", "prompts.evaluation=1000"]
@@ -61,6 +67,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="these scalarizers alone")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, help="keep the run folders here")
+    parser.add_argument("--kl", type=float, default=2.0, help="nats a response of the second comparison; 0: none")
     options = parser.parse_args()
     seeds, names = options.seeds, options.only or list(SCALARIZERS)
     sets = BASE
@@ -68,15 +75,11 @@ def main() -> None:
         seeds, names, sets = seeds[:1], ["weighted", "max_min"], BASE + QUICK
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.out or Path(temporary)
-        found: dict[str, dict[int, dict[str, Doubles]]] = {name: {} for name in names}
-        for seed in seeds:
-            for name in names:
-                found[name][seed] = judge_scores(one_run(folder, name, seed, sets))
-    print_rows(score_rows(found))
-    print("\nmax_min minus weighted, the principle that is worst under weighted, paired by prompt:\n")
-    worst, difference = worst_difference(found)
-    mean, low, high = interval(difference)
-    print(f"{worst}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+        found, numbers = compared(folder, names, seeds, sets)
+        print_rows(score_rows(found, numbers))
+        if options.kl:
+            print(f"\nat the step whose KL first passes {options.kl:g} nats, or the last one:")
+            print_rows(score_rows(*compared(folder, names, seeds, sets, options.kl)))
     rows = [
         {
             "name": f"{name}, seed {seed}",
@@ -88,14 +91,37 @@ def main() -> None:
         for seed, scores in by_seed.items()
         for principle, values in scores.items()
     ]
-    gain = {"name": f"max_min minus weighted on {worst}", "metric": "lower bound", "value": low, "unit": ""}
-    write_rows(options.json, [*rows, {**gain, "target": -0.02}])
+    if {"max_min", "weighted"} <= found.keys():
+        print("\nmax_min minus weighted, the principle that is worst under weighted, paired by prompt:\n")
+        worst, difference = worst_difference(found)
+        mean, low, high = interval(difference)
+        print(f"{worst}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+        name = f"max_min minus weighted on {worst}"
+        rows.append({"name": name, "metric": "lower bound", "value": low, "unit": "", "target": -0.02})
+    write_rows(options.json, rows)
 
 
-def one_run(folder: Path, name: str, seed: int, sets: list[str]) -> Run:
+def compared(
+    folder: Path, names: list[str], seeds: list[int], sets: list[str], kl: float | None = None
+) -> tuple[dict[str, dict[int, dict[str, Doubles]]], dict[str, list[dict[str, float | None]]]]:
+    """Run every scalarizer and seed, up to a KL: judge scores by scalarizer and seed, and each run's kl and ended."""
+    found: dict[str, dict[int, dict[str, Doubles]]] = {name: {} for name in names}
+    numbers: dict[str, list[dict[str, float | None]]] = {name: [] for name in names}
+    for seed in seeds:
+        for name in names:
+            done = one_run(folder, name, seed, sets, kl)
+            found[name][seed] = judge_scores(done)
+            rows = list(read_jsonl(done.folder / METRICS))[-5 if kl is None else -1 :]
+            after = done.results.get("ended", {}).get("after")
+            numbers[name].append({"kl": sum(row["kl"] for row in rows) / len(rows), "ended": after})
+    return found, numbers
+
+
+def one_run(folder: Path, name: str, seed: int, sets: list[str], kl: float | None = None) -> Run:
     """The finished run of a scalarizer and a seed; its preference models are those of the seed's base run."""
     sets = [f"seed={seed}", *sets]
-    base, out = folder / f"base-{seed}", folder / f"{name.replace(': ', '-').replace(', ', '-')}-{seed}"
+    stop = "" if kl is None else f"-kl-{kl:g}"
+    base, out = folder / f"base-{seed}", folder / f"{name.replace(': ', '-').replace(', ', '-')}{stop}-{seed}"
     run("demo-tradeoff", out=base, sets=sets, until="train-pms", quiet=True)
     if not out.exists():
         part = out.with_name(f".{out.name}.part")
@@ -104,8 +130,9 @@ def one_run(folder: Path, name: str, seed: int, sets: list[str]) -> Run:
         shutil.copytree(base, part)
         part.rename(out)
     start = time.monotonic()
-    done = run("demo-tradeoff", out=out, sets=[*sets, *SCALARIZERS[name]], quiet=True)
-    print(f"{name}, seed {seed}: {time.monotonic() - start:.0f} s", flush=True)
+    ends = [] if kl is None else [f"trainer.stop_at_kl={kl}"]
+    done = run("demo-tradeoff", out=out, sets=[*sets, *SCALARIZERS[name], *ends], quiet=True)
+    print(f"{name}{stop}, seed {seed}: {time.monotonic() - start:.0f} s", flush=True)
     return done
 
 
@@ -124,8 +151,10 @@ def judge_scores(done: Run) -> dict[str, Doubles]:
     }
 
 
-def score_rows(found: dict[str, dict[int, dict[str, Doubles]]]) -> list[dict[str, str]]:
-    """The table: judge score per principle by scalarizer, pooled over the seeds; the worst of them."""
+def score_rows(
+    found: dict[str, dict[int, dict[str, Doubles]]], numbers: dict[str, list[dict[str, float | None]]]
+) -> list[dict[str, str]]:
+    """The table: judge score per principle by scalarizer, pooled over the seeds; the worst of them; kl and ended."""
     rows = []
     for name, by_seed in found.items():
         cells, means = {"scalarizer": f"`{name}`"}, []
@@ -133,8 +162,16 @@ def score_rows(found: dict[str, dict[int, dict[str, Doubles]]]) -> list[dict[str
             mean, low, high = interval([scores[principle] for scores in by_seed.values()])
             cells[principle] = f"{mean:.3f} [{low:.3f}, {high:.3f}]"
             means.append(mean)
-        rows.append({**cells, "worst": f"{min(means):.3f}"})
+        rows.append(
+            {**cells, "worst": f"{min(means):.3f}", **{key: mean_of(numbers[name], key) for key in ("kl", "ended")}}
+        )
     return rows
+
+
+def mean_of(numbers: list[dict[str, float | None]], key: str) -> str:
+    """The mean over the seeds; a dash where a run does not say it."""
+    values = [value for value in (row[key] for row in numbers) if value is not None]
+    return f"{sum(values) / len(values):.2f}" if len(values) == len(numbers) else "-"
 
 
 def worst_difference(found: dict[str, dict[int, dict[str, Doubles]]]) -> tuple[str, list[Doubles]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class ScoreMatrix:
     """Scores of n responses under k principles. Equal prompt ids form one group."""
 
     values: Floats
-    """(n, k) float32; higher is better."""
+    """(n, k) float32; higher is better. NaN: a score that failed, which counts for nothing."""
     principles: tuple[str, ...]
     """k names, the columns."""
     prompt_ids: tuple[str, ...]
@@ -172,6 +172,12 @@ class ScoreMatrix:
     """(n, k) standard deviation over an ensemble."""
     features: Floats | None = None
     """(n, h) features of the prompt."""
+
+    def take(self, rows: Ints) -> ScoreMatrix:
+        """Return these rows, by number (m,)."""
+        spread, features = (None if part is None else part[rows] for part in (self.spread, self.features))
+        ids = tuple(self.prompt_ids[row] for row in rows)
+        return replace(self, values=self.values[rows], prompt_ids=ids, spread=spread, features=features)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,11 +202,15 @@ class RewardBatch:
     """What a `Reward` returns."""
 
     rewards: Floats
-    """(n,)"""
+    """(n,); NaN where a score failed: such a response has no reward, and enters no mean or baseline."""
     scores: ScoreMatrix
     """calibrated, (n, all principles), those of weight 0 too."""
     clipped: float
     """share of scores beyond the clip, in [0, 1]."""
+
+    def take(self, rows: Ints) -> RewardBatch:
+        """Return these rows, by number (m,); `clipped` stays that of the whole batch."""
+        return replace(self, rewards=self.rewards[rows], scores=self.scores.take(rows))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from morlaif_core.plugins.components import Component
 from morlaif_core.plugins.protocols import Policy, PreferenceModel, Scalarizer
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.scale import scalarize
+from morlaif_core.reward.score_checks import check_finite
 from morlaif_core.reward.terms.weights_and_thresholds import resolve_terms
 from morlaif_core.stages.pairs import read_pairs
 
@@ -88,6 +89,7 @@ class Workbench(JudgeBench):
         Raises `RunFailed` before the preference models are there, `ScoreError` for a score that is no number.
         """
         scores, _ = self._calibration.apply(self._models.score(prompts, responses), responses)
+        check_finite(scores)
         return scores
 
     def reference(self) -> ScoreMatrix:

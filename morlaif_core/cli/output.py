@@ -66,6 +66,11 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None
         click.echo(f"judging has cost ${results['cost_usd']:,.4f}")
     elif "cost_usd" in results.get("notes", {}):
         click.echo(f"the cost of judging is not known: {results['notes']['cost_usd']}")
+    shares = {name: block["effective_weight"] for name, block in results.get("reward", {}).items()}
+    shares = {name: share for name, share in shares.items() if share is not None}
+    if shares:
+        said = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+        click.echo(f"effective weights (weight times deviation of the scores): {said}")
     show_results(results, Screen())
 
 

@@ -98,7 +98,9 @@ class RewardSettings(Options):
     """From raw preference-model scores to one reward."""
 
     calibrate: Literal["platt", "std", "none"] = Field(
-        "platt", description="unit of a score: one logit (platt), one standard deviation (std), as it is (none)"
+        "std",
+        description="unit of a score: one standard deviation of the reference's scores (std), one logit of the judge's "
+        "preference (platt), as it is (none)",
     )
     clip: float = Field(3.0, gt=0, description="soft clip c tanh(r / c) of every calibrated score")
     standardize: bool = Field(

@@ -22,6 +22,7 @@ from .reward import PrincipledReward
 from .saved_reward import load_reward_file, save_reward
 from .scale import RewardScale, fit_reward_scale
 from .scheduled_temperature import schedule_temperature
+from .score_checks import scored_rows
 
 
 def build_reward(
@@ -56,11 +57,18 @@ def build_reward(
 
     if not file.exists():
         scores = reference()
+        scores = scores.take(scored_rows(scores))
         terms = resolve_terms(config.settings.principles, component, settings, calibration, scores)
         start = _mean_scores(terms, scores) if settings.utility == "expected" else ()
         scalarizer = build_scalarizer(component, options, settings, terms, start)
         scale = fit_reward_scale(
-            component, scalarizer, terms, scores, standardize=settings.standardize, options=options
+            component,
+            scalarizer,
+            terms,
+            scores,
+            standardize=settings.standardize,
+            options=options,
+            group=_group_size(config),
         )
         save_reward(file, component.name, terms, replace(scale, start=start))
         for text in (*terms.notes, *scale.notes):
@@ -101,6 +109,13 @@ def build_scalarizer(
         return scalarizer
     columns = dict(zip((tier.name for tier in terms.tiers), start, strict=True))
     return Expected(scalarizer, columns, uses_weight="weight" in component.uses)
+
+
+def _group_size(config: Config) -> int | None:
+    """Return how many responses a training step has to a prompt; None where the trainer has no such option."""
+    options = config.plugins.options("policy_trainer", config.block("trainer"))
+    size = getattr(options, "responses_per_prompt", None)
+    return size if isinstance(size, int) else None
 
 
 def _mean_scores(terms: ResolvedTerms, reference: ScoreMatrix) -> tuple[float, ...]:

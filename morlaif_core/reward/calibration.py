@@ -11,7 +11,7 @@ from morlaif_core.runs.folder import write_json
 from morlaif_core.types import Doubles, Floats, ScoreMatrix
 
 from .length_control import LengthControl
-from .score_checks import ScoreError, check_finite, read_json, select
+from .score_checks import ScoreError, check_scores, read_json, select
 from .soft_clip import soft_clip
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ class Calibration:
         method: platt (z is in logits of the judge's preference), std (in deviations of the reference's scores), none.
         clip: c > 0; calibrated scores lie within [-c, c].
         principles: k names.
-        location: k means of the reference's raw scores (0 under none).
+        location: k raw scores whose calibrated score is 0 (0 under none).
         scale: k numbers of raw units to one calibrated unit (1 under none).
         notes: what was out of the ordinary when it was fitted, a line each.
         length: takes the part that length explains out of the raw scores first; None: nothing is taken out.
+        deviation: k deviations of the reference's calibrated scores; empty in files of earlier versions.
     """
 
     method: Method
@@ -53,6 +54,7 @@ class Calibration:
     scale: tuple[float, ...]
     notes: tuple[str, ...] = ()
     length: LengthControl | None = None
+    deviation: tuple[float, ...] = ()
 
     def apply(self, scores: ScoreMatrix, responses: Sequence[str] = ()) -> tuple[ScoreMatrix, float]:
         """Calibrate raw scores.
@@ -62,16 +64,16 @@ class Calibration:
             responses: the n texts that were scored; needed for length control alone.
 
         Returns:
-            The calibrated scores, (n, k) in the calibration's order, and the share of them that lay beyond the clip
-            before it (|z| > c), in [0, 1]. The soft clip keeps every order.
+            The calibrated scores, (n, k) in the calibration's order, NaN where a score failed, and the share of them that
+            lay beyond the clip before it (|z| > c), in [0, 1]. The soft clip keeps every order.
 
         Raises:
-            ScoreError: a principle is missing, a score is NaN or infinite, a shape does not fit.
+            ScoreError: a principle is missing or failed in every row, a score is infinite, a shape does not fit.
         """
         import numpy as np
 
         scores = select(scores, self.principles)
-        check_finite(scores)
+        check_scores(scores)
         if self.length is not None:
             scores = self.length.remove(scores, responses)
         scale = np.array(self.scale)
@@ -79,7 +81,8 @@ class Calibration:
         z = (scores.values.astype(np.float64) - np.array(self.location)) / scale
         values = soft_clip(z, self.clip).astype(np.float32)
         spread = None if scores.spread is None else (scores.spread / scale).astype(np.float32)
-        share = float(np.mean(np.abs(z) > self.clip)) if z.size else 0.0
+        known = z[~np.isnan(z)]
+        share = float(np.mean(np.abs(known) > self.clip)) if known.size else 0.0
         return replace(scores, values=values, spread=spread), share
 
     def save(self, path: Path) -> None:
@@ -95,6 +98,8 @@ class Calibration:
         if self.length is not None:
             slopes = dict(zip(self.length.principles, self.length.slopes, strict=True))
             content["length"] = {"slopes": slopes, "mean": self.length.mean}
+        for name, deviation in zip(self.principles, self.deviation, strict=False):
+            content["principles"][name]["deviation"] = deviation
         write_json(path, content)
 
     @classmethod
@@ -110,6 +115,7 @@ class Calibration:
             tuple(unit["scale"] for unit in units.values()),
             tuple(content["notes"]),
             length and LengthControl(tuple(length["slopes"]), tuple(length["slopes"].values()), length["mean"]),
+            tuple(unit["deviation"] for unit in units.values() if "deviation" in unit),
         )
 
 
@@ -122,17 +128,20 @@ def fit_calibration(
 ) -> Calibration:
     """Fit zero and unit of every principle.
 
-    The zero is the mean of the reference's scores. The unit is, under platt, one logit of the judge's preference: the
-    slope b of ``P(a preferred) = sigma(b (s_a - s_b))``, without intercept since a and b are interchangeable, fitted to
-    soft labels by maximum likelihood (Platt, "Probabilistic outputs for support vector machines", 1999; its smoothed
-    targets where the scores separate the labels and no finite slope is the best); under std, one population standard
-    deviation of the reference's scores. Leaves out: isotonic regression, whose steps would tie scores that differ; the
-    fit's own error, since RL takes one frozen reward.
+    The zero is where the mean of the reference's calibrated scores is 0, after the soft clip. The unit is, under std, one
+    population standard deviation of the reference's scores, so that principles of equal weight have equal influence;
+    under platt, one logit of the judge's preference: the slope b of ``P(a preferred) = sigma(b (s_a - s_b))``, without
+    intercept since a and b are interchangeable, fitted to soft labels by maximum likelihood (Platt, "Probabilistic outputs
+    for support vector machines", 1999; its smoothed targets where the scores separate the labels and no finite slope is
+    the best). A label read from text says less of the odds the fewer samples it rests on, so that a logit is another one
+    for each kind of judge. Leaves out: isotonic regression, whose steps would tie scores that differ; the fit's own error,
+    since RL takes one frozen reward.
 
     Args:
         method: platt, std or none (neither zero nor unit is changed, scores are clipped only).
         clip: c of the soft clip, > 0.
-        reference: raw scores (n, k) of the reference responses to the calibration prompts; n >= 2.
+        reference: raw scores (n, k) of the reference responses to the calibration prompts, two or more of each principle;
+            those that failed (NaN) are left out, of differences too.
         differences: principle -> raw score differences a - b (m,) of its judged calibration pairs.
         p_a: principle -> P(a preferred) (m,), in [0, 1].
 
@@ -140,42 +149,84 @@ def fit_calibration(
         The calibration; `notes` say where a floor or a fallback was taken.
 
     Raises:
-        ScoreError: a score is NaN or infinite, or there are fewer than two reference responses.
+        ScoreError: a score is infinite, or there are fewer than two reference responses.
     """
     import numpy as np
 
-    check_finite(reference)
+    check_scores(reference)
     if method == "none":
         k = len(reference.principles)
-        return Calibration(method, clip, reference.principles, (0.0,) * k, (1.0,) * k)
-    if len(reference.values) < 2:
-        raise ScoreError("calibration needs at least two reference responses; raise prompts.calibration")
-    values = reference.values.astype(np.float64)
-    scales, notes = [], []
-    sizes = np.sqrt(np.mean(values**2, axis=0))
-    for name, deviation, size in zip(reference.principles, values.std(axis=0).tolist(), sizes.tolist(), strict=True):
+        return _measured(Calibration(method, clip, reference.principles, (0.0,) * k, (1.0,) * k), reference)
+    scales, locations, notes = [], [], []
+    for name, column in zip(reference.principles, reference.values.T, strict=True):
+        values = column[~np.isnan(column)].astype(np.float64)
+        if len(values) < 2:
+            raise ScoreError("calibration needs at least two reference responses; raise prompts.calibration")
+        deviation = float(values.std())
         # Relative to the scores' size, since that is arbitrary; a slope has bounds of its own.
-        floor = SCALE_FLOOR * (size or 1.0)
-        scale, note = max(deviation, floor), ""
-        if method == "platt":
-            scale, note = _platt_scale(name, scale, differences.get(name), p_a.get(name))
+        floor = SCALE_FLOOR * (float(np.sqrt(np.mean(values**2))) or 1.0)
+        unit = _platt_scale if method == "platt" else _std_scale
+        scale, note = unit(name, max(deviation, floor), *_judged(name, differences.get(name), p_a.get(name)))
         if deviation < floor:  # no slope either: it would be fitted to rounding
             scale = max(scale, floor)
             note = f"the unit is the floor {floor:.3g}: its scores hardly differ"
         scales.append(scale)
+        locations.append(_zero(values, scale, clip))
         notes += [f"{name}: {note}"] if note else []
-    location = tuple(values.mean(axis=0).tolist())
-    return Calibration(method, clip, reference.principles, location, tuple(scales), tuple(notes))
+    found = Calibration(method, clip, reference.principles, tuple(locations), tuple(scales), tuple(notes))
+    return _measured(found, reference)
 
 
-def _platt_scale(name: str, deviation: float, differences: Floats | None, p_a: Floats | None) -> tuple[float, str]:
-    """Return raw units to one logit, and a note where it is not the plain fit."""
+def _measured(calibration: Calibration, reference: ScoreMatrix) -> Calibration:
+    """Return a calibration with the deviations that it gives the reference's scores."""
+    import numpy as np
+
+    values = calibration.apply(reference)[0].values.astype(np.float64)
+    return replace(calibration, deviation=tuple(np.nanstd(values, axis=0).tolist()))
+
+
+def _zero(values: Doubles, scale: float, clip: float) -> float:
+    """Return the raw score t for which the soft-clipped (values - t) / scale have mean 0."""
+    import numpy as np
+    from scipy.optimize import brentq
+
+    # From the mean, since raw scores may be large beside their differences.
+    mean = float(values.mean())
+    z = (values - mean) / scale
+    low, high = float(z.min()), float(z.max())
+    if low == high:
+        return mean
+    root = brentq(lambda zero: float(np.mean(soft_clip(z - zero, clip))), low, high, xtol=1e-12)
+    return mean + scale * float(root)
+
+
+def _judged(name: str, differences: Floats | None, p_a: Floats | None) -> tuple[Doubles, Doubles]:
+    """Return the score differences of the judged pairs, those that failed left out, and their labels."""
     import numpy as np
 
     d = np.zeros(0) if differences is None else differences.astype(np.float64)
     p = np.zeros(0) if p_a is None else p_a.astype(np.float64)
-    if d.shape != p.shape or not (np.isfinite(d).all() and np.all((p >= 0) & (p <= 1))):
+    if d.shape != p.shape or np.isinf(d).any() or not np.all((p >= 0) & (p <= 1)):
         raise ScoreError(f"{name}: calibration needs finite score differences and as many labels in [0, 1]")
+    return d[~np.isnan(d)], p[~np.isnan(d)]
+
+
+def _std_scale(name: str, deviation: float, d: Doubles, p: Doubles) -> tuple[float, str]:
+    """Return raw units to one deviation, and a note where the model does not predict its judge."""
+    import numpy as np
+
+    # The sign alone: how far labels lie from a half depends on how the judge answers.
+    if np.count_nonzero(d) < MIN_PAIRS or float(np.sum(d * (p - 0.5))) > 0:
+        return deviation, ""
+    return deviation / SLOPE_FLOOR, (
+        f"its scores do not predict the judge's preference on the calibration pairs: they count for {SLOPE_FLOOR} of others"
+    )
+
+
+def _platt_scale(name: str, deviation: float, d: Doubles, p: Doubles) -> tuple[float, str]:
+    """Return raw units to one logit, and a note where it is not the plain fit."""
+    import numpy as np
+
     # A pair of equal scores says nothing of the slope, whatever its label.
     if np.count_nonzero(d) < MIN_PAIRS:
         return (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from morlaif_core.types import Doubles, ScoreMatrix
 
-from .score_checks import ScoreError, select
+from .score_checks import ScoreError, scored_rows, select
 
 if TYPE_CHECKING:
     pass
@@ -61,15 +61,16 @@ def log_lengths(responses: Sequence[str]) -> Doubles:
 
 
 def fit_length_control(reference: ScoreMatrix, responses: Sequence[str]) -> LengthControl:
-    """Fit the slopes by least squares on the raw scores (n, k) of the reference responses.
+    """Fit the slopes by least squares on the raw scores (n, k) of the reference responses; rows that failed are left out.
 
     Where all responses are of one length there is nothing to explain: the slopes are 0.
     """
     import numpy as np
 
-    x = log_lengths(responses)
+    rows = scored_rows(reference)
+    x = log_lengths(responses)[rows]
     centred = x - x.mean()
     spread = float(np.sum(centred**2))
-    values = reference.values.astype(np.float64)
+    values = reference.values[rows].astype(np.float64)
     slopes = np.zeros(values.shape[1]) if spread < 1e-12 else np.sum(centred[:, None] * values, axis=0) / spread
     return LengthControl(reference.principles, tuple(slopes.tolist()), float(x.mean()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import cast
 
 from morlaif_core.errors import RunFailed
@@ -16,7 +15,7 @@ from .calibration import Calibration
 from .expected_utility import Expected, Stateful, numbers_in
 from .explanation import explain
 from .scale import RewardScale, scalarize
-from .score_checks import ScoreError
+from .score_checks import ScoreError, scored_rows, select
 
 
 class PrincipledReward:
@@ -52,10 +51,12 @@ class PrincipledReward:
         """Score responses, one for each prompt, at a training step; None: that of the restored state.
 
         Returns:
-            rewards (n,); calibrated scores (n, k), principles of weight 0 among them; the share of scores clipped.
+            rewards (n,); calibrated scores (n, k), principles of weight 0 among them; the share of scores clipped. A row
+            with a score that failed (NaN), of a principle that counts, has a NaN reward, and is no part of its group.
 
         Raises:
-            ScoreError: a score or reward is NaN or infinite, a principle is missing, a shape or row does not fit.
+            ScoreError: a score is infinite, a reward is no number, a principle is missing or failed in every row, no row has
+                all its scores, a shape or row does not fit.
         """
         import numpy as np
 
@@ -75,14 +76,24 @@ class PrincipledReward:
             )
         scores, clipped = self.calibration.apply(raw, responses)
         self._step = self._restored if step is None else step
-        u = scalarize(self.name, self.scalarizer, self.resolved, scores, self._step)
-        return RewardBatch(self.scale.apply(u, self._step), scores, clipped)
+        counted = select(scores, self.resolved.principles)
+        rows = scored_rows(counted)
+        if not len(rows):
+            raise ScoreError("no response has a score under every principle: the preference models give NaN")
+        # Scalarized without those that failed, which would be ranked, or move a group's mean.
+        u = scalarize(self.name, self.scalarizer, self.resolved, counted.take(rows), self._step)
+        rewards = np.full(len(ids), np.nan, dtype=np.float32)
+        rewards[rows] = self.scale.apply(u, self._step)
+        return RewardBatch(rewards, scores, clipped)
 
     def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
         """Say which principle decided each reward of a batch; of an empty one, only which columns there are.
 
-        Raises `ScoreError` where groups are ranked. step: as in a call.
+        A row whose score failed has influence NaN, and "" decided it. Raises `ScoreError` where groups are ranked. step:
+        as in a call.
         """
+        import numpy as np
+
         if not self.row_wise:
             raise ScoreError(
                 f"scalarizer {self.name} compares the responses of a group: no principle alone decides one"
@@ -91,11 +102,16 @@ class PrincipledReward:
         columns, terms = self.resolved.view(batch.scores, step), self.resolved.terms(step)
         if not len(columns.values):
             return Explanation(columns.principles, columns.values.copy(), (), columns.values)
-        weights = self.scalarizer.weights(columns, terms) if isinstance(self.scalarizer, Expected) else None
-        explained = explain(self.scalarizer, columns, terms, weights)
+        rows = scored_rows(columns)
+        known = columns.take(rows)
+        weights = self.scalarizer.weights(known, terms) if isinstance(self.scalarizer, Expected) else None
+        explained = explain(self.scalarizer, known, terms, weights)
+        influence, decided = np.full_like(columns.values, np.nan), [""] * len(columns.values)
         # In units of the reward that the trainer sees, which was divided by the deviation.
-        influence = (explained.influence / self.scale.at(step)[1]).astype(explained.influence.dtype)
-        return replace(explained, influence=influence)
+        influence[rows] = explained.influence / self.scale.at(step)[1]
+        for row, name in zip(rows, explained.decided, strict=True):
+            decided[row] = name
+        return Explanation(columns.principles, influence, tuple(decided), columns.values)
 
     def end_step(self, means: ScoreMatrix) -> None:
         """Let a scalarizer with state learn from the step's mean calibrated scores (1, k)."""
@@ -118,8 +134,10 @@ class PrincipledReward:
     def _fitted(self) -> object:
         """Return all that was fitted, as JSON would read it back."""
         length = self.calibration.length and vars(self.calibration.length)
+        # The deviations follow from the rest, and older checkpoints have none.
+        calibration = {name: value for name, value in vars(self.calibration).items() if name != "deviation"}
         fitted = [
-            {**vars(self.calibration), "length": length},
+            {**calibration, "length": length},
             self.resolved.to_json(),
             self.scale.mean,
             self.scale.deviation,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from morlaif_core.plugins.components import Component, Options
 from morlaif_core.plugins.protocols import Scalarizer
@@ -55,11 +55,14 @@ def fit_reward_scale(
     *,
     standardize: bool = True,
     options: Options | None = None,
+    group: int | None = None,
 ) -> RewardScale:
     """Fit the reward's scale on the reference responses, once per scalarizer and terms; at every step where
     terms are scheduled.
 
-    Group-wise scalarizers are exempt, since theirs is a scale within each group already.
+    Group-wise scalarizers see groups of the size that they are trained on, drawn from all reference responses, since a
+    rank has a deviation of 0.50, 0.37 or 0.33 in groups of 2, 4 or 8. Leaves out: groups of one prompt's responses, of
+    which there are two: where responses tie more often than those of unlike prompts do, the reward varies by less.
 
     Args:
         component: the scalarizer's, for what it needs.
@@ -68,14 +71,18 @@ def fit_reward_scale(
         reference: CALIBRATED scores (n, k) of the reference responses; n >= 1.
         standardize: False leaves u as it is.
         options: the scalarizer's, for what it needs with them; None: what it always needs.
+        group: responses to a prompt in training; None: not known, and a group-wise reward stays as it is.
 
     Raises:
         ScoreError: the scalarizer returns what is no reward.
     """
     import numpy as np
 
-    if not standardize or "groups" in (component.needs if options is None else component.all_needs(options)):
+    grouped = "groups" in (component.needs if options is None else component.all_needs(options))
+    if not standardize or (grouped and group is None):
         return RewardScale()
+    if grouped and group is not None:
+        reference = _in_groups(reference, group)
     if not len(reference.values):
         raise ScoreError("there are no reference responses to fit the reward's scale on; raise prompts.calibration")
     steps, notes = list[tuple[float, float]](), tuple[str, ...]()
@@ -90,6 +97,16 @@ def fit_reward_scale(
             notes, deviation = notes or (f"{flat}: it is shifted, not scaled",), 1.0
         steps.append((mean, deviation))
     return RewardScale(*steps[0], notes, steps=tuple(steps) if len(steps) > 1 else ())
+
+
+def _in_groups(reference: ScoreMatrix, size: int) -> ScoreMatrix:
+    """Return the rows in groups of a size, drawn once and for all; those that fill no group are left out."""
+    import numpy as np
+
+    rows = np.random.default_rng(0).permutation(len(reference.values))
+    rows = rows[: len(rows) // size * size]
+    ids = tuple(f"group-{place // size}" for place in range(len(rows)))
+    return replace(reference.take(rows), prompt_ids=ids)
 
 
 def scalarize(name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores: ScoreMatrix, step: int = 0) -> Floats:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from morlaif_core.errors import RunFailed
-from morlaif_core.types import ScoreMatrix
+from morlaif_core.types import Ints, ScoreMatrix
 
 
 class ScoreError(RunFailed, ValueError):
@@ -31,11 +31,27 @@ def select(scores: ScoreMatrix, principles: tuple[str, ...]) -> ScoreMatrix:
     return replace(scores, values=scores.values[:, columns], principles=principles, spread=spread)
 
 
-def check_finite(scores: ScoreMatrix) -> None:
-    """Raise `ScoreError` naming principle and row where a score is NaN or infinite."""
+def scored_rows(scores: ScoreMatrix) -> Ints:
+    """Return the numbers of the rows with a score under every principle: NaN is a score that failed."""
     import numpy as np
 
-    bad = np.argwhere(~np.isfinite(scores.values))
+    return np.flatnonzero(~np.isnan(scores.values).any(axis=1))
+
+
+def check_scores(scores: ScoreMatrix) -> None:
+    """Raise `ScoreError` for an infinite score, and for a principle under which every row failed (NaN)."""
+    import numpy as np
+
+    whole = np.isnan(scores.values).all(axis=0)
+    # A single one that failed may be the text's fault; all of them are the model's.
+    check_finite(scores, failed=not (len(scores.values) and whole.any()))
+
+
+def check_finite(scores: ScoreMatrix, *, failed: bool = False) -> None:
+    """Raise `ScoreError` naming principle and row where a score is infinite or, unless failed ones may be, NaN."""
+    import numpy as np
+
+    bad = np.argwhere(np.isinf(scores.values) if failed else ~np.isfinite(scores.values))
     if len(bad):
         row, column = bad[0]
         raise ScoreError(

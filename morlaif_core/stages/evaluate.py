@@ -189,12 +189,15 @@ def _pm_means(
     context: Context, before: Sequence[ResponsePair], after: Sequence[ResponsePair]
 ) -> dict[str, tuple[float, float]]:
     """Mean calibrated score of every principle before and after."""
+    import numpy as np
+
     model, calibration = load_models(context), Calibration.load(context.path / CALIBRATION)
     means = []
     for pairs in (before, after):
         responses = [pair.b for pair in pairs]
         scores, _ = calibration.apply(model.score([pair.prompt for pair in pairs], responses), responses)
-        means.append(dict(zip(scores.principles, scores.values.mean(axis=0).tolist(), strict=True)))
+        # Over the scores that there are: one that failed (NaN) is no number.
+        means.append(dict(zip(scores.principles, np.nanmean(scores.values, axis=0).tolist(), strict=True)))
     return {name: (means[0][name], means[1][name]) for name in means[0]}
 
 

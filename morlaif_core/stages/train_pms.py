@@ -217,6 +217,11 @@ def _accuracy(scores: Scores, name: str, preferences: Sequence[Preference]) -> d
     if not decided:
         return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has a winner"}}
     difference = scores.differences(name, decided)
+    # A score that failed (NaN) is neither right nor wrong.
+    decided = [item for item, known in zip(decided, ~np.isnan(difference), strict=True) if known]
+    if not decided:
+        return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has scores"}}
+    difference = difference[~np.isnan(difference)]
     sign = np.where(np.array([item.p_a for item in decided]) > 0.5, difference, -difference)
     # Half for equal scores, or a model that scores everything alike would be at 0, not at chance.
     right = (sign > 0) + 0.5 * (sign == 0)

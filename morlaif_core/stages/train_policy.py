@@ -30,7 +30,7 @@ REWARD = f"{MODELS}/reward.json"
 POLICY = f"{FOLDER}/policy.json"
 METRICS = f"{FOLDER}/metrics.jsonl"
 OUTPUTS = (FOLDER, REWARD)
-RESULTS = ()
+RESULTS = ("reward",)
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -71,7 +71,26 @@ def run(context: Context) -> str:
     # With the policy: a scalarizer with state scores as it did at the end of the training.
     write_json(context.path / FOLDER / "reward_state.json", reward.state())
     shown = ", ".join(f"{key} {last[key]:.3g}" for key in ("reward", "kl") if key in last)
-    return f"{last.get('step', 0)} steps" + (f", last {shown}" if shown else "")
+    shares = _effective_weights(context, reward)
+    said = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+    return (
+        f"{last.get('step', 0)} steps"
+        + (f", last {shown}" if shown else "")
+        + (f"; effective weights {said}" if said else "")
+    )
+
+
+def _effective_weights(context: Context, reward: PrincipledReward) -> dict[str, float]:
+    """Write what each principle has in the reward to results.json; its shares where the scalarizer uses weights."""
+    calibration = reward.calibration
+    deviation = dict(zip(calibration.principles, calibration.deviation, strict=False))
+    component = context.plugins.find("scalarizer", context.settings.scalarizer.use)
+    # A calibration of an earlier version has no deviations.
+    shares = reward.resolved.effective_weights(deviation) if deviation and "weight" in component.uses else {}
+    context.write_results(
+        reward={name: {"deviation": value, "effective_weight": shares.get(name)} for name, value in deviation.items()}
+    )
+    return shares
 
 
 def _reward(context: Context) -> PrincipledReward:

@@ -65,17 +65,20 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
     return advantages, advantages + values
 
 
-def leave_one_out(totals: Tensor, group: int) -> Tensor:
+def leave_one_out(totals: Tensor, groups: Tensor) -> Tensor:
     """Return R_i - mean of R_j over the other responses to the same prompt, (n,).
 
-    ``totals`` (n,) holds the responses of a prompt next to each other, ``group`` of them (Kool et al. 2019; Ahmadian et
-    al., arXiv 2402.14740, eq. 8). Raises ValueError where group is below 2 or does not divide n.
+    ``groups`` (n,) int64 numbers the prompts of ``totals`` (n,), whose responses stand next to each other (Kool et al.
+    2019; Ahmadian et al., arXiv 2402.14740, eq. 8). Raises ValueError where a response has no other one.
     """
-    if group < 2 or totals.shape[0] % group:
-        raise ValueError(f"{totals.shape[0]} responses do not form groups of {group}")
-    grouped = totals.view(-1, group)
-    others = (grouped.sum(dim=1, keepdim=True) - grouped) / (group - 1)
-    return (grouped - others).view(-1)
+    count = torch.unique_consecutive(groups, return_counts=True)[1][:, None]
+    if int(count.min()) < 2:
+        raise ValueError("a response without another one to its prompt has no baseline")
+    there = torch.arange(int(count.max()), device=totals.device) < count
+    grouped = totals.new_zeros(there.shape)
+    grouped[there] = totals
+    others = (grouped.sum(dim=1, keepdim=True) - grouped) / (count - 1)
+    return (grouped - others)[there]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -32,6 +32,12 @@ class Rollout:
     logprobs: Tensor
     """(n, t) float32, recorded while sampling, at the sampling temperature; 0 on padding"""
 
+    def take(self, rows: Tensor) -> Rollout:
+        """Return these episodes, by number (m,)."""
+        prompts, texts = (tuple(part[row] for row in rows.tolist()) for part in (self.prompts, self.texts))
+        batch = self.batch.take(rows)
+        return Rollout(prompts, texts, self.ended[rows], batch, self.logprobs[rows, : batch.mask.shape[1]])
+
 
 def seed_of(*parts: object) -> int:
     """Return a seed in [0, 2^63) that depends on the parts alone."""

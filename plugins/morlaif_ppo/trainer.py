@@ -21,6 +21,7 @@ from morlaif_core import Policy, PolicyJob, Prompt, RewardBatch, ScoreMatrix, Us
 
 from . import checkpoint
 from .advantages import masked_mean, sequence_kl
+from .failed import without_failed
 from .heads import take_apart
 from .options import PPOOptions
 from .rollout import Rollout, prompts_of_step, sample, seed_of
@@ -73,6 +74,7 @@ class PPO:
         )
         metrics = {"seconds/generate": clock.lap()}
         scored = job.reward(rollout.prompts, rollout.texts, step=step)
+        rollout, scored, groups, metrics["failed"] = without_failed(rollout, scored, options)
         batch = network.with_trunk(rollout.batch, options.batch)
         reference = network.reference_logprobs(batch, options.batch)
         metrics["seconds/score"] = clock.lap()
@@ -84,7 +86,7 @@ class PPO:
             # The policy that sampled is the one kept: it is the first beyond the limit, and goes no further.
             training.stopped = "kl"
         else:
-            given = targets(training, batch, rollout.logprobs, reference, rewards, options, weights)
+            given = targets(training, batch, rollout.logprobs, reference, rewards, options, weights, groups=groups)
             # Read before the update, which moves the schedule on.
             metrics["learning_rate"] = training.optimizer.param_groups[0]["lr"]
             metrics |= update(training, given, options, seed_of("update", job.seed, step))
@@ -138,7 +140,7 @@ def describe(rollout: Rollout, scored: RewardBatch, reference: torch.Tensor) -> 
     entropy at the sampling temperature.
     """
     mask = rollout.batch.mask
-    scores = dict(zip(scored.scores.principles, np.asarray(scored.scores.values).mean(axis=0), strict=True))
+    scores = zip(scored.scores.principles, mean_scores(scored.scores).values[0], strict=True)
     return {
         "reward": float(np.mean(scored.rewards)),
         "kl": float(sequence_kl(rollout.logprobs, reference, mask).mean()),
@@ -146,10 +148,14 @@ def describe(rollout: Rollout, scored: RewardBatch, reference: torch.Tensor) -> 
         "ended": float(rollout.ended.float().mean()),
         "length": float(rollout.batch.lengths.float().mean()),
         "reward_clipped": float(scored.clipped),
-        **{f"score/{name}": float(mean) for name, mean in scores.items()},
+        **{f"score/{name}": float(mean) for name, mean in scores if not np.isnan(mean)},
     }
 
 
 def mean_scores(scores: ScoreMatrix) -> ScoreMatrix:
-    """Return the step's mean score of each principle, (1, k)."""
-    return ScoreMatrix(np.asarray(scores.values).mean(axis=0, keepdims=True), scores.principles, ("mean",))
+    """Return the step's mean score of each principle, (1, k), over those that did not fail; NaN where all did."""
+    values = np.asarray(scores.values)
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        means = np.where(known, values, 0).sum(axis=0, keepdims=True) / known.sum(axis=0).astype(values.dtype)
+    return ScoreMatrix(means, scores.principles, ("mean",))

@@ -75,8 +75,12 @@ def targets(
     rewards: Tensor,
     options: PPOOptions,
     weights: Tensor | None = None,
+    *,
+    groups: Tensor | None = None,
 ) -> Targets:
     """Turn rewards (n,) into advantages per token: by value head and GAE, or by the other responses to the prompt.
+
+    ``groups`` (n,) int64: which prompt each response is to; None: ``responses_per_prompt`` to each, one after the other.
 
     With ``weights`` (c,), rewards are the parts (n, c) of `heads.take_apart`: GAE for each by its own head, then
     ``A = sum_c weights_c A_c``, the advantage of the whole reward under the value ``sum_c weights_c V_c``: GAE is linear.
@@ -91,7 +95,9 @@ def targets(
         advantages, returns = gae(spread, values, batch.mask, options.gamma, options.lam)
     else:
         totals = rewards - training.kl * sequence_kl(logprobs, reference, batch.mask)
-        advantages = leave_one_out(totals, options.responses_per_prompt)[:, None] * batch.mask
+        if groups is None:
+            groups = torch.arange(len(totals), device=totals.device) // options.responses_per_prompt
+        advantages = leave_one_out(totals, groups)[:, None] * batch.mask
         returns = torch.zeros_like(values)
     if options.whiten:
         # After the heads' advantages are added: whitened one by one, they would lose their weights.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,14 +32,13 @@ def score(run: Path, prompt: str, responses: tuple[str, ...], as_json: bool) -> 
 
 
 def _show(texts: Sequence[str], batch: RewardBatch, as_json: bool) -> None:
-    """Print the calibrated scores of every principle, and the reward."""
+    """Print the calibrated scores of every principle, and the reward; null, or a dash, for what failed."""
     names = batch.scores.principles
+    numbers = [[None if math.isnan(value) else value for value in row] for row in batch.scores.values.tolist()]
+    rewards = [None if math.isnan(value) else value for value in batch.rewards.tolist()]
+    rows = list(zip(texts, rewards, numbers, strict=True))
     if as_json:
-        rows = zip(texts, batch.rewards.tolist(), batch.scores.values.tolist(), strict=True)
         print_json([{"response": t, "reward": r, "scores": dict(zip(names, s, strict=True))} for t, r, s in rows])
         return
-    table = [
-        [format_number(float(reward)), *(format_number(float(value)) for value in row), text]
-        for text, reward, row in zip(texts, batch.rewards, batch.scores.values, strict=True)
-    ]
+    table = [[format_number(reward), *map(format_number, row), text] for text, reward, row in rows]
     print_table(["reward", *names, "response"], table)

@@ -45,7 +45,7 @@ def test_the_command_refuses_them_too(tmp_path: Path, monkeypatch: pytest.Monkey
     "text",
     [
         "principles: {politeness: {threshold: {quantile: 0.5}}, relevance: {threshold: {win_rate: 0.6}}, helpfulness: {}}\n"
-        "scalarizer: {use: max_min}\n",
+        "scalarizer: {use: max_min}\nreward: {calibrate: platt}\n",
         "scalarizer: {use: max_min}\nreward: {utility: expected}\n",
         "scalarizer: {use: soft_max_min}\nreward: {schedules: {temperature: {points: [[0, 2.0], [9, 0.2]]}}}\n",
         "scalarizer: {use: chebyshev, target: 0.5}\nreward: {clip: 0.5}\n",

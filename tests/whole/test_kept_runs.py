@@ -18,6 +18,8 @@ KEPT = Path(__file__).parents[1] / "data" / "kept_runs.tar.gz"
 """Written by the code of 2026-11-29, before the packages were arranged anew: `finished` (LoRA preference models and policy,
 lexicographic, schedules, expected utility), `interrupted` (judged, nothing trained), the base model that both began with,
 and expected.json: what that code said of `finished`, and what came of `interrupted`."""
+SINCE = ("reward.calibrate=platt", "trainer.missing_eos_penalty=0.0")
+"""Defaults that have changed since, as they were."""
 QUESTIONS = ("How do I bake bread?", "Why is the sky blue?")
 ANSWERS = ("Mix flour and water, then bake it.", "I do not know.")
 
@@ -67,8 +69,7 @@ def test_a_finished_run_has_nothing_to_do(
     kept: Path, expected: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(kept)
-    # The option's default of then: another one would train another policy.
-    run("demo", out="finished", sets=[*expected["finished"]["sets"], "trainer.missing_eos_penalty=0.0"])
+    run("demo", out="finished", sets=[*SINCE, *expected["finished"]["sets"]])
     assert "nothing to do" in capsys.readouterr().out
     assert final_files(Path("finished")) == expected["finished"]["files"]
 
@@ -78,11 +79,15 @@ def test_an_interrupted_run_goes_on(kept: Path, expected: Any, monkeypatch: pyte
     monkeypatch.chdir(kept)
     bought = (kept / "interrupted" / "preferences.jsonl").read_bytes()
     assert ledger_rows(kept / "interrupted") == wanted["rows"]
-    run("demo", out="interrupted", sets=wanted["sets"], quiet=True)
-    for name in ("pairs.jsonl", "preferences.jsonl"):
-        assert final_files(kept / "interrupted")[name] == wanted["files"][name]
+    run("demo", out="interrupted", sets=[*SINCE, *wanted["sets"]], quiet=True)
     assert (kept / "interrupted" / "preferences.jsonl").read_bytes() == bought
     assert ledger_rows(kept / "interrupted") == wanted["rows_after"]
     assert not (kept / "interrupted" / "replaced").exists()
-    # Policy and evaluation are not those of then: responses that were cut off are scored as such now.
-    assert load_run(kept / "interrupted").results["ended"]["after"] >= 0
+    if same_kernels(expected):
+        # All but the policy, trained on today's reward: the zero has moved, and what was cut off is scored as such.
+        found, files = final_files(kept / "interrupted"), wanted["files"]
+        trained = {name for name in files if name.startswith("policy/") or name == "evaluation.jsonl"}
+        assert {name: found[name] for name in files.keys() - trained} == {
+            name: files[name] for name in files.keys() - trained
+        }
+        assert found.keys() == files.keys()

@@ -55,6 +55,22 @@ class ResolvedTerms:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     total: float = 1.0
 
+    @property
+    def principles(self) -> tuple[str, ...]:
+        """The principles that count, those of weight 0 left out."""
+        return tuple(name for tier in self.tiers for name in tier.members)
+
+    def effective_weights(self, deviation: Mapping[str, float]) -> dict[str, float]:
+        """Return each principle's weight times the deviation of its calibrated scores, as shares that sum to 1.
+
+        What a principle has in a weighted sum of scores is both: a weight alone says nothing of how far its scores vary.
+        """
+        parts = {
+            name: share * tier.weight * deviation[name] for tier in self.tiers for name, share in tier.members.items()
+        }
+        total = sum(parts.values())
+        return {name: part / total for name, part in parts.items()} if total else {}
+
     def tiers_at(self, step: int) -> tuple[Tier, ...]:
         """Return the columns as they are at a training step."""
         if not self.schedules:
@@ -88,7 +104,7 @@ class ResolvedTerms:
         """Return the scalarizer's columns (n, t) of calibrated scores (n, k). Raises `ScoreError` for a missing one."""
         import numpy as np
 
-        single = tuple(name for tier in self.tiers for name in tier.members)
+        single = self.principles
         scores = select(scores, single)
         if len(single) == len(self.tiers):
             return scores

@@ -27,7 +27,7 @@ def test_the_shipped_demo_is_valid_and_has_its_defaults(load: Any) -> None:
     config = load()
     assert config.name == "demo+mine"
     assert [item.name for item in config.principles] == ["politeness", "relevance", "helpfulness"]
-    assert config.settings.reward.calibrate == "platt"
+    assert config.settings.reward.calibrate == "std"
     assert config.settings.prompts.rl == 1500
     assert config.block("dataset") == {"use": "demo"}
     assert config.judge_block("rules") == {"use": "rules"}

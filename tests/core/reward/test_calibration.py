@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_platt_makes_one_unit_one_logit() -> None:
 def test_std_and_none() -> None:
     values = np.random.default_rng(3).normal(5, 2, (200, 1))
     std = fitted("std", reference=values)
-    assert (std.location[0], std.scale[0]) == pytest.approx((values.mean(), values.std()), rel=1e-6)
+    assert std.scale[0] == pytest.approx(values.std(), rel=1e-6)
     none = fitted("none", reference=values)
     assert (none.location, none.scale) == ((0.0,), (1.0,))
     assert none.apply(make_scores([[1.0]], ["kind"]))[0].values[0, 0] == pytest.approx(3 * np.tanh(1 / 3))
@@ -106,6 +107,12 @@ def test_a_model_that_does_not_predict_counts_for_little(slope: float) -> None:
     assert calibration.scale[0] == pytest.approx(2 / SLOPE_FLOOR, rel=0.2)
     assert "kind" in calibration.notes[0]
     assert "do not predict" in calibration.notes[0]
+
+
+def test_a_model_that_does_not_predict_counts_for_little_under_std_too() -> None:
+    assert fitted("std", slope=-1.5).scale[0] == pytest.approx(2 / SLOPE_FLOOR, rel=0.2)
+    assert "do not predict" in fitted("std", slope=-1.5).notes[0]
+    assert fitted("std", slope=0.05).notes == ()  # few logits, as of a cautious judge, are no sign of a bad model
 
 
 def test_too_few_pairs_fall_back_to_the_deviation() -> None:
@@ -174,7 +181,48 @@ def test_columns_are_found_by_name_and_nothing_is_dropped() -> None:
         calibration.apply(make_scores([[1.0]], ["a"]))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("method", ["platt", "std"])
+@given(st.integers(0, 1000), st.floats(0.3, 5), st.floats(-4, 4))
+def test_the_mean_of_the_reference_is_zero_after_the_clip(method: str, seed: int, clip: float, power: float) -> None:
+    """Of skewed scores too, whose soft clip takes more from one side than from the other."""
+    rng = np.random.default_rng(seed)
+    values = 10.0**power * (rng.lognormal(0, 1, (80, 1)) + 3)
+    d, p = pairs(2.0, 40, seed, hard=True)
+    calibration = fit_calibration(method, clip, make_scores(values), {"p0": d * 10.0**power}, {"p0": p})  # type: ignore[arg-type]
+    scores, _ = calibration.apply(make_scores(values))
+    assert scores.values.astype(np.float64).mean() == pytest.approx(0, abs=1e-6)
+
+
+def test_an_older_file_keeps_its_zero(tmp_path: Path) -> None:
+    file = tmp_path / "calibration.json"
+    units = {"kind": {"location": 1.5, "scale": 0.5}}  # 1.5: the mean of the raw scores, before the clip
+    file.write_text(json.dumps({"format": 1, "method": "platt", "clip": 2.0, "principles": units, "notes": []}))
+    calibration = Calibration.load(file)
+    assert calibration.apply(make_scores([[1.5], [2.0]], ["kind"]))[0].values[:, 0].tolist() == pytest.approx(
+        [0, 2 * np.tanh(0.5)]
+    )
+
+
+def test_scores_that_failed_are_no_part_of_a_fit() -> None:
+    """NaN marks a score that failed: zero and unit are those of the others."""
+    rng = np.random.default_rng(0)
+    values, (d, p) = rng.normal(1, 2, (60, 1)), pairs(1.3, 50, 0, hard=True)
+    holes, lost = values.copy(), d.copy()
+    holes[::7], lost[::5] = np.nan, np.nan
+    for method in ("platt", "std"):
+        found, wanted = (
+            fit_calibration(method, 3.0, make_scores(v), {"p0": a}, {"p0": b})  # type: ignore[arg-type]
+            for v, a, b in ((holes, lost, p), (values[~np.isnan(holes[:, 0])], d[~np.isnan(lost)], p[~np.isnan(lost)]))
+        )
+        assert found == wanted
+    scores, share = found.apply(make_scores(holes))
+    np.testing.assert_array_equal(np.isnan(scores.values), np.isnan(holes))
+    assert 0 <= share <= 1
+    with pytest.raises(ScoreError, match="principle p0"):
+        found.apply(make_scores([[np.nan], [np.nan]]))
+
+
+@pytest.mark.parametrize("bad", [-np.inf, np.inf])
 def test_what_is_no_number_is_named(bad: float) -> None:
     values = np.zeros((3, 2))
     values[2, 1] = bad

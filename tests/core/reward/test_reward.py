@@ -39,7 +39,7 @@ from tests.helpers.measured_rewards import MEASURES, NAMES, OFFERED, PROMPTS, RE
 BY_ROW = [name for name, component in OFFERED.items() if not component.needs and name != "single"]
 """Those that need nothing but scores, and have defaults."""
 STD = RewardSettings.model_validate({"calibrate": "std"})
-PLATT = RewardSettings()
+PLATT = RewardSettings(calibrate="platt")
 
 
 def principles(**terms: dict[str, Any]) -> dict[str, PrincipleSettings]:
@@ -167,10 +167,24 @@ def test_the_reward_has_one_scale(name: str) -> None:
     assert unscaled == RewardScale(0.0, 1.0)
 
 
+@pytest.mark.parametrize("group", [2, 4, 8])
+@pytest.mark.parametrize("name", ["leximin", "lexicographic_rank", "normalize_then_sum"])
+def test_a_group_wise_reward_has_the_same_scale_in_training(name: str, group: int) -> None:
+    """On a step's groups, whose responses are to one prompt: mean 0 and deviation 1, whatever the groups' size."""
+    resolved, scalarizer = resolve(name), build(OFFERED[name])
+    scale = fit_reward_scale(OFFERED[name], scalarizer, resolved, reference(), group=group)
+    rng = np.random.default_rng(1)
+    prompts = np.repeat(rng.normal(0, 1, (400, 3)), group, axis=0)
+    step = make_scores(prompts + rng.normal(0, 0.7, prompts.shape), NAMES, group=group)
+    rewards = scale.apply(scalarize(name, scalarizer, resolved, step))
+    assert rewards.mean() == pytest.approx(0, abs=0.02)
+    assert rewards.std() == pytest.approx(1, abs=0.03)
+
+
 def test_group_wise_scalarizers_are_exempt_and_constants_are_said() -> None:
     grouped = replace(OFFERED["weighted"], needs=frozenset({"groups"}))
     scalarizer, resolved = build(grouped), resolve("weighted")
-    assert fit_reward_scale(grouped, scalarizer, resolved, reference()) == RewardScale(0.0, 1.0)
+    assert fit_reward_scale(grouped, scalarizer, resolved, reference()) == RewardScale(0.0, 1.0)  # groups of what size?
     constant = make_scores(np.ones((5, 3)), NAMES)
     scale = fit_reward_scale(OFFERED["weighted"], scalarizer, resolved, constant)
     assert (scale.mean, scale.deviation) == (1.0, 1.0)
@@ -201,7 +215,7 @@ def test_batches_of_none_and_one(name: str) -> None:
 
 def test_a_score_that_is_no_number_names_principle_and_row() -> None:
     reward = make_reward()
-    broken = {**MEASURES, "calm": lambda prompt, response: float("nan") if response == "please" else 0.0}
+    broken = {**MEASURES, "calm": lambda prompt, response: float("inf") if response == "please" else 0.0}
     reward.model = FakePreferenceModel(broken)
     with pytest.raises(ScoreError, match="principle calm in row 3"):
         reward(PROMPTS, RESPONSES)
@@ -252,6 +266,16 @@ def test_files_keep_every_bit(tmp_path: Path) -> None:
     name, again, scale_again = load_reward_file(tmp_path / "reward.json")
     assert (name, again.tiers) == ("lexicographic", resolved.tiers)
     assert (scale_again.mean, scale_again.deviation) == (scale.mean, scale.deviation)
+
+
+def test_effective_weights_are_weight_times_deviation() -> None:
+    resolved = resolve("weighted", short={"weight": 3.0}, calm={"weight": 0.0})
+    shares = resolved.effective_weights({"short": 0.5, "calm": 9.0, "polite": 1.5})
+    assert shares == pytest.approx({"short": 0.5, "polite": 0.5})
+    tiers = resolve("lexicographic", short={"priority": 1}, calm={"priority": 1})
+    assert tiers.effective_weights({"short": 1.0, "calm": 1.0, "polite": 2.0}) == pytest.approx(
+        {"short": 0.25, "calm": 0.25, "polite": 0.5}
+    )
 
 
 class Learning:

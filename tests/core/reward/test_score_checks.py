@@ -78,12 +78,57 @@ def test_a_score_that_is_no_number(offered: Component[Scalarizer], row: int, col
     scores = raw_scores()
     assert np.isfinite(call(offered, scores)).all()
     scores.values[row, column] = value
-    with pytest.raises(ScoreError, match=f"principle {NAMES[column]} in row {row} ") as caught:
-        call(offered, scores)
-    assert PROMPTS[row].id in str(caught.value)
+    if not np.isnan(value):  # NaN is a score that failed, see below
+        with pytest.raises(ScoreError, match=f"principle {NAMES[column]} in row {row} ") as caught:
+            call(offered, scores)
+        assert PROMPTS[row].id in str(caught.value)
     # What does not come by way of a calibration is looked at as well.
     with pytest.raises(ScoreError, match=f"principle {NAMES[column]} in row {row} "):
         scalarize(offered.name, lambda scores, terms: np.zeros(7), resolve(offered), scores)
+
+
+@each
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3)), max_size=3), st.integers(0, 9))
+def test_a_score_that_failed_does_not_vote(
+    offered: Component[Scalarizer], failed: list[tuple[int, int]], seed: int
+) -> None:
+    """The rewards of the others are those of a batch without its row, and it has none; unpaid principles do not count."""
+    scores = raw_scores(seed)
+    for row, column in failed:
+        scores.values[row, column] = np.nan
+    rows = np.flatnonzero(~np.isnan(scores.values[:, :3]).any(axis=1))
+    rewards = call(offered, scores)
+    without = make_reward(offered, scores.take(rows))([PROMPTS[row] for row in rows], [""] * len(rows)).rewards
+    np.testing.assert_array_equal(rewards[rows], without)
+    assert np.isnan(np.delete(rewards, rows)).all()
+
+
+@each
+def test_a_principle_that_failed_in_every_row_is_an_error(offered: Component[Scalarizer]) -> None:
+    for column, name in enumerate(NAMES):
+        scores = raw_scores()
+        scores.values[:, column] = np.nan
+        with pytest.raises(ScoreError, match=f"principle {name} in row 0"):
+            call(offered, scores)
+    scores = raw_scores()
+    scores.values[:3, 0], scores.values[3:, 1] = np.nan, np.nan
+    with pytest.raises(ScoreError, match="no response has a score under every principle"):
+        call(offered, scores)
+
+
+def test_an_explanation_leaves_out_what_failed() -> None:
+    scores = raw_scores()
+    whole = make_reward(OFFERED["max_min"], scores)
+    explained = whole.explain(whole(PROMPTS, [""] * 7))
+    scores.values[2, 0] = np.nan
+    holes = make_reward(OFFERED["max_min"], scores)
+    found = holes.explain(holes(PROMPTS, [""] * 7))
+    rest = [0, 1, 3, 4, 5, 6]
+    np.testing.assert_array_equal(found.influence[rest], explained.influence[rest])
+    assert np.isnan(found.influence[2]).all()
+    assert [found.decided[row] for row in rest] == [explained.decided[row] for row in rest]
+    assert found.decided[2] == ""
 
 
 @each

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from morlaif_core import load_run
 from morlaif_core.reward.build import build_scalarizer
@@ -61,6 +62,22 @@ def test_a_reward_that_moves_is_logged_saved_and_rebuilt(tmp_path: Path) -> None
     assert isinstance(median, Expected)
     found = median.weights(make_scores([[0.0] * 3], PRINCIPLES), make_terms(weight=[1, 2, 3]))
     assert found.tolist() == [1 / 3] * 3
+
+
+def test_effective_weights_and_a_scale_for_groups_are_kept(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    results = small(run, "principles.detail.weight=3").results
+    deviation = {name: block["deviation"] for name, block in results["reward"].items()}
+    units = json.loads((run / "preference_models" / "calibration.json").read_text())["principles"]
+    assert deviation == {name: unit["deviation"] for name, unit in units.items()}
+    parts = {name: value * (3 if name == "detail" else 1) for name, value in deviation.items()}
+    for name, block in results["reward"].items():
+        assert block["effective_weight"] == pytest.approx(parts[name] / sum(parts.values()))
+    results = small(run, "principles.detail.weight=3", "scalarizer.use=leximin").results
+    assert {block["effective_weight"] for block in results["reward"].values()} == {None}  # it uses no weights
+    scale = json.loads((run / "preference_models" / "reward.json").read_text())["scale"]
+    # Of ranks in groups of four, as the demo's trainer has them.
+    assert (scale["mean"], scale["deviation"]) == pytest.approx((0.5, np.sqrt(5 / 36)), abs=0.02)
 
 
 def test_a_changed_schedule_redoes_the_policy_alone(tmp_path: Path) -> None:

@@ -118,9 +118,11 @@ def test_whitening_counts_kept_tokens_alone(drawn: Any, garbage: float) -> None:
 def test_leave_one_out_is_the_mean_of_the_others() -> None:
     totals = torch.tensor([1.0, 2.0, 6.0, 0.0, 0.0, 3.0])
     expected = [1 - 4, 2 - 3.5, 6 - 1.5, 0 - 1.5, 0 - 1.5, 3 - 0]
-    assert leave_one_out(totals, 3).tolist() == pytest.approx(expected)
-    with pytest.raises(ValueError, match="groups of 4"):
-        leave_one_out(totals, 4)
+    assert leave_one_out(totals, torch.tensor([0, 0, 0, 1, 1, 1])).tolist() == pytest.approx(expected)
+    of_two = leave_one_out(totals[:5], torch.tensor([0, 0, 0, 3, 3]))
+    assert of_two.tolist() == pytest.approx([*expected[:3], 0, 0])
+    with pytest.raises(ValueError, match="no baseline"):
+        leave_one_out(totals, torch.tensor([0, 0, 0, 1, 1, 2]))
 
 
 def test_explained_variance() -> None:
