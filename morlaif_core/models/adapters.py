@@ -18,7 +18,7 @@ def lora_config(model: Any, lora: Lora) -> Any:
 
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     gpt2 = base.config.model_type == "gpt2"
-    count = int(base.config.num_hidden_layers)
+    count = int(base.config.get_text_config().num_hidden_layers)
     top = {}
     if lora.top_layers is not None:
         if lora.top_layers > count:

@@ -2,7 +2,8 @@
 
 Our own loop, since transformers' `generate` is slower (see docs/log.md) and repeats the prompt for each of its n responses.
 Leaves out: top-k, top-p, penalties and the rest of a model's generation_config, since the log-probabilities must be those
-that training computes; beam search, since RL samples; recurrent and hybrid models, which take no key-value cache.
+that training computes; beam search, since RL samples; recurrent and hybrid models, which keep a state of another kind
+beside keys and values: they are refused (see `cache_check`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Generation
 
+from .layers import context_length
 from .rendering import HUMAN, Template, uses_chat
 
 _COMPACT_AT = 0.75
@@ -66,9 +68,11 @@ def decode(
     batch: how many responses are drawn at once, None for all; a prompt's n stay together. Prompts of like length go
     together. Every response has random numbers of its own, fixed by seed, place and n, so the batch size changes
     results only by rounding. The model is put in eval mode meanwhile. Raises `UserError` where prompt and response
-    exceed the model's positions, or the logits are NaN.
+    exceed the model's positions, the logits are NaN, or the model cannot be followed step by step.
     """
     import torch
+
+    from .cache_check import check_cache
 
     check_length(model, prompts, max_new_tokens)
     ends = eos_token_ids(model, tokenizer) if eos_ids is None else eos_ids
@@ -83,6 +87,7 @@ def decode(
     model.eval()
     try:
         with torch.no_grad():
+            check_cache(model)
             for part in (order[i : i + size] for i in range(0, len(order), size)):
                 # Any id pads, since padding is masked: 0 where the tokenizer has no pad token.
                 rows = _Rows(model, [prompts[i] for i in part], draws[part], temperature, tokenizer.pad_token_id or 0)
@@ -95,7 +100,7 @@ def decode(
 
 def check_length(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
     """Raise `UserError` where a prompt is empty or leaves too few positions for the response."""
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = context_length(model)
     longest = max((len(prompt) for prompt in prompts), default=1)
     # Beyond its positions a model with learned ones fails in a lookup, and any other writes nonsense.
     if limit and longest + max_new_tokens > limit:
@@ -164,10 +169,10 @@ class _Rows:
         """Sample until every row ended or is full; one list of n per prompt."""
         import torch
 
-        from .kv_cache import PreallocatedCache
+        from .kv_cache import PreallocatedCache, next_logits
 
         cache = PreallocatedCache()
-        logits = self._forward(self.prompt, self.prompt_mask, cache).repeat_interleave(self.n, 0)
+        logits = next_logits(self.model, self.prompt, self.prompt_mask, cache).repeat_interleave(self.n, 0)
         mask = self.prompt_mask.repeat_interleave(self.n, 0)
         cache.expand(self.n, self.prompt.shape[1] + self.steps)
         rows = list(range(len(self.ids)))
@@ -188,27 +193,12 @@ class _Rows:
                 rows, tokens, mask = [rows[i] for i in alive], tokens[keep], mask[keep]
                 cache.select(keep)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
-            logits = self._forward(tokens[:, None], mask, cache)
+            logits = next_logits(self.model, tokens[:, None], mask, cache)
         done = [
             Decoded(ids, scores, watch.clean(ids), ended)
             for ids, scores, ended in zip(self.ids, self.logprobs, self.ended, strict=True)
         ]
         return [done[i : i + self.n] for i in range(0, len(done), self.n)]
-
-    def _forward(self, ids: Any, mask: Any, cache: Any) -> Any:
-        """Run the model on new tokens (b, t); returns the last position's logits (b, V) in float32."""
-        # Counted over real tokens, or padding would move a prompt to other positions.
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,  # a long prompt's logits would be positions x vocabulary
-        )
-        # In bfloat16 the running sum over the vocabulary would move in steps of 1/256.
-        return output.logits[:, -1].float()
 
     def _record(
         self, rows: list[int], tokens: list[int], logprobs: list[float], ends: tuple[int, ...], watch: _Stops

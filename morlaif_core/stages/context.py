@@ -11,6 +11,7 @@ from uuid import uuid4
 from morlaif_core.config.config import BLOCKS, Config
 from morlaif_core.errors import UserError
 from morlaif_core.feedback.judges import RunJudges
+from morlaif_core.models.layers import context_length
 from morlaif_core.models.rendering import ASSISTANT, hh_text, prompt_ids
 from morlaif_core.plugins.components import Target
 from morlaif_core.runs.folder import RunFolder, write_json
@@ -176,7 +177,7 @@ class Context:
         backbone = self.backbones.get(self.target)
         tokenizer, template = backbone.tokenizer, self.target.template
         # 10**9: a model that names no limit has none.
-        context = getattr(backbone.model.config, "max_position_embeddings", None) or 10**9
+        context = context_length(backbone.model) or 10**9
         limit = min(self.settings.prompts.max_tokens or 10**9, context - self.settings.generation.max_new_tokens)
         if limit < 1:
             raise UserError(

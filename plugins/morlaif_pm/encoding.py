@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from morlaif_core import Encoded, Prompt, Target, UserError, encode_pair
+from morlaif_core import Encoded, Prompt, Target, UserError, context_length, encode_pair
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:
@@ -26,9 +26,9 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
     return tokenizer
 
 
-def length_limit(config: Any, wanted: int) -> int:
+def length_limit(model: Any, wanted: int) -> int:
     """Return the tokens a text may have: the option, or the positions that the model has, if fewer."""
-    return min(wanted, getattr(config, "max_position_embeddings", None) or wanted)
+    return min(wanted, context_length(model) or wanted)
 
 
 def encode_all(

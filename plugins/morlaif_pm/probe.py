@@ -103,13 +103,12 @@ class ProbeBackend:
 
     def _how(self, base: Target, backbone: Backbone) -> dict[str, Any]:
         """Return all that features depend on, beside the text."""
-        config = backbone.model.config
         return {
             "backend": "probe",
             "model": str(base.model),
             "revision": base.revision,
             "layer": layer_for(backbone.model, self.options.layer),
-            "max_length": length_limit(config, self.options.max_length),
+            "max_length": length_limit(backbone.model, self.options.max_length),
             "template": base.template,
         }
 
@@ -139,7 +138,7 @@ class ProbeBackend:
         if len(shapes) > 1:
             raise UserError(f"the heads in {folder} read different layers or lengths; run train-pms again")
         backbone = backbones.get(base)
-        heads = [_load(folder / name, int(backbone.model.config.hidden_size)) for name in principles]
+        heads = [_load(folder / name, int(backbone.model.config.get_text_config().hidden_size)) for name in principles]
         return ProbeModel(principles, heads, backbone, done[0] if done else {}, self.options.batch_tokens)
 
 

@@ -63,7 +63,7 @@ def test_chunks_change_neither_logprobs_nor_gradients(monkeypatch: pytest.Monkey
     for chunk in (10**6, 50 * 4):
         monkeypatch.setattr(network_module, "CHUNK", chunk)
         states.grad = head.weight.grad = None
-        logprobs = token_logprobs(head, states, tokens, 0.7)
+        logprobs = token_logprobs(head, states, tokens, 0.7, 50)
         (logprobs * torch.arange(23)).sum().backward()
         found.append((logprobs.detach(), states.grad, head.weight.grad))
     for whole, parts in zip(*found, strict=True):
@@ -157,13 +157,15 @@ def test_models_that_change_their_logits_are_refused(models: dict[str, Path]) ->
     check_head(model)
     model.lm_head.register_forward_hook(lambda module, inputs, output: 30 * torch.tanh(output / 30))
     check_head(model)
-    forward = model.forward
+    forward, changes = model.forward, [lambda logits: logits / 2, lambda logits: 30 * torch.tanh(logits / 30)]
 
-    def capped(*args: Any, **kwargs: Any) -> Any:
+    def changed(*args: Any, **kwargs: Any) -> Any:
         output = forward(*args, **kwargs)
-        output.logits = output.logits / 2
+        output.logits = changes[0](output.logits)
         return output
 
-    model.forward = capped
-    with pytest.raises(UserError, match="llama"):
-        check_head(model)
+    model.forward = changed
+    while changes:
+        with pytest.raises(UserError, match="llama"):
+            check_head(model)
+        del changes[0]
