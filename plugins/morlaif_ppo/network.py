@@ -45,6 +45,11 @@ class Network:
         """Where the policy's tensors are."""
         return self.policy.model.device
 
+    @property
+    def float32(self) -> bool:
+        """Whether the passes are in float32: in coarser numbers two passes over a text differ by rounding."""
+        return self.autocast is nullcontext and self.policy.model.dtype == torch.float32
+
     @contextmanager
     def acting(self, *, grad: bool = False) -> Iterator[Any]:
         """Yield the policy's model, dropout off; with grad, its trained weights collect gradients."""

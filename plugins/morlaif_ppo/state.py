@@ -131,7 +131,7 @@ def _recomputes(network: Network, options: PPOOptions) -> bool:
     if options.old_logprobs != "auto":
         return options.old_logprobs == "recomputed"
     # In bfloat16 the rounding of two passes moves the ratio away from 1 before anything is trained.
-    return network.autocast is not nullcontext or network.policy.model.dtype != torch.float32
+    return not network.float32
 
 
 def save_policy(network: Network, target: Target, folder: Path) -> None:

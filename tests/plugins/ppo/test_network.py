@@ -103,6 +103,27 @@ def test_recomputed_logprobs_are_the_recorded_ones(job: Callable[..., Any]) -> N
     assert torch.allclose(found[0].advantages, found[1].advantages, atol=1e-3)
 
 
+def test_a_first_ratio_far_from_one_ends_the_first_step(job: Callable[..., Any]) -> None:
+    options = PPOOptions(prompts_per_step=6)
+    the_job = job("llama")
+    training = build(the_job, options, None)
+    given = make_targets(training, the_job, options)
+    off = replace(given, logprobs=given.logprobs + 0.1)
+    with pytest.raises(UserError, match="token by token.*float32"):
+        update(training, off, options, seed=1)
+    training.recompute_logprobs = True
+    with pytest.raises(UserError, match="other rows"):
+        update(training, off, options, seed=1)
+    head = training.network.policy.model.lm_head
+    hook = head.register_forward_hook(lambda module, inputs, output: output + torch.randn_like(output))
+    with pytest.raises(UserError, match=r"off by .* two equal passes .* random numbers"):
+        update(training, given, options, seed=1)
+    hook.remove()
+    # Later on it is a policy that has moved, or a checkpoint whose file rounds.
+    training.step = 1
+    assert update(training, off, options, seed=1)["first_ratio_error"] > 0.05
+
+
 @pytest.mark.parametrize("kind", LORAS)
 def test_accumulation_changes_rounding_only(job: Callable[..., Any], kind: str) -> None:
     the_job, weights = job(lora=LORAS[kind]), []
