@@ -20,7 +20,6 @@ from .options import PPOOptions
 from .rollout import seed_of
 from .state import Training
 
-
 RATIO_ERROR, RATIO_ERROR_ROUNDED = 0.05, 0.3
 """Distances of the first ratio from 1 that rounding does not explain, in float32 and in coarser numbers."""
 

@@ -109,7 +109,7 @@ def test_a_first_ratio_far_from_one_ends_the_first_step(job: Callable[..., Any])
     training = build(the_job, options, None)
     given = make_targets(training, the_job, options)
     off = replace(given, logprobs=given.logprobs + 0.1)
-    with pytest.raises(UserError, match="token by token.*float32"):
+    with pytest.raises(UserError, match=r"token by token.*float32"):
         update(training, off, options, seed=1)
     training.recompute_logprobs = True
     with pytest.raises(UserError, match="other rows"):
