@@ -9,6 +9,7 @@ beside keys and values: they are refused (see `cache_check`).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from morlaif_core.plugins.components import Generation
 from .layers import context_length
 from .rendering import HUMAN, Template, uses_chat
 
+THINK, THOUGHT = "<think>", "</think>"
 _COMPACT_AT = 0.75
 """Ended rows leave the batch when at most this share of it is alive: moving the cache costs about one step."""
 
@@ -30,9 +32,9 @@ class Decoded(NamedTuple):
     logprobs: list[float]
     """log-probability of each under softmax(logits / temperature), no top-k or top-p"""
     text: str
-    """without special tokens, cut before a stop string, stripped"""
+    """without special tokens and reasoning (``<think>…</think>`` at the start), cut before a stop string, stripped"""
     ended: bool
-    """by eos or a stop string, not by length"""
+    """by eos or a stop string, not by length; never within the reasoning, whose text is empty"""
 
 
 def stop_strings(generation: Generation, tokenizer: Any, template: Template) -> tuple[str, ...]:
@@ -139,11 +141,25 @@ class _Stops:
         tail = self._text(ids[-self.tail :])
         return any(text in tail for text in self.stop)
 
-    def clean(self, ids: list[int]) -> str:
-        """Return the response's text, cut before a stop string."""
-        text = self._text(ids, skip=True)
-        ends = [text.find(mark) for mark in self.stop if mark in text]
-        return text[: min(ends, default=len(text))].strip()
+    def thinks(self, prompt: Sequence[int]) -> bool:
+        """Say whether a prompt ends within reasoning: templates of some models open it themselves."""
+        # A token holds at least a byte.
+        return self._text(list(prompt[-2 * len(THINK) :])).rstrip().endswith(THINK)
+
+    def clean(self, ids: list[int], thinking: bool = False) -> str | None:
+        """Return the response's text, cut before a stop string; None within reasoning that has no end.
+
+        thinking: the prompt has opened the reasoning.
+        """
+        text, said = self._text(ids), self._text(ids, skip=True)
+        if thinking or text.lstrip().startswith(THINK):
+            if THOUGHT not in text:
+                return None
+            # The first tokens that hold the whole mark; the last of them may hold some of the response too.
+            end = bisect_left(range(len(ids)), True, key=lambda last: THOUGHT in self._text(ids[: last + 1])) + 1
+            said = self._text(ids[:end]).partition(THOUGHT)[2] + self._text(ids[end:], skip=True)
+        ends = [said.find(mark) for mark in self.stop if mark in said]
+        return said[: min(ends, default=len(said))].strip()
 
 
 class _Rows:
@@ -153,7 +169,7 @@ class _Rows:
         import torch
 
         self.model, self.temperature, self.n = model, temperature, draws.shape[1]
-        width = max(len(prompt) for prompt in prompts)
+        self.prompts, width = prompts, max(len(prompt) for prompt in prompts)
         device = model.device
         # Padding on the left, so that the last position of every row is the token that the next one follows.
         ids = [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -194,10 +210,11 @@ class _Rows:
                 cache.select(keep)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
             logits = next_logits(self.model, tokens[:, None], mask, cache)
-        done = [
-            Decoded(ids, scores, watch.clean(ids), ended)
-            for ids, scores, ended in zip(self.ids, self.logprobs, self.ended, strict=True)
-        ]
+        thinking = [opened for opened in map(watch.thinks, self.prompts) for _ in range(self.n)]
+        done = []
+        for ids, scores, ended, opened in zip(self.ids, self.logprobs, self.ended, thinking, strict=True):
+            text = watch.clean(ids, opened)
+            done.append(Decoded(ids, scores, text or "", ended and text is not None))
         return [done[i : i + self.n] for i in range(0, len(done), self.n)]
 
     def _record(

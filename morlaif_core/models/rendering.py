@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from morlaif_core.errors import UserError
 from morlaif_core.types import Message, Prompt
 
 Template = Literal["auto", "chat", "hh"]
+Variables: TypeAlias = Mapping[str, Any] | None
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 
 
@@ -28,19 +31,64 @@ def uses_chat(tokenizer: Any, template: Template) -> bool:
     return template == "chat" or (template == "auto" and getattr(tokenizer, "chat_template", None) is not None)
 
 
-def render(tokenizer: Any, prompt: Prompt, template: Template = "auto") -> str:
-    """Turn a prompt into the text that a response follows: chat template where there is one, else HH turns."""
-    if uses_chat(tokenizer, template):
-        turns = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return str(text)
-    return hh_text(prompt.messages) + ASSISTANT
+def render(tokenizer: Any, prompt: Prompt, template: Template = "auto", kwargs: Variables = None) -> str:
+    """Turn a prompt into the text that a response follows: chat template where there is one, else HH turns.
+
+    kwargs: variables for the chat template. Where the template refuses a system turn or leaves it out (Gemma), its text
+    is put before the next user turn's. Raises `UserError` where there is no such template or variable, or it refuses
+    the conversation.
+    """
+    if not uses_chat(tokenizer, template):
+        if kwargs:
+            raise UserError("chat_template_kwargs: the model's tokenizer has no chat template; leave them out")
+        return hh_text(prompt.messages) + ASSISTANT
+    source = tokenizer.get_chat_template()
+    if unknown := [name for name in kwargs or () if name not in source]:
+        raise UserError(
+            f"chat_template_kwargs: the chat template does not ask for {unknown[0]}; see its spelling there"
+        )
+    return _chat_text(tokenizer, prompt.messages, kwargs) or _folded_text(tokenizer, prompt.messages, kwargs)
 
 
-def prompt_ids(tokenizer: Any, prompt: Prompt, template: Template = "auto") -> list[int]:
+def takes_system(tokenizer: Any, prompt: Prompt, template: Template = "auto", kwargs: Variables = None) -> bool:
+    """Say whether a prompt is rendered with its system turns where they stand, if it has any."""
+    return not uses_chat(tokenizer, template) or _chat_text(tokenizer, prompt.messages, kwargs) is not None
+
+
+def _chat_text(tokenizer: Any, messages: tuple[Message, ...], kwargs: Variables) -> str | None:
+    """Render by the chat template; None where it cannot do with a system turn."""
+    from jinja2 import TemplateError
+
+    system = [turn.content.strip() for turn in messages if turn.role == "system"]
+    turns = [{"role": turn.role, "content": turn.content} for turn in messages]
+    try:
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **(kwargs or {})))
+    except TemplateError as error:
+        if system:
+            return None
+        raise UserError(f"the chat template refuses a conversation ({error}); say target.template: hh") from error
+    return text if all(content in text for content in system) else None
+
+
+def _folded_text(tokenizer: Any, messages: tuple[Message, ...], kwargs: Variables) -> str:
+    """Render with each system turn's text at the head of the user turn that comes next."""
+    turns: list[Message] = []
+    waiting: list[str] = []
+    for turn in messages:
+        if turn.role == "system":
+            waiting.append(turn.content)
+        elif turn.role == "user":
+            turns.append(Message("user", "\n\n".join([*waiting, turn.content])))
+            waiting = []
+        else:
+            turns.append(turn)
+    return _chat_text(tokenizer, tuple(turns), kwargs) or ""
+
+
+def prompt_ids(tokenizer: Any, prompt: Prompt, template: Template = "auto", kwargs: Variables = None) -> list[int]:
     """Encode a rendered prompt; a template brings its own special tokens, so none are added to it."""
     chat = uses_chat(tokenizer, template)
-    ids = tokenizer(render(tokenizer, prompt, template), add_special_tokens=not chat)["input_ids"]
+    ids = tokenizer(render(tokenizer, prompt, template, kwargs), add_special_tokens=not chat)["input_ids"]
     # A tokenizer that closes every text with eos would end the conversation before the response.
     if ids and not chat and ids[-1] == tokenizer.eos_token_id and len(ids) > 1:
         ids = ids[:-1]
@@ -55,7 +103,14 @@ def response_ids(tokenizer: Any, response: str, template: Template = "auto") -> 
     return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 
-def encode_pair(tokenizer: Any, prompt: Prompt, response: str, max_length: int, template: Template = "auto") -> Encoded:
+def encode_pair(
+    tokenizer: Any,
+    prompt: Prompt,
+    response: str,
+    max_length: int,
+    template: Template = "auto",
+    kwargs: Variables = None,
+) -> Encoded:
     """Encode a prompt and a response that is to be scored in at most ``max_length`` tokens.
 
     The prompt is cut on the left; where the response alone is too long it is cut on the right and its eos kept.
@@ -63,6 +118,6 @@ def encode_pair(tokenizer: Any, prompt: Prompt, response: str, max_length: int, 
     answer = response_ids(tokenizer, response, template)
     if len(answer) > max_length:
         answer = [*answer[: max_length - 1], answer[-1]]
-    head = prompt_ids(tokenizer, prompt, template)
+    head = prompt_ids(tokenizer, prompt, template, kwargs)
     head = head[max(0, len(head) - (max_length - len(answer))) :]
     return Encoded([*head, *answer], len(head))
