@@ -17,9 +17,8 @@ from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Generation
 
 from .layers import context_length
-from .rendering import HUMAN, Template, uses_chat
+from .rendering import HUMAN, THINK, THOUGHT, Template, uses_chat
 
-THINK, THOUGHT = "<think>", "</think>"
 _COMPACT_AT = 0.75
 """Ended rows leave the batch when at most this share of it is alive: moving the cache costs about one step."""
 

@@ -11,6 +11,8 @@ from morlaif_core.types import Message, Prompt
 Template = Literal["auto", "chat", "hh"]
 Variables: TypeAlias = Mapping[str, Any] | None
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
+THINK, THOUGHT = "<think>", "</think>"
+"""Around the reasoning with which a response may begin."""
 
 
 class Encoded(NamedTuple):
@@ -87,8 +89,11 @@ def _folded_text(tokenizer: Any, messages: tuple[Message, ...], kwargs: Variable
 
 def prompt_ids(tokenizer: Any, prompt: Prompt, template: Template = "auto", kwargs: Variables = None) -> list[int]:
     """Encode a rendered prompt; a template brings its own special tokens, so none are added to it."""
-    chat = uses_chat(tokenizer, template)
-    ids = tokenizer(render(tokenizer, prompt, template, kwargs), add_special_tokens=not chat)["input_ids"]
+    return _head_ids(tokenizer, render(tokenizer, prompt, template, kwargs), uses_chat(tokenizer, template))
+
+
+def _head_ids(tokenizer: Any, text: str, chat: bool) -> list[int]:
+    ids = tokenizer(text, add_special_tokens=not chat)["input_ids"]
     # A tokenizer that closes every text with eos would end the conversation before the response.
     if ids and not chat and ids[-1] == tokenizer.eos_token_id and len(ids) > 1:
         ids = ids[:-1]
@@ -118,6 +123,9 @@ def encode_pair(
     answer = response_ids(tokenizer, response, template)
     if len(answer) > max_length:
         answer = [*answer[: max_length - 1], answer[-1]]
-    head = prompt_ids(tokenizer, prompt, template, kwargs)
+    # A response is what follows the reasoning: none is left open before it.
+    text = render(tokenizer, prompt, template, kwargs)
+    text = text.rstrip().removesuffix(THINK) if text.rstrip().endswith(THINK) else text
+    head = _head_ids(tokenizer, text, uses_chat(tokenizer, template))
     head = head[max(0, len(head) - (max_length - len(answer))) :]
     return Encoded([*head, *answer], len(head))

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from peft import get_peft_model
 
-from morlaif_core import Message, PMJob, Preference, Principle, Target, UserError, decode, encode_pair, make_prompt
+from morlaif_core import (
+    Lora,
+    Message,
+    PMJob,
+    Preference,
+    Principle,
+    Target,
+    UserError,
+    decode,
+    encode_pair,
+    lora_config,
+    make_prompt,
+)
 from morlaif_core.models.backbones import LocalBackbone, LocalBackbones
 from morlaif_pm import build_lora, build_probe
 from morlaif_pm.encoding import load_tokenizer
@@ -108,6 +122,13 @@ def test_preference_models_score_a_text_alone_as_in_a_batch(name: str, tmp_path:
     assert len(set(scores.tolist())) == len(TEXTS)
     ones = [score_ids(scorer, [row], tokenizer.pad_token_id, 10**6)[0] for row in rows]
     np.testing.assert_allclose(scores, ones, atol=1e-4)
+
+
+def test_adapters_of_a_model_with_images_are_in_its_language_model() -> None:
+    model = get_peft_model(deepcopy(family("gemma3")), lora_config(family("gemma3"), Lora(r=2)))
+    adapted = [name for name, _ in model.named_parameters() if "lora_" in name]
+    assert adapted
+    assert all("language_model" in name for name in adapted)
 
 
 @pytest.mark.parametrize("name", ["cohere", "granite", "gemma2", "gemma3"])

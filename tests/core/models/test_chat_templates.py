@@ -76,6 +76,13 @@ def test_variables_reach_the_template() -> None:
         render(tokenizer, prompt, "auto", {"enable_thinkin": False})
 
 
+def test_a_scored_response_follows_no_open_reasoning() -> None:
+    tokenizer = tokenizer_with(CHAT.replace("<|assistant|>{% endif", "<|assistant|><think>\n{% endif"))
+    found = encode_pair(tokenizer, make_prompt([FIRST]), "Yes", 99)
+    assert tokenizer.decode(found.ids[: found.start]) == "<|user|>Bread?</s><|assistant|>"
+    assert tokenizer.decode(prompt_ids(tokenizer, make_prompt([FIRST]))).endswith("<think>\n")
+
+
 def test_variables_are_checked_with_the_configuration() -> None:
     with pytest.raises(ValidationError, match="template: hh"):
         Target(model="x", template="hh", chat_template_kwargs=QUIET)

@@ -103,6 +103,17 @@ def test_recomputed_logprobs_are_the_recorded_ones(job: Callable[..., Any]) -> N
     assert torch.allclose(found[0].advantages, found[1].advantages, atol=1e-3)
 
 
+def test_rollouts_are_rendered_with_the_targets_variables(job: Callable[..., Any]) -> None:
+    the_job = job("llama")
+    training = build(the_job, PPOOptions(), None)
+    tokenizer = training.network.policy.tokenizer
+    tokenizer.chat_template = "{{ messages[-1].content }}{{ mark }}"
+    target = the_job.target.model_copy(update={"chat_template_kwargs": {"mark": "!?"}})
+    found = sample(training.network, target, the_job.prompts[:3], the_job.generation, n=1, seed=1).batch
+    for row in found.ids[:, : found.prompt_width]:
+        assert tokenizer.decode(row).endswith("!?")
+
+
 def test_a_first_ratio_far_from_one_ends_the_first_step(job: Callable[..., Any]) -> None:
     options = PPOOptions(prompts_per_step=6)
     the_job = job("llama")
