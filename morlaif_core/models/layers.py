@@ -117,4 +117,5 @@ def context_length(model: Any) -> int | None:
     """Return the positions that a model has, prompt and response together; None where its config names no limit."""
     # Of models that also see images, the sizes stand in a config within the config.
     config = model.config.get_text_config()
-    return getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None) or 0
+    return limit if limit > 0 else None

@@ -92,6 +92,12 @@ NESTED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Families with images: the sizes of the language model stand in a text_config."""
 
+OTHER_HEADS: dict[str, dict[str, Any]] = {
+    "hyperclovax": SHAPE | {"logits_scaling": 4.0},
+    "minicpm3": SHAPE | LATENT,
+}
+"""Families that change their logits in ways of their own."""
+
 RECURRENT: dict[str, dict[str, Any]] = {
     "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, **IDS},
     "mamba2": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "num_heads": 8, "head_dim": 8, "n_groups": 1,
@@ -115,7 +121,7 @@ def family(name: str) -> Any:
     """Return the family's tiny model, as large as the tiny tokenizer's vocabulary, in eval mode; made once."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    options: dict[str, Any] = dict({**SERVED, **NESTED, **RECURRENT}[name])
+    options: dict[str, Any] = dict({**SERVED, **NESTED, **OTHER_HEADS, **RECURRENT}[name])
     size = len(tiny_tokenizer())
     if "text_config" in options:
         options["text_config"] = {**options["text_config"], "vocab_size": size}

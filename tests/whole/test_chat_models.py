@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from morlaif_core import Message, load_run, make_prompt
 from morlaif_core.runs.progress import Screen
 from tests.helpers.small_run import small
-from tests.helpers.tiny_models import save_tiny, tiny_tokenizer
 
 TEMPLATE = (
     "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
@@ -22,13 +23,15 @@ TEMPLATE = (
 def test_variables_of_the_template_reach_preference_models_policy_and_generate(
     tmp_path: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = save_tiny(tmp_path / "base", "llama", positions=512)
-    tokenizer = tiny_tokenizer()
+    base = tmp_path / "base"
+    shutil.copytree(load_run(finished).manifest["models"]["target"]["resolved"], base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(base)
     settings = (f"target.model={base}", "target.chat_template_kwargs={mark: '!?'}")
     small(tmp_path / "run", *settings, until="train-policy")
     run = load_run(tmp_path / "run")
+    assert list((tmp_path / "run" / "policy").glob("*.safetensors"))
     for done in (tmp_path / "run" / "preference_models").glob("*/done.json"):
         assert json.loads(done.read_text())["chat_template_kwargs"] == {"mark": "!?"}
     assert run.generate([make_prompt([Message("user", "Hello")])], n=1, seed=0)

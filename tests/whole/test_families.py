@@ -25,6 +25,7 @@ from morlaif_core import (
     make_prompt,
 )
 from morlaif_core.models.backbones import LocalBackbone, LocalBackbones
+from morlaif_core.models.layers import context_length
 from morlaif_pm import build_lora, build_probe
 from morlaif_pm.encoding import load_tokenizer
 from morlaif_pm.models import load_scorer, pooling_pad
@@ -32,7 +33,7 @@ from morlaif_pm.options import LoraOptions, ProbeOptions
 from morlaif_pm.scoring import score_ids
 from morlaif_ppo.batch import pad, pad_floats
 from morlaif_ppo.network import Network, check_head
-from tests.helpers.families import NESTED, RECURRENT, SERVED, family
+from tests.helpers.families import NESTED, OTHER_HEADS, RECURRENT, SERVED, family
 from tests.helpers.tiny_models import tiny_tokenizer
 
 PROMPTS = [[5, 6, 7], [9, 8, 30, 11, 40, 21, 33]]
@@ -76,10 +77,28 @@ def test_ppos_first_ratio_is_one(name: str) -> None:
     assert float((ratio - 1).abs().max()) < 1e-3
 
 
+@pytest.mark.parametrize("name", OTHER_HEADS)
+def test_ppo_refuses_logits_that_it_cannot_follow(name: str) -> None:
+    assert sampled(family(name), 1.0)
+    with pytest.raises(UserError, match=f"'{name}' change their logits"):
+        check_head(family(name))
+
+
+@pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("name", RECURRENT)
-def test_models_with_other_states_are_refused(name: str) -> None:
+def test_models_with_other_states_are_refused(name: str, marked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those whose class does not carry transformers' mark, by what they compute."""
+    model = family(name)
+    if not marked:
+        monkeypatch.setattr(model, "_is_stateful", False)
     with pytest.raises(UserError, match=f"'{name}'.*attention"):
-        sampled(family(name), 1.0)
+        sampled(model, 1.0)
+
+
+def test_sizes_of_a_model_with_images_are_those_of_its_language_model() -> None:
+    assert context_length(family("gemma3")) == context_length(family("gpt2")) == 128
+    with pytest.raises(UserError, match="128 positions"):
+        decode(family("gemma3"), tiny_tokenizer(), PROMPTS, n=1, max_new_tokens=125, temperature=1.0, stop=(), seed=0)
 
 
 def saved(name: str, folder: Path) -> Path:
