@@ -35,8 +35,8 @@ from .models.judge_model import (
     JudgeModel as JudgeModel, judge_model as judge_model, missing_judge_model as missing_judge_model,
 )
 from .models.layers import (
-    causal_lm as causal_lm, layer_count as layer_count, lm_logits as lm_logits, positions as positions,
-    run_bottom as run_bottom, run_middle as run_middle, run_top as run_top,
+    causal_lm as causal_lm, context_length as context_length, layer_count as layer_count, lm_logits as lm_logits,
+    positions as positions, run_bottom as run_bottom, run_middle as run_middle, run_top as run_top,
 )
 from .models.loading import no_progress_bars as no_progress_bars
 from .models.rendering import (

@@ -7,6 +7,9 @@ from typing import Any
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Lora
 
+_NOT_LANGUAGE = r".*(vision|audio|image|multi_modal|projector).*"
+"""Modules of models that also see or hear, which no text goes through."""
+
 
 def lora_config(model: Any, lora: Lora) -> Any:
     """Return peft's LoraConfig for `Lora` options on this model, plain or wrapped.
@@ -18,8 +21,8 @@ def lora_config(model: Any, lora: Lora) -> Any:
 
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     gpt2 = base.config.model_type == "gpt2"
-    count = int(base.config.num_hidden_layers)
-    top = {}
+    count = int(base.config.get_text_config().num_hidden_layers)
+    top: dict[str, Any] = {}
     if lora.top_layers is not None:
         if lora.top_layers > count:
             raise UserError(f"lora.top_layers is {lora.top_layers}, but the model has {count} layers; lower it")
@@ -28,6 +31,8 @@ def lora_config(model: Any, lora: Lora) -> Any:
             # peft reads a block's number behind this name, and GPT-2 calls its list of blocks h.
             "layers_pattern": "h" if gpt2 else "layers",
         }
+    if base.config.get_text_config() is not base.config:
+        top["exclude_modules"] = _NOT_LANGUAGE
     modules = _linear_names(base) if lora.modules == "auto" else list(lora.modules)
     return LoraConfig(
         r=lora.r,

@@ -2,12 +2,14 @@
 
 Our own loop, since transformers' `generate` is slower (see docs/log.md) and repeats the prompt for each of its n responses.
 Leaves out: top-k, top-p, penalties and the rest of a model's generation_config, since the log-probabilities must be those
-that training computes; beam search, since RL samples; recurrent and hybrid models, which take no key-value cache.
+that training computes; beam search, since RL samples; recurrent and hybrid models, which keep a state of another kind
+beside keys and values: they are refused (see `cache_check`).
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +17,8 @@ from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Generation
 from morlaif_core.types import CutOff
 
-from .rendering import HUMAN, Template, closing_id, uses_chat
+from .layers import context_length
+from .rendering import HUMAN, THINK, THOUGHT, Template, closing_id, uses_chat
 
 _COMPACT_AT = 0.75
 """Ended rows leave the batch when at most this share of it is alive: moving the cache costs about one step."""
@@ -29,9 +32,10 @@ class Decoded(NamedTuple):
     logprobs: list[float]
     """log-probability of each under softmax(logits / temperature), no top-k or top-p"""
     text: str
-    """without special tokens, cut before a stop string, stripped; a `CutOff` where it did not end"""
+    """without special tokens and reasoning (``<think>…</think>`` at the start), cut before a stop string, stripped; a
+    `CutOff` where it did not end"""
     ended: bool
-    """by eos or a stop string, not by length"""
+    """by eos or a stop string, not by length; never within the reasoning, whose text is empty"""
 
 
 def stop_strings(generation: Generation, tokenizer: Any, template: Template) -> tuple[str, ...]:
@@ -68,9 +72,11 @@ def decode(
     batch: how many responses are drawn at once, None for all; a prompt's n stay together. Prompts of like length go
     together. Every response has random numbers of its own, fixed by seed, place and n, so the batch size changes
     results only by rounding. The model is put in eval mode meanwhile. Raises `UserError` where prompt and response
-    exceed the model's positions, or the logits are NaN.
+    exceed the model's positions, the logits are NaN, or the model cannot be followed step by step.
     """
     import torch
+
+    from .cache_check import check_cache
 
     check_length(model, prompts, max_new_tokens)
     ends = eos_token_ids(model, tokenizer) if eos_ids is None else eos_ids
@@ -85,6 +91,7 @@ def decode(
     model.eval()
     try:
         with torch.no_grad():
+            check_cache(model)
             for part in (order[i : i + size] for i in range(0, len(order), size)):
                 # Any id pads, since padding is masked: 0 where the tokenizer has no pad token.
                 rows = _Rows(model, [prompts[i] for i in part], draws[part], temperature, tokenizer.pad_token_id or 0)
@@ -97,7 +104,7 @@ def decode(
 
 def check_length(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
     """Raise `UserError` where a prompt is empty or leaves too few positions for the response."""
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = context_length(model)
     longest = max((len(prompt) for prompt in prompts), default=1)
     # Beyond its positions a model with learned ones fails in a lookup, and any other writes nonsense.
     if limit and longest + max_new_tokens > limit:
@@ -136,11 +143,25 @@ class _Stops:
         tail = self._text(ids[-self.tail :])
         return any(text in tail for text in self.stop)
 
-    def clean(self, ids: list[int]) -> str:
-        """Return the response's text, cut before a stop string."""
-        text = self._text(ids, skip=True)
-        ends = [text.find(mark) for mark in self.stop if mark in text]
-        return text[: min(ends, default=len(text))].strip()
+    def thinks(self, prompt: Sequence[int]) -> bool:
+        """Say whether a prompt ends within reasoning: templates of some models open it themselves."""
+        # A token holds at least a byte.
+        return self._text(list(prompt[-2 * len(THINK) :])).rstrip().endswith(THINK)
+
+    def clean(self, ids: list[int], thinking: bool = False) -> str | None:
+        """Return the response's text, cut before a stop string; None within reasoning that has no end.
+
+        thinking: the prompt has opened the reasoning.
+        """
+        text, said = self._text(ids), self._text(ids, skip=True)
+        if thinking or text.lstrip().startswith(THINK):
+            if THOUGHT not in text:
+                return None
+            # The first tokens that hold the whole mark; the last of them may hold some of the response too.
+            end = bisect_left(range(len(ids)), True, key=lambda last: THOUGHT in self._text(ids[: last + 1])) + 1
+            said = self._text(ids[:end]).partition(THOUGHT)[2] + self._text(ids[end:], skip=True)
+        ends = [said.find(mark) for mark in self.stop if mark in said]
+        return said[: min(ends, default=len(said))].strip()
 
 
 class _Rows:
@@ -150,7 +171,7 @@ class _Rows:
         import torch
 
         self.model, self.temperature, self.n = model, temperature, draws.shape[1]
-        width = max(len(prompt) for prompt in prompts)
+        self.prompts, width = prompts, max(len(prompt) for prompt in prompts)
         device = model.device
         # Padding on the left, so that the last position of every row is the token that the next one follows.
         ids = [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -166,10 +187,10 @@ class _Rows:
         """Sample until every row ended or is full; one list of n per prompt."""
         import torch
 
-        from .kv_cache import PreallocatedCache
+        from .kv_cache import PreallocatedCache, next_logits
 
         cache = PreallocatedCache()
-        logits = self._forward(self.prompt, self.prompt_mask, cache).repeat_interleave(self.n, 0)
+        logits = next_logits(self.model, self.prompt, self.prompt_mask, cache).repeat_interleave(self.n, 0)
         mask = self.prompt_mask.repeat_interleave(self.n, 0)
         cache.expand(self.n, self.prompt.shape[1] + self.steps)
         rows = list(range(len(self.ids)))
@@ -190,27 +211,14 @@ class _Rows:
                 rows, tokens, mask = [rows[i] for i in alive], tokens[keep], mask[keep]
                 cache.select(keep)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
-            logits = self._forward(tokens[:, None], mask, cache)
-        done = [
-            Decoded(ids, scores, watch.clean(ids) if ended else CutOff(watch.clean(ids)), ended)
-            for ids, scores, ended in zip(self.ids, self.logprobs, self.ended, strict=True)
-        ]
+            logits = next_logits(self.model, tokens[:, None], mask, cache)
+        thinking = [opened for opened in map(watch.thinks, self.prompts) for _ in range(self.n)]
+        done = []
+        for ids, scores, ended, opened in zip(self.ids, self.logprobs, self.ended, thinking, strict=True):
+            text = watch.clean(ids, opened)
+            whole = ended and text is not None
+            done.append(Decoded(ids, scores, (text or "") if whole else CutOff(text or ""), whole))
         return [done[i : i + self.n] for i in range(0, len(done), self.n)]
-
-    def _forward(self, ids: Any, mask: Any, cache: Any) -> Any:
-        """Run the model on new tokens (b, t); returns the last position's logits (b, V) in float32."""
-        # Counted over real tokens, or padding would move a prompt to other positions.
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,  # a long prompt's logits would be positions x vocabulary
-        )
-        # In bfloat16 the running sum over the vocabulary would move in steps of 1/256.
-        return output.logits[:, -1].float()
 
     def _record(
         self, rows: list[int], tokens: list[int], logprobs: list[float], ends: tuple[int, ...], watch: _Stops

@@ -8,6 +8,8 @@ from typing import Any
 # At the top, since the classes inherit: this module itself is imported only when something is sampled.
 from transformers.cache_utils import Cache, DynamicLayer
 
+from .layers import positions
+
 
 class _Layer(DynamicLayer):  # type: ignore[misc]
     """One block's keys and values (b, heads, t, size): views into buffers of the final length after `expand`."""
@@ -68,3 +70,21 @@ class PreallocatedCache(Cache):  # type: ignore[misc]
         """Keep these rows: the ended ones cost nothing any more."""
         for layer in self.layers:
             layer.select(rows)
+
+
+def next_logits(model: Any, ids: Any, mask: Any, cache: PreallocatedCache) -> Any:
+    """Run the model on new tokens (b, t) behind those of the cache; returns the last position's logits (b, V) float32.
+
+    mask: (b, all tokens so far), 1 on real ones.
+    """
+    output = model(
+        input_ids=ids,
+        attention_mask=mask,
+        # Counted over real tokens, or padding would move a prompt to other positions.
+        position_ids=positions(mask)[:, -ids.shape[1] :],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,  # a long prompt's logits would be positions x vocabulary
+    )
+    # In bfloat16 the running sum over the vocabulary would move in steps of 1/256.
+    return output.logits[:, -1].float()

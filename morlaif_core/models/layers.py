@@ -93,9 +93,29 @@ def run_top(model: Any, hidden: Any, attention_mask: Any, start: int, *, last_hi
     lm = causal_lm(model)
     hidden = run_middle(model, hidden, attention_mask, start, len(_blocks(lm)))
     hidden = lm.transformer.ln_f(hidden) if _is_gpt2(lm) else lm.model.norm(hidden)
-    return hidden if last_hidden else lm.lm_head(hidden)
+    return hidden if last_hidden else lm_logits(model, hidden)
 
 
 def lm_logits(model: Any, hidden: Any) -> Any:
-    """Apply the language-model head to final states (…, h); returns logits (…, V)."""
-    return causal_lm(model).lm_head(hidden)
+    """Apply the language-model head to final states (…, h); returns logits (…, V), as the model's own forward gives them.
+
+    That is with Cohere's factor (``logit_scale``), Granite's divisor (``logits_scaling``) and the soft cap of Gemma 2
+    (``final_logit_softcapping``: c tanh(x / c)); other families may do other things: see `check_head`.
+    """
+    lm = causal_lm(model)
+    config, logits = lm.config.get_text_config(), lm.get_output_embeddings()(hidden)
+    if (factor := getattr(lm, "logit_scale", None)) is not None:
+        logits = logits * factor
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:
+        logits = logits / divisor
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+        logits = (logits / cap).tanh() * cap
+    return logits
+
+
+def context_length(model: Any) -> int | None:
+    """Return the positions that a model has, prompt and response together; None where its config names no limit."""
+    # Of models that also see images, the sizes stand in a config within the config.
+    config = model.config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None) or 0
+    return limit if limit > 0 else None

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from morlaif_core.errors import UserError
 from morlaif_core.types import Message, Prompt, ended
 
 Template = Literal["auto", "chat", "hh"]
+Variables: TypeAlias = Mapping[str, Any] | None
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
+THINK, THOUGHT = "<think>", "</think>"
+"""Around the reasoning with which a response may begin."""
 
 
 class Encoded(NamedTuple):
@@ -30,43 +35,104 @@ def uses_chat(tokenizer: Any, template: Template) -> bool:
     return template == "chat" or (template == "auto" and getattr(tokenizer, "chat_template", None) is not None)
 
 
-def render(tokenizer: Any, prompt: Prompt, template: Template = "auto") -> str:
-    """Turn a prompt into the text that a response follows: chat template where there is one, else HH turns."""
-    if uses_chat(tokenizer, template):
-        turns = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return str(text)
-    return hh_text(prompt.messages) + ASSISTANT
+def render(tokenizer: Any, prompt: Prompt, template: Template = "auto", kwargs: Variables = None) -> str:
+    """Turn a prompt into the text that a response follows: chat template where there is one, else HH turns.
+
+    kwargs: variables for the chat template. Where the template refuses a system turn or leaves it out (Gemma), its text
+    is put before the next user turn's. Raises `UserError` where there is no such template or variable, or it refuses
+    the conversation.
+    """
+    if not uses_chat(tokenizer, template):
+        if kwargs:
+            raise UserError("chat_template_kwargs: the model's tokenizer has no chat template; leave them out")
+        return hh_text(prompt.messages) + ASSISTANT
+    source = tokenizer.get_chat_template()
+    if unknown := [name for name in kwargs or () if name not in source]:
+        raise UserError(
+            f"chat_template_kwargs: the chat template does not ask for {unknown[0]}; see its spelling there"
+        )
+    return _chat_text(tokenizer, prompt.messages, kwargs) or _folded_text(tokenizer, prompt.messages, kwargs)
 
 
-def prompt_ids(tokenizer: Any, prompt: Prompt, template: Template = "auto") -> list[int]:
+def takes_system(tokenizer: Any, prompt: Prompt, template: Template = "auto", kwargs: Variables = None) -> bool:
+    """Say whether a prompt is rendered with its system turns where they stand, if it has any."""
+    return not uses_chat(tokenizer, template) or _chat_text(tokenizer, prompt.messages, kwargs) is not None
+
+
+def _chat_text(tokenizer: Any, messages: tuple[Message, ...], kwargs: Variables) -> str | None:
+    """Render by the chat template; None where it cannot do with a system turn."""
+    from jinja2 import TemplateError
+
+    system = [turn.content.strip() for turn in messages if turn.role == "system"]
+    turns = [{"role": turn.role, "content": turn.content} for turn in messages]
+    try:
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **(kwargs or {})))
+    except TemplateError as error:
+        if system:
+            return None
+        raise UserError(f"the chat template refuses a conversation ({error}); say target.template: hh") from error
+    return text if all(content in text for content in system) else None
+
+
+def _folded_text(tokenizer: Any, messages: tuple[Message, ...], kwargs: Variables) -> str:
+    """Render with each system turn's text at the head of the user turn that comes next."""
+    turns: list[Message] = []
+    waiting: list[str] = []
+    for turn in messages:
+        if turn.role == "system":
+            waiting.append(turn.content)
+        elif turn.role == "user":
+            turns.append(Message("user", "\n\n".join([*waiting, turn.content])))
+            waiting = []
+        else:
+            turns.append(turn)
+    return _chat_text(tokenizer, tuple(turns), kwargs) or ""
+
+
+def prompt_ids(tokenizer: Any, prompt: Prompt, template: Template = "auto", kwargs: Variables = None) -> list[int]:
     """Encode a rendered prompt; a template brings its own special tokens, so none are added to it."""
-    if uses_chat(tokenizer, template):
-        return _chat_ids(tokenizer, prompt, template)
-    ids = text_ids(tokenizer, render(tokenizer, prompt, template), add_special_tokens=True)
+    return _head_ids(tokenizer, prompt, template, kwargs, closed=False)
+
+
+def _head_ids(tokenizer: Any, prompt: Prompt, template: Template, kwargs: Variables, *, closed: bool) -> list[int]:
+    """Encode what stands before a response; closed: without reasoning that the template opens."""
+    chat = uses_chat(tokenizer, template)
+    marked, spelled = _marked(tokenizer, prompt) if chat else (prompt, {})
+    text = render(tokenizer, marked, template, kwargs)
+    if closed and text.rstrip().endswith(THINK):
+        text = text.rstrip().removesuffix(THINK)
+    if chat:
+        return _framed_ids(tokenizer, text, spelled)
+    ids = text_ids(tokenizer, text, add_special_tokens=True)
     # A tokenizer that closes every text with eos would end the conversation before the response.
     return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
 
 
-def _chat_ids(tokenizer: Any, prompt: Prompt, template: Template) -> list[int]:
-    """Encode a prompt by the chat template; special tokens that are spelled out in a message stay text."""
+def _marked(tokenizer: Any, prompt: Prompt) -> tuple[Prompt, dict[str, str]]:
+    """Put marks in place of messages in which special tokens are spelled out; returns these messages by their marks.
+
+    Most messages hold none, and are encoded with what stands around them, as the model's authors did.
+    """
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    # Most messages hold none, and are encoded with what stands around them, as the model's authors did.
-    spelled = {
-        f"MORLAIF-TURN-{place}-TEXT": turn.content
-        for place, turn in enumerate(prompt.messages)
-        if any(token in turn.content for token in special)
-    }
-    marks = iter(spelled)
-    turns = tuple(replace(t, content=next(marks)) if t.content in spelled.values() else t for t in prompt.messages)
-    rest, ids = render(tokenizer, Prompt(prompt.id, turns), template), list[int]()
+    turns = list(prompt.messages)
+    spelled: dict[str, str] = {}
+    for place, turn in enumerate(prompt.messages):
+        if any(token in turn.content for token in special):
+            spelled[mark := f"MORLAIF-TURN-{place}-TEXT"] = turn.content
+            turns[place] = replace(turn, content=mark)
+    return Prompt(prompt.id, tuple(turns)), spelled
+
+
+def _framed_ids(tokenizer: Any, text: str, spelled: Mapping[str, str]) -> list[int]:
+    """Encode what a chat template rendered; what stands for the marks stays text."""
+    ids: list[int] = []
     for mark, content in spelled.items():
-        before, found, after = rest.partition(mark)
+        before, found, after = text.partition(mark)
         # A template may leave a turn out.
         if found:
             ids += [*tokenizer(before, add_special_tokens=False)["input_ids"], *text_ids(tokenizer, content)]
-            rest = after
-    return [*ids, *tokenizer(rest, add_special_tokens=False)["input_ids"]]
+            text = after
+    return [*ids, *tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 
 def text_ids(tokenizer: Any, text: str, *, add_special_tokens: bool = False) -> list[int]:
@@ -104,7 +170,14 @@ def response_ids(tokenizer: Any, response: str, template: Template = "auto") -> 
     return [*ids, closing_id(tokenizer, template)] if ended(response) or not ids else ids
 
 
-def encode_pair(tokenizer: Any, prompt: Prompt, response: str, max_length: int, template: Template = "auto") -> Encoded:
+def encode_pair(
+    tokenizer: Any,
+    prompt: Prompt,
+    response: str,
+    max_length: int,
+    template: Template = "auto",
+    kwargs: Variables = None,
+) -> Encoded:
     """Encode a prompt and a response that is to be scored in at most ``max_length`` tokens.
 
     The prompt is cut on the left; where the response alone is too long it is cut on the right, and the token that closes
@@ -113,6 +186,7 @@ def encode_pair(tokenizer: Any, prompt: Prompt, response: str, max_length: int, 
     answer = response_ids(tokenizer, response, template)
     if len(answer) > max_length:
         answer = [*answer[: max_length - 1], answer[-1]] if ended(response) else answer[:max_length]
-    head = prompt_ids(tokenizer, prompt, template)
+    # A response is what follows the reasoning: none is left open before it.
+    head = _head_ids(tokenizer, prompt, template, kwargs, closed=True)
     head = head[max(0, len(head) - (max_length - len(answer))) :]
     return Encoded([*head, *answer], len(head))

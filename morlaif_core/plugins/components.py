@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 from pydantic_core import core_schema
 
 from morlaif_core.redaction import REVEALED
@@ -180,6 +181,17 @@ class Lora(Options):
     )
 
 
+_RENDERING = {
+    "messages",
+    "conversation",
+    "tokenize",
+    "add_generation_prompt",
+    "continue_final_message",
+    "chat_template",
+}
+"""What a rendering gives the tokenizer itself."""
+
+
 class Target(Options):
     """A causal language model and how it is loaded."""
 
@@ -188,6 +200,12 @@ class Target(Options):
     template: Literal["auto", "chat", "hh"] = Field(
         "auto", description="auto: the tokenizer's chat template, else HH turns"
     )
+    # Left out of what is dumped while empty: fingerprints of runs from before it was there stay the same.
+    chat_template_kwargs: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        exclude_if=operator.not_,
+        description="variables that the chat template is given: {enable_thinking: false} for Qwen 3",
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: float32 on a CPU, bfloat16 on a GPU"
     )
@@ -195,6 +213,14 @@ class Target(Options):
         None, description="load quantised weights (needs bitsandbytes, a GPU)"
     )
     lora: Lora | None = Field(None, description="train an adapter, not the weights")
+
+    @model_validator(mode="after")
+    def _kwargs_reach_a_template(self) -> Target:
+        if self.chat_template_kwargs and self.template == "hh":
+            raise ValueError("chat_template_kwargs have no chat template to go to; leave out template: hh")
+        if taken := sorted(_RENDERING.intersection(self.chat_template_kwargs)):
+            raise ValueError(f"chat_template_kwargs: {', '.join(taken)} is set by the rendering itself; leave it out")
+        return self
 
 
 class Generation(Options):

@@ -11,7 +11,8 @@ from uuid import uuid4
 from morlaif_core.config.config import BLOCKS, Config
 from morlaif_core.errors import UserError
 from morlaif_core.feedback.judges import RunJudges
-from morlaif_core.models.rendering import ASSISTANT, hh_text, prompt_ids
+from morlaif_core.models.layers import context_length
+from morlaif_core.models.rendering import ASSISTANT, hh_text, prompt_ids, takes_system
 from morlaif_core.plugins.components import Target
 from morlaif_core.runs.folder import RunFolder, write_json
 from morlaif_core.runs.progress import Screen
@@ -34,6 +35,7 @@ class Context:
         self.plugins = config.plugins
         self.unfinished = 0
         """Set by a stage: verdicts behind which requests failed, which the next run asks again."""
+        self._folded = False
 
     @property
     def path(self) -> Path:
@@ -174,16 +176,21 @@ class Context:
     def _fits(self, prompts: Sequence[Prompt]) -> list[bool]:
         """Which prompts leave room for a response in the model's context, within prompts.max_tokens."""
         backbone = self.backbones.get(self.target)
-        tokenizer, template = backbone.tokenizer, self.target.template
+        how = (self.target.template, self.target.chat_template_kwargs)
         # 10**9: a model that names no limit has none.
-        context = getattr(backbone.model.config, "max_position_embeddings", None) or 10**9
+        context = context_length(backbone.model) or 10**9
         limit = min(self.settings.prompts.max_tokens or 10**9, context - self.settings.generation.max_new_tokens)
         if limit < 1:
             raise UserError(
                 f"generation.max_new_tokens: {self.settings.generation.max_new_tokens} tokens leave no room for a "
                 f"prompt in the model's context of {context}"
             )
-        return [len(prompt_ids(tokenizer, prompt, template)) <= limit for prompt in prompts]
+        systems = (prompt for prompt in prompts if any(turn.role == "system" for turn in prompt.messages))
+        first = next(systems, None)
+        if first is not None and not self._folded and not takes_system(backbone.tokenizer, first, *how):
+            self._folded = True
+            self.screen.say("the chat template takes no system turn: its text is put before the user's that follows")
+        return [len(prompt_ids(backbone.tokenizer, prompt, *how)) <= limit for prompt in prompts]
 
     def read(self, *paths: str) -> dict[str, Any]:
         """Values at configuration paths, for a fingerprint: validated, without what only changes speed."""

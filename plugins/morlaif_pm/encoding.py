@@ -5,10 +5,10 @@ Leaves out: the tokenizer's own truncation, because it would cut the response, o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from morlaif_core import Encoded, Prompt, Target, UserError, encode_pair
+from morlaif_core import Encoded, Prompt, Target, UserError, context_length, encode_pair
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:
@@ -26,9 +26,15 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
     return tokenizer
 
 
-def length_limit(config: Any, wanted: int) -> int:
+def length_limit(model: Any, wanted: int) -> int:
     """Return the tokens a text may have: the option, or the positions that the model has, if fewer."""
-    return min(wanted, getattr(config, "max_position_embeddings", None) or wanted)
+    return min(wanted, context_length(model) or wanted)
+
+
+def rendering_of(base: Target) -> dict[str, Any]:
+    """Return how a base's prompts are rendered, as done.json keeps it; variables only where there are any."""
+    kwargs = {"chat_template_kwargs": base.chat_template_kwargs} if base.chat_template_kwargs else {}
+    return {"template": base.template, **kwargs}
 
 
 def encode_all(
@@ -37,12 +43,13 @@ def encode_all(
     responses: Sequence[str],
     max_length: int,
     template: Literal["auto", "chat", "hh"],
+    kwargs: Mapping[str, Any] | None = None,
 ) -> list[Encoded]:
-    """Encode n prompts with their responses, in order."""
+    """Encode n prompts with their responses, in order; kwargs: variables for the chat template."""
     if len(prompts) != len(responses):
         raise ValueError(f"{len(prompts)} prompts, but {len(responses)} responses")
     return [
-        encode_pair(tokenizer, prompt, response, max_length, template)
+        encode_pair(tokenizer, prompt, response, max_length, template, kwargs)
         for prompt, response in zip(prompts, responses, strict=True)
     ]
 

@@ -25,7 +25,7 @@ ALONE = 1
 def layer_for(model: Any, wanted: int | Literal["auto"]) -> int:
     """Return how many blocks to run; auto: 0.55 of the depth, at least one. Raises `UserError` beyond the depth."""
     # The middle layers tell most; the last ones are shaped for the next token alone.
-    depth = int(model.config.num_hidden_layers)
+    depth = int(model.config.get_text_config().num_hidden_layers)
     layer = max(1, round(0.55 * depth)) if wanted == "auto" else wanted
     if not 1 <= layer <= depth:
         raise UserError(
@@ -44,7 +44,7 @@ def features(
     report: Callable[[int], object] | None = None,
 ) -> Floats:
     """Return (n, h) float32 features of n encoded texts; n may be 0. report: called with how many texts are done."""
-    width = int(backbone.model.config.hidden_size)
+    width = int(backbone.model.config.get_text_config().hidden_size)
     result = np.zeros((len(encoded), width), dtype=np.float32)
     done = 0
     for batch in batches_by_length([len(row.ids) for row in encoded], batch_tokens):

@@ -49,7 +49,7 @@ class FullBackend:
         set_seed(plan.seed(name))
         model = load_base(job.base, trained=True, pad=pooling_pad(tokenizer), device=device)
         set_threads(model, job.backbones)
-        max_length = length_limit(model.config, self.options.max_length)
+        max_length = length_limit(model, self.options.max_length)
         rows = rows_of(job, name, tokenizer, max_length)
         training = plan.training(name, rows, device)
         loss = fit(model, tokenizer, rows, training)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from morlaif_core import PMJob, Preference, UserError, content_hash
 
-from .encoding import encode_all
+from .encoding import encode_all, rendering_of
 from .options import TrainOptions
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def rows_of(job: PMJob, name: str, tokenizer: Any, max_length: int) -> Rows:
 
     pairs = preferences_of(job, name)
     prompts = [pair.prompt for pair in pairs]
+    how = (job.base.template, job.base.chat_template_kwargs)
     encoded = [
-        [row.ids for row in encode_all(tokenizer, prompts, responses, max_length, job.base.template)]
+        [row.ids for row in encode_all(tokenizer, prompts, responses, max_length, *how)]
         for responses in ([pair.a for pair in pairs], [pair.b for pair in pairs])
     ]
     return Rows(encoded[0], encoded[1], [float(pair.p_a) for pair in pairs])
@@ -85,7 +86,7 @@ class Plan:
     def summary(self, name: str, rows: Rows, loss: float, max_length: int) -> dict[str, object]:
         """Return the content of done.json: what scoring must know, and what was done; a loss of NaN becomes null."""
         known = loss if math.isfinite(loss) else None
-        shape = {"backend": self.backend, "max_length": max_length, "template": self.job.base.template}
+        shape = {"backend": self.backend, "max_length": max_length, **rendering_of(self.job.base)}
         return {**shape, "pairs": len(rows.p_a), "steps": self.steps[name], "loss": known}
 
 

@@ -51,7 +51,7 @@ class LoraBackend:
 
         from .trainer import fit
 
-        max_length = length_limit(base.config, self.options.max_length)
+        max_length = length_limit(base, self.options.max_length)
         rows = rows_of(job, name, tokenizer, max_length)
         training = plan.training(name, rows, device_of(job.backbones))
         set_seed(plan.seed(name))

@@ -64,15 +64,27 @@ def dtype_for(base: Target, device: str, *, trained: bool) -> Any:
 
 def load_scorer(source: str, *, revision: str | None, dtype: Any, pad: int | None, device: str) -> Any:
     """Load a sequence-classification model that pools by mask; torch's global generator draws a missing head."""
-    from transformers import AutoModelForSequenceClassification
-
     with quiet():
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model = scorer_class(source, revision).from_pretrained(
             source, revision=revision, num_labels=1, dtype=dtype, pad_token_id=pad
         )
     disable_dropout(model)
     fuse_gelu(model)
     return pool_by_mask(model.to(device).eval())
+
+
+def scorer_class(source: str, revision: str | None) -> Any:
+    """Return the class that loads a model's scorer: transformers' own, or one made alike for a family without any."""
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+    from transformers.modeling_layers import GenericForSequenceClassification
+
+    config = type(AutoConfig.from_pretrained(source, revision=revision))
+    bodies, known = AutoModel._model_mapping, AutoModelForSequenceClassification._model_mapping
+    if config in known or config not in bodies:
+        return AutoModelForSequenceClassification
+    # Cohere, Granite and others. The parent of a family's models knows its weights and blocks.
+    name = f"{config.__name__.removesuffix('Config')}ForSequenceClassification"
+    return type(name, (GenericForSequenceClassification, bodies[config].__mro__[1]), {"config_class": config})
 
 
 def load_base(base: Target, *, trained: bool, pad: int | None, device: str) -> Any:

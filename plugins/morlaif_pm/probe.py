@@ -34,9 +34,10 @@ from morlaif_core import (
     ScoreMatrix,
     Target,
     UserError,
+    content_hash,
 )
 
-from .encoding import encode_all, length_limit
+from .encoding import encode_all, length_limit, rendering_of
 from .features import ALONE, Cache, features, layer_for
 from .folders import finish, is_done, read_done, write_json
 from .heads import choose_l2, fit_weights, loss_and_gradient
@@ -103,14 +104,13 @@ class ProbeBackend:
 
     def _how(self, base: Target, backbone: Backbone) -> dict[str, Any]:
         """Return all that features depend on, beside the text."""
-        config = backbone.model.config
         return {
             "backend": "probe",
             "model": str(base.model),
             "revision": base.revision,
             "layer": layer_for(backbone.model, self.options.layer),
-            "max_length": length_limit(config, self.options.max_length),
-            "template": base.template,
+            "max_length": length_limit(backbone.model, self.options.max_length),
+            **rendering_of(base),
         }
 
     def _fit(
@@ -135,11 +135,12 @@ class ProbeBackend:
     def load(self, folder: Path, principles: tuple[str, ...], base: Target, backbones: Backbones) -> PreferenceModel:
         """Load K heads over the shared base. Raises `UserError` naming a missing one."""
         done = read_done(folder, principles, "probe")
-        shapes = {(one["layer"], one["max_length"], one["template"]) for one in done}
+        names = ("layer", "max_length", "template", "chat_template_kwargs")
+        shapes = {content_hash([one.get(name) for name in names]) for one in done}
         if len(shapes) > 1:
             raise UserError(f"the heads in {folder} read different layers or lengths; run train-pms again")
         backbone = backbones.get(base)
-        heads = [_load(folder / name, int(backbone.model.config.hidden_size)) for name in principles]
+        heads = [_load(folder / name, int(backbone.model.config.get_text_config().hidden_size)) for name in principles]
         return ProbeModel(principles, heads, backbone, done[0] if done else {}, self.options.batch_tokens)
 
 
@@ -175,7 +176,8 @@ def _texts(pair: Preference) -> list[tuple[Prompt, str]]:
 def _encode(
     backbone: Backbone, prompts: Sequence[Prompt], responses: Sequence[str], how: dict[str, Any]
 ) -> list[Encoded]:
-    return encode_all(backbone.tokenizer, prompts, responses, how["max_length"], how["template"])
+    kwargs = how.get("chat_template_kwargs")
+    return encode_all(backbone.tokenizer, prompts, responses, how["max_length"], how["template"], kwargs)
 
 
 def _save(folder: Path, head: Head, how: dict[str, Any], loss: float) -> None:

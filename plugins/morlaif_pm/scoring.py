@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from morlaif_core import Encoded, Floats, Prompt, ScoreMatrix
+from morlaif_core import Encoded, Floats, Prompt, ScoreMatrix, content_hash
 
 from .encoding import batches_by_length, encode_all, pad_right
 
@@ -35,13 +35,13 @@ class Scorers:
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
         """Return raw scores (n, k) float32, log-odds of being preferred up to a constant; any n, 0 too."""
         values = np.zeros((len(prompts), len(self.principles)), dtype=np.float32)
-        encodings: dict[tuple[int, str], list[Encoded]] = {}
+        encodings: dict[str, list[Encoded]] = {}
         for column, (ready, done) in enumerate(zip(self.columns, self.done, strict=True)):
-            how = (done["max_length"], done["template"])
-            if how not in encodings:
-                encodings[how] = encode_all(self.tokenizer, prompts, responses, *how)
+            how = (done["max_length"], done["template"], done.get("chat_template_kwargs"))
+            if (key := content_hash(how)) not in encodings:
+                encodings[key] = encode_all(self.tokenizer, prompts, responses, *how)
             pad = self.tokenizer.pad_token_id
-            values[:, column] = score_ids(ready(), encodings[how], pad, self.batch_tokens, autocast=self.autocast)
+            values[:, column] = score_ids(ready(), encodings[key], pad, self.batch_tokens, autocast=self.autocast)
         return ScoreMatrix(values, self.principles, tuple(prompt.id for prompt in prompts))
 
 

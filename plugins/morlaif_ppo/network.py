@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from morlaif_core import Backbone, UserError, causal_lm, positions, run_bottom, run_top
+from morlaif_core import Backbone, UserError, causal_lm, lm_logits, positions, run_bottom, run_top
 
 from .batch import Batch
 
@@ -43,6 +44,11 @@ class Network:
     def device(self) -> Any:
         """Where the policy's tensors are."""
         return self.policy.model.device
+
+    @property
+    def float32(self) -> bool:
+        """Whether the passes are in float32: in coarser numbers two passes over a text differ by rounding."""
+        return self.autocast is nullcontext and self.policy.model.dtype == torch.float32
 
     @contextmanager
     def acting(self, *, grad: bool = False) -> Iterator[Any]:
@@ -88,8 +94,7 @@ class Network:
         """Return the states (b, t, h) that the head reads to predict each response token: one position earlier."""
         if batch.trunk is None:
             # The body alone: the model's own forward would make logits of prompts and padding too.
-            core = causal_lm(model)
-            body = getattr(core, core.base_model_prefix)
+            body = _body(causal_lm(model))
             # Counted over real tokens: left padding must not move a prompt's positions.
             places = positions(batch.attention)
             hidden = body(batch.ids, attention_mask=batch.attention, position_ids=places, use_cache=False)[0]
@@ -100,15 +105,16 @@ class Network:
 
     def logprobs(self, model: Any, states: Tensor, batch: Batch) -> Tensor:
         """Return log-probabilities (b, t) of the response's tokens at the sampling temperature, 0 on padding."""
-        head = causal_lm(model).get_output_embeddings()
-        flat = token_logprobs(head, states[batch.mask], batch.responses[batch.mask], self.temperature)
+        words = causal_lm(model).get_output_embeddings().weight.shape[0]
+        head = partial(lm_logits, model)
+        flat = token_logprobs(head, states[batch.mask], batch.responses[batch.mask], self.temperature, words)
         return flat.new_zeros(batch.mask.shape).masked_scatter(batch.mask, flat)
 
 
-def token_logprobs(head: Any, states: Tensor, tokens: Tensor, temperature: float) -> Tensor:
+def token_logprobs(head: Any, states: Tensor, tokens: Tensor, temperature: float, words: int) -> Tensor:
     """Return log softmax(head(states) / temperature)[tokens], (m,) float32, for states (m, h) and tokens (m,).
 
-    Several chunks are computed again in the backward pass instead of being kept.
+    words: logits of a state. Several chunks are computed again in the backward pass instead of being kept.
     """
 
     def chunk(some: Tensor, chosen: Tensor) -> Tensor:
@@ -116,7 +122,7 @@ def token_logprobs(head: Any, states: Tensor, tokens: Tensor, temperature: float
         picked: Tensor = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(dim=1)
         return picked
 
-    size = max(1, CHUNK // int(head.weight.shape[0]))
+    size = max(1, CHUNK // words)
     if len(states) <= size:
         return chunk(states, tokens)
     pairs = zip(states.split(size), tokens.split(size), strict=True)
@@ -125,15 +131,37 @@ def token_logprobs(head: Any, states: Tensor, tokens: Tensor, temperature: float
     return torch.cat([checkpoint(chunk, some, chosen, **again) for some, chosen in pairs])
 
 
+def _body(core: Any) -> Any:
+    """Return the model without its head."""
+    # Llama 4's text model names another place than where it is.
+    return getattr(core, core.base_model_prefix if hasattr(core, core.base_model_prefix) else "model")
+
+
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def check_head(model: Any) -> None:
-    """Raise `UserError` where the model's logits are not its head applied to its last states (soft-capped, scaled)."""
+    """Raise `UserError` where `lm_logits` of the model's last states are not its logits.
+
+    The states are enlarged on their way into the head, to logits of up to 100: there a soft cap shows, however weak.
+    """
     core = causal_lm(model)
-    ids = torch.zeros((1, 2), dtype=torch.long, device=core.device)
-    hidden = getattr(core, core.base_model_prefix)(ids, use_cache=False)[0]
-    expected, got = core(ids, use_cache=False).logits, core.get_output_embeddings()(hidden)
-    if not torch.allclose(expected.float(), got.float(), rtol=1e-3, atol=1e-3):
+    words = core.config.get_text_config().vocab_size
+    ids = torch.arange(1, 9, device=core.device)[None] * words // 9
+    body = _body(core)(ids, use_cache=False)[0]
+    larger = body * (100 / core.get_output_embeddings()(body).abs().max().clamp(min=1e-3))
+    read = []
+
+    def enlarge(head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        read.append(inputs[0])
+        return (larger,)
+
+    hook = core.get_output_embeddings().register_forward_pre_hook(enlarge)
+    try:
+        logits = core(ids, use_cache=False).logits
+    finally:
+        hook.remove()
+    pairs = [(read[0], body), (logits, lm_logits(core, larger))]
+    if not all(torch.allclose(a.float(), b.float(), rtol=1e-3, atol=1e-3 * float(b.abs().max())) for a, b in pairs):
         raise UserError(
-            f"models of the family '{core.config.model_type}' change their logits after the head, which ppo does not "
-            "follow; use a model of another family (GPT-2, Llama, Mistral, Qwen)"
+            f"models of the family '{core.config.model_type}' change their logits after the head in a way that ppo does "
+            "not follow; use a model of another family (GPT-2, Llama, Mistral, Qwen, Gemma, Granite, Cohere)"
         )

@@ -77,7 +77,7 @@ def sample(
     policy's choice to stop there. The text, which the reward reads, has neither.
     """
     tokenizer = network.policy.tokenizer
-    ids = [prompt_ids(tokenizer, prompt, target.template) for prompt in prompts]
+    ids = [prompt_ids(tokenizer, prompt, target.template, target.chat_template_kwargs) for prompt in prompts]
     with network.acting() as model:
         # The core's own loop, faster than `generate`: a prompt's answers share its prefill. It also records the
         # log-probabilities of the training pass, up to rounding, which saves that pass.

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from morlaif_core import Backbone, PolicyJob, Target, UserError, causal_lm, layer_count, lora_config, no_progress_bars
+from morlaif_core import Backbone, PolicyJob, Target, UserError, layer_count, lora_config, no_progress_bars
 
 from .heads import columns_of
 from .network import Network, check_head
@@ -54,7 +54,7 @@ def build(job: PolicyJob, options: PPOOptions, weights: Path | None) -> Training
     with network.acting(grad=True) as model:
         # Inside `acting`, as an adapter's weights ask for gradients only there.
         trained = [weight for weight in model.parameters() if weight.requires_grad]
-    width = causal_lm(network.policy.model).config.hidden_size
+    width = network.policy.model.config.get_text_config().hidden_size
     head = ValueHead(width, len(columns) + 1 if columns else 1) if options.uses_value else None
     groups: list[dict[str, Any]] = [{"params": trained, "lr": options.learning_rate}]
     if head is not None:
@@ -131,7 +131,7 @@ def _recomputes(network: Network, options: PPOOptions) -> bool:
     if options.old_logprobs != "auto":
         return options.old_logprobs == "recomputed"
     # In bfloat16 the rounding of two passes moves the ratio away from 1 before anything is trained.
-    return network.autocast is not nullcontext or network.policy.model.dtype != torch.float32
+    return not network.float32
 
 
 def save_policy(network: Network, target: Target, folder: Path) -> None:

@@ -20,6 +20,9 @@ from .options import PPOOptions
 from .rollout import seed_of
 from .state import Training
 
+RATIO_ERROR, RATIO_ERROR_ROUNDED = 0.05, 0.3
+"""Distances of the first ratio from 1 that rounding does not explain, in float32 and in coarser numbers."""
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
@@ -108,7 +111,7 @@ def targets(
 def update(training: Training, given: Targets, options: PPOOptions, seed: int) -> dict[str, float]:
     """Run the step's epochs; returns means over its minibatches, and the first ratio's largest distance from 1.
 
-    Raises `UserError` where a gradient is not finite.
+    Raises `UserError` where a gradient is not finite, and in the first step where the first ratio is not 1.
     """
     sums: dict[str, float] = {}
     batches = list(minibatches(len(given.batch.ids), options, seed))
@@ -116,7 +119,9 @@ def update(training: Training, given: Targets, options: PPOOptions, seed: int) -
     for index, rows in enumerate(batches):
         found = _minibatch(training, given.take(rows), options)
         farthest = found.pop("farthest")
-        first = farthest if index == 0 else first
+        if index == 0:
+            first = farthest
+            check_first_ratio(training, given.take(rows), first)
         for name, value in found.items():
             sums[name] = sums.get(name, 0.0) + value / len(batches)
     # Once a step, since the schedule counts steps and not minibatches.
@@ -125,6 +130,32 @@ def update(training: Training, given: Targets, options: PPOOptions, seed: int) -
     if training.head is not None:
         sums |= explained(given, training.columns)
     return sums
+
+
+def check_first_ratio(training: Training, given: Targets, error: float) -> None:
+    """Raise `UserError` where a training's very first ratio is too far from 1: every gradient after it would be wrong."""
+    network = training.network
+    limit = RATIO_ERROR if network.float32 else RATIO_ERROR_ROUNDED
+    # The first step alone: what a model does not give the same twice, it does not from the start.
+    if training.step or error <= limit:
+        return
+    with network.acting() as model:
+        pair = [network.logprobs(model, network.states(model, given.batch), given.batch) for _ in range(2)]
+    if float((pair[0] - pair[1]).abs().max()) > limit:
+        what = (
+            "two equal passes give other log-probabilities: some layer draws random numbers (dropout, a noisy router)"
+        )
+        advice = "switch that off in the model's config.json, or use another model"
+    elif training.recompute_logprobs:
+        what = "a pass over other rows in the batch gives a token another log-probability: rows act on each other"
+        advice = "set trainer.dtype: float32, or use another model"
+    else:
+        what = "sampling token by token and one pass over the whole text give a token different log-probabilities"
+        advice = "set trainer.old_logprobs: auto and target.dtype: float32, or use a model of another family"
+    raise UserError(
+        f"step 1: the ratio of new to old probability is off by {error:.2g} before anything is trained (at most {limit} "
+        f"is rounding): {what}; {advice}"
+    )
 
 
 def explained(given: Targets, columns: tuple[str, ...]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from morlaif_core import Answer, Capabilities, ProviderError, Request, Usage, UserError, judge_model
+from morlaif_core import Answer, Capabilities, ProviderError, Request, Usage, UserError, context_length, judge_model
 
 from .options import TOP, TransformersJudgeOptions
 from .prefixes import grouped, next_logprobs
@@ -141,7 +141,7 @@ def _check(model: Any, rows: Sequence[Sequence[int]]) -> None:
     # transformers' mark of models whose state is not keys and values, so that a prefix cannot be shared.
     if getattr(model, "_is_stateful", False):
         raise UserError("models with recurrent layers cannot judge here; take one with attention alone, or serve it")
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = context_length(model)
     longest = max(map(len, rows), default=0)
     if limit and longest > limit:
         raise ProviderError(

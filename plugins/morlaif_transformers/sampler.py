@@ -29,12 +29,12 @@ class TransformersSampler:
         the model cannot be loaded or a prompt does not fit its positions.
         """
         backbone, adapter = policy_backbone(policy, backbones)
-        tokenizer, template = backbone.tokenizer, policy.target.template
+        tokenizer, template, kwargs = backbone.tokenizer, policy.target.template, policy.target.chat_template_kwargs
         with backbone.use(adapter) as model:
             drawn = decode(
                 model,
                 tokenizer,
-                [prompt_ids(tokenizer, prompt, template) for prompt in prompts],
+                [prompt_ids(tokenizer, prompt, template, kwargs) for prompt in prompts],
                 n=n,
                 max_new_tokens=generation.max_new_tokens,
                 temperature=generation.temperature,

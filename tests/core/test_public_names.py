@@ -168,9 +168,9 @@ def test_hooks_and_their_examples() -> None:
 
 
 def test_signatures_that_plugins_call() -> None:
-    assert list(inspect.signature(morlaif_core.render).parameters) == ["tokenizer", "prompt", "template"]
+    assert list(inspect.signature(morlaif_core.render).parameters) == ["tokenizer", "prompt", "template", "kwargs"]
     pair = list(inspect.signature(morlaif_core.encode_pair).parameters)
-    assert pair == ["tokenizer", "prompt", "response", "max_length", "template"]
+    assert pair == ["tokenizer", "prompt", "response", "max_length", "template", "kwargs"]
     assert list(inspect.signature(morlaif_core.component).parameters)[:4] == ["name", "build", "options", "summary"]
     error = morlaif_core.ProviderError("x", "rate", retry_after=2.0, billed=True)
     assert (error.kind, error.retry_after, error.billed, str(error)) == ("rate", 2.0, True, "x")

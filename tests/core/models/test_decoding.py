@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from transformers import LlamaConfig
 
 from morlaif_core import Decoded, Generation, UserError, decode, ended, stop_strings
 from morlaif_core.models.decoding import draw, eos_token_ids
@@ -90,16 +91,17 @@ class Parrot(torch.nn.Module):
 
     def __init__(self, answer: list[int]) -> None:
         super().__init__()
-        self.answer, self.said = answer, 0
-        self.config = type("Config", (), {"max_position_embeddings": None})
+        self.answer = answer
+        self.config = LlamaConfig(vocab_size=len(tiny_tokenizer()))
         self.device = torch.device("cpu")
 
-    def forward(self, input_ids: Any, past_key_values: Any, **_: Any) -> Any:
-        logits = torch.full((len(input_ids), 1, len(tiny_tokenizer())), -50.0)
-        logits[:, :, self.answer[self.said]] = 50.0
-        self.said += 1
-        states = torch.zeros(len(input_ids), 1, input_ids.shape[1], 2)
-        past_key_values.update(states, states, 0)
+    def forward(self, input_ids: Any, position_ids: Any = None, past_key_values: Any = None, **_: Any) -> Any:
+        places = torch.arange(input_ids.shape[1]).expand_as(input_ids) if position_ids is None else position_ids
+        said = torch.tensor(self.answer)[places % len(self.answer)]
+        logits = 100.0 * torch.nn.functional.one_hot(said, self.config.vocab_size)
+        if past_key_values is not None:
+            states = torch.zeros(len(input_ids), 1, input_ids.shape[1], 2)
+            past_key_values.update(states, states, 0)
         return type("Output", (), {"logits": logits})
 
 

@@ -63,7 +63,7 @@ def test_chunks_change_neither_logprobs_nor_gradients(monkeypatch: pytest.Monkey
     for chunk in (10**6, 50 * 4):
         monkeypatch.setattr(network_module, "CHUNK", chunk)
         states.grad = head.weight.grad = None
-        logprobs = token_logprobs(head, states, tokens, 0.7)
+        logprobs = token_logprobs(head, states, tokens, 0.7, 50)
         (logprobs * torch.arange(23)).sum().backward()
         found.append((logprobs.detach(), states.grad, head.weight.grad))
     for whole, parts in zip(*found, strict=True):
@@ -101,6 +101,38 @@ def test_recomputed_logprobs_are_the_recorded_ones(job: Callable[..., Any]) -> N
         found.append(make_targets(build(the_job, options, None), the_job, options))
     assert torch.allclose(found[0].logprobs, found[1].logprobs, atol=1e-5)
     assert torch.allclose(found[0].advantages, found[1].advantages, atol=1e-3)
+
+
+def test_rollouts_are_rendered_with_the_targets_variables(job: Callable[..., Any]) -> None:
+    the_job = job("llama")
+    training = build(the_job, PPOOptions(), None)
+    tokenizer = training.network.policy.tokenizer
+    tokenizer.chat_template = "{{ messages[-1].content }}{{ mark }}"
+    target = the_job.target.model_copy(update={"chat_template_kwargs": {"mark": "!?"}})
+    found = sample(training.network, target, the_job.prompts[:3], the_job.generation, n=1, seed=1).batch
+    for row in found.ids[:, : found.prompt_width]:
+        assert tokenizer.decode(row).endswith("!?")
+
+
+def test_a_first_ratio_far_from_one_ends_the_first_step(job: Callable[..., Any]) -> None:
+    options = PPOOptions(prompts_per_step=6)
+    the_job = job("llama")
+    training = build(the_job, options, None)
+    given = make_targets(training, the_job, options)
+    off = replace(given, logprobs=given.logprobs + 0.1)
+    with pytest.raises(UserError, match=r"token by token.*float32"):
+        update(training, off, options, seed=1)
+    training.recompute_logprobs = True
+    with pytest.raises(UserError, match="other rows"):
+        update(training, off, options, seed=1)
+    head = training.network.policy.model.lm_head
+    hook = head.register_forward_hook(lambda module, inputs, output: output + torch.randn_like(output))
+    with pytest.raises(UserError, match=r"off by .* two equal passes .* random numbers"):
+        update(training, given, options, seed=1)
+    hook.remove()
+    # Later on it is a policy that has moved, or a checkpoint whose file rounds.
+    training.step = 1
+    assert update(training, off, options, seed=1)["first_ratio_error"] > 0.05
 
 
 @pytest.mark.parametrize("kind", LORAS)
@@ -157,13 +189,15 @@ def test_models_that_change_their_logits_are_refused(models: dict[str, Path]) ->
     check_head(model)
     model.lm_head.register_forward_hook(lambda module, inputs, output: 30 * torch.tanh(output / 30))
     check_head(model)
-    forward = model.forward
+    forward, changes = model.forward, [lambda logits: logits / 2, lambda logits: 30 * torch.tanh(logits / 30)]
 
-    def capped(*args: Any, **kwargs: Any) -> Any:
+    def changed(*args: Any, **kwargs: Any) -> Any:
         output = forward(*args, **kwargs)
-        output.logits = output.logits / 2
+        output.logits = changes[0](output.logits)
         return output
 
-    model.forward = capped
-    with pytest.raises(UserError, match="llama"):
-        check_head(model)
+    model.forward = changed
+    while changes:
+        with pytest.raises(UserError, match="llama"):
+            check_head(model)
+        del changes[0]
