@@ -9,7 +9,7 @@ import numpy as np
 
 from morlaif_core.types import Doubles
 
-from .intervals import Figure, Places, Spread, effective_number, spread
+from .intervals import TINY, Figure, Places, normal, spread, student
 
 LEAST_RARE = 5
 """Fewer pairs that flip to the rarer side (the usual least count of a cell) leave the bias unbounded on the far side."""
@@ -83,9 +83,17 @@ def hard_bias(counts: Doubles, prompts: Places) -> HardBias | None:
 
 
 def _worth(first: Doubles, flips: Doubles, prompts: Places, share: float) -> float:
-    """Return how many independent flips are worth as much as these sums."""
+    """Return how many independent flips are worth as much as these sums.
+
+    p (1 - p) / variance of p, corrected for few prompts by (z / t)^2 (Korn and Graubard 1998). Where no prompt differs
+    from the mean, the number of prompts, which is the least that they can be worth.
+    """
     known = spread(first - share * flips, prompts)
-    return effective_number(share, Spread(known.error / float(flips.mean()), known.freedom), len(np.unique(prompts)))
+    error = known.error / float(flips.mean())
+    if known.freedom < 1 or error < TINY:
+        return float(len(np.unique(prompts)))
+    fewer = (normal(0.95) / student(known.freedom, 0.95)) ** 2
+    return share * (1 - share) / error**2 * fewer
 
 
 def _half_logit(p: float) -> float:
