@@ -23,19 +23,29 @@ def show_results(results: Mapping[str, Any], screen: Screen) -> None:
     if not policy or screen.quiet:
         return
     models = results.get("preference_models", {})
-    columns = ["principle", "PM accuracy", "judge score", "difference, 95 % interval", "win rate", "PM score"]
+    interval = "95 % interval"
+    columns = [
+        *("principle", "PM accuracy", "after training (majority)", "judge score"),
+        *(f"difference, {interval}", f"win rate, {interval}", "PM score"),
+    ]
     rows = [
         [
             name,
             format_number(models.get(name, {}).get("accuracy"), 2),
+            _beside(block.get("pm_accuracy"), block.get("pm_majority")),
             change(block.get("judge_before"), block.get("judge_after"), 3),
-            measured(block.get("judge_difference"), block.get("judge_difference_ci95")),
-            format_number(block.get("win_rate")),
+            measured(block.get("judge_difference"), _interval(block, "judge_difference_ci95")),
+            measured(block.get("win_rate"), _interval(block, "win_rate_ci95")),
             change(block.get("pm_before"), block.get("pm_after"), 2),
         ]
         for name, block in policy.items()
     ]
     print_table(columns, rows, "\non held-out prompts, judged in both orders:")
+    judged = sum(block.get("win_rate_ci95_adjusted") is not None for block in policy.values())
+    if judged > 1:
+        click.echo(
+            f"intervals adjusted for {judged} principles (Bonferroni): all of a column hold together in 95 % of runs"
+        )
     win, length = results["win_rate"], results["length"]
     if win["overall"] is not None:
         click.echo(
@@ -46,6 +56,15 @@ def show_results(results: Mapping[str, Any], screen: Screen) -> None:
     if "ended" in results:
         share = change(results["ended"]["before"], results["ended"]["after"], 2)
         click.echo(f"share of answers that ended {share} (the others were cut off)")
+
+
+def _interval(block: Mapping[str, Any], name: str) -> Any:
+    """The adjusted interval; of a run made before there was one, the plain one."""
+    return block.get(f"{name}_adjusted", block.get(name))
+
+
+def _beside(accuracy: float | None, majority: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.2f} ({majority:.2f})"
 
 
 def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None:

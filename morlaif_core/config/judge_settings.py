@@ -89,8 +89,8 @@ class PanelSettings(Options):
 
     panel: tuple[str, ...] = Field(min_length=2, description="judges by name; all of them are asked")
     quorum: int | None = Field(None, ge=1, description="number of members that must have a label; null: all of them")
-    combine: Literal["mean_logit", "majority"] = Field(
-        "mean_logit", description="mean of the members' log-odds, or a majority vote"
+    combine: Literal["median", "mean_logit", "majority"] = Field(
+        "median", description="median or mean of the members' log-odds, or a majority vote"
     )
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Iterable, Mapping, Sequence
+=======
+from collections.abc import Sequence
+>>>>>>> 179002fc9ec2380e5a2658abbdce3410c69b6cc2
 from typing import Any
 
 from morlaif_core.plugins.protocols import Policy
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.runs.folder import read_jsonl, write_json
+<<<<<<< HEAD
 from morlaif_core.types import Doubles, Prompt, ResponsePair, distinct_pairs, ended, make_pair
+=======
+from morlaif_core.types import Doubles, Floats, Prompt, ResponsePair, distinct_pairs, make_pair
+>>>>>>> 179002fc9ec2380e5a2658abbdce3410c69b6cc2
 
 from .context import Context
-from .held_out_intervals import mean_interval, resampled_interval
 from .judge import judge_pairs, note_unlabelled, unfinished
 from .pairs import read_pairs, response_of, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
@@ -38,6 +45,8 @@ def inputs(context: Context) -> dict[str, Any]:
 def run(context: Context) -> str:
     """Answer the held-out prompts with the policy, judge both against one frozen reference response each.
     Leaves out: a win rate corrected for length; the mean lengths stand beside it."""
+    from .held_out_figures import judge_block, model_block, no_judge, overall_block, p_second, wins_of
+
     stored = sorted(
         (item for item in read_pairs(context.path) if item.set == "evaluation"), key=lambda item: item.pair.id
     )
@@ -51,21 +60,26 @@ def run(context: Context) -> str:
     # In one call, so that requests about before and after are in flight together; equal pairs are asked once.
     verdicts = judge_pairs(context, distinct_pairs([*before_pairs, *after_pairs]), principles, NAME, judge)
     preferred = {(item.pair, item.principle): item.p_a for item in verdicts}
-    scores = _pm_means(context, before_pairs, after_pairs)
+    scores = _scores(context, before_pairs, after_pairs)
     policy: dict[str, Any] = {}
     wins: dict[str, Doubles] = {}
     for item in context.config.principles:
-        block = {"pm_before": scores[item.name][0], "pm_after": scores[item.name][1]}
+        reference, pm_before, pm_after = scores[item.name]
+        block = {"pm_before": float(pm_before.mean()), "pm_after": float(pm_after.mean())}
         if item not in principles:
-            block = {**_no_judge("judged by people: nobody was asked"), **block}
+            block = {**no_judge("judged by people: nobody was asked"), **block}
         else:
-            before = _p_second(before_pairs, item.name, preferred)
-            p_after = _p_second(after_pairs, item.name, preferred)
-            wins[item.name] = _wins(p_after)
-            block = {**_judge_block(before, p_after, wins[item.name]), **block}
+            p_before = p_second(before_pairs, item.name, preferred)
+            p_after = p_second(after_pairs, item.name, preferred)
+            wins[item.name] = wins_of(p_after)
+            block = {
+                **judge_block(p_before, p_after, len(principles)),
+                **block,
+                **model_block(p_after, reference, pm_after),
+            }
             note_unlabelled(block, [verdict for verdict in verdicts if verdict.principle == item.name])
         policy[item.name] = block
-    overall = _overall(context, wins)
+    overall = overall_block(wins, {item.name: context.settings.principles[item.name].weight for item in principles})
     context.unfinished = unfinished(verdicts)
     texts = {"before": [pair.b for pair in before_pairs], "after": list(after.values())}
     length = {when: _mean(len(text.split()) for text in those) for when, those in texts.items()}
@@ -109,84 +123,9 @@ def _responses(context: Context, policy: Policy, prompts: Sequence[Prompt]) -> l
     ]
 
 
-def _p_second(
-    pairs: Sequence[ResponsePair], principle: str, preferred: Mapping[tuple[str, str], float | None]
-) -> Doubles:
-    """P(response b preferred over the frozen reference a) per prompt; NaN where the judge gave no label."""
-    import numpy as np
-
-    # Equal responses are a tie that nobody was asked about.
-    values = [0.5 if pair.a == pair.b else preferred[pair.id, principle] for pair in pairs]
-    return np.array([np.nan if value is None else 1 - value for value in values], dtype=np.float64)
-
-
-def _wins(p_after: Doubles) -> Doubles:
-    """1 where the policy's response wins, 0 where it loses, half for a tie, NaN without a label."""
-    import numpy as np
-
-    # 1e-6, as 1 - p of a tie may be off by rounding.
-    return np.where(np.isnan(p_after), np.nan, np.where(np.abs(p_after - 0.5) < 1e-6, 0.5, (p_after > 0.5) * 1.0))
-
-
-def _judge_block(before: Doubles, after: Doubles, wins: Doubles) -> dict[str, Any]:
-    """Judge scores before and after with the paired difference and the win rate, bootstrapped over prompts."""
-    import numpy as np
-
-    both = ~(np.isnan(before) | np.isnan(after))
-    if not both.any():
-        return _no_judge("the judge gave no label")
-    # Paired by prompt: how hard a prompt is cancels out of the interval.
-    difference = after[both] - before[both]
-    won = wins[~np.isnan(wins)]
-    return {
-        "judge_before": float(before[both].mean()),
-        "judge_after": float(after[both].mean()),
-        "judge_difference": float(difference.mean()),
-        "judge_difference_ci95": mean_interval(difference),
-        "win_rate": float(won.mean()),
-        "win_rate_ci95": mean_interval(won),
-        "n": int(both.sum()),
-    }
-
-
-def _no_judge(reason: str) -> dict[str, Any]:
-    """The judge's columns where there is nothing to fill them with."""
-    names = ("judge_before", "judge_after", "judge_difference", "judge_difference_ci95", "win_rate", "win_rate_ci95")
-    return {**dict.fromkeys(names), "n": 0, "notes": {"judge_before": reason}}
-
-
-def _overall(context: Context, wins: Mapping[str, Doubles]) -> dict[str, Any]:
-    """The weighted mean of the principles' win rates, as printed; whole prompts are resampled for its interval.
-
-    A prompt without a label under one principle counts under the others. n: prompts with a label at all.
-    """
-    import numpy as np
-
-    weights = {name: context.settings.principles[name].weight for name in wins}
-    names = [name for name, weight in weights.items() if weight > 0]
-    if not names:
-        return {"overall": None, "ci95": None, "n": 0, "notes": {"overall": "no judged principle has a weight"}}
-    matrix = np.stack([wins[name] for name in names], axis=1)
-    unlabelled = [name for name, column in zip(names, matrix.T, strict=True) if np.isnan(column).all()]
-    if unlabelled:
-        return {"overall": None, "ci95": None, "n": 0, "notes": {"overall": f"no label under {', '.join(unlabelled)}"}}
-    weight = np.array([weights[name] for name in names])
-    labelled = matrix[~np.isnan(matrix).all(axis=1)]
-
-    def rate(rows: Doubles) -> Doubles:
-        """Weighted mean of the column means, over the last axis but one; NaN where a column has no label."""
-        known = ~np.isnan(rows)
-        with np.errstate(invalid="ignore"):
-            means = np.where(known, rows, 0.0).sum(axis=-2) / known.sum(axis=-2)
-        mean: Doubles = means @ (weight / weight.sum())
-        return mean
-
-    ci95 = resampled_interval(len(labelled), lambda draws: rate(labelled[draws]))
-    return {"overall": float(rate(labelled)), "ci95": ci95, "n": len(labelled)}
-
-
-def _pm_means(
+def _scores(
     context: Context, before: Sequence[ResponsePair], after: Sequence[ResponsePair]
+<<<<<<< HEAD
 ) -> dict[str, tuple[float, float]]:
     """Mean calibrated score of every principle before and after."""
     import numpy as np
@@ -199,6 +138,18 @@ def _pm_means(
         # Over the scores that there are: one that failed (NaN) is no number.
         means.append(dict(zip(scores.principles, np.nanmean(scores.values, axis=0).tolist(), strict=True)))
     return {name: (means[0][name], means[1][name]) for name in means[0]}
+=======
+) -> dict[str, tuple[Floats, Floats, Floats]]:
+    """Calibrated scores of the reference, the untrained and the trained policy's responses, per principle and prompt."""
+    model, calibration = load_models(context), Calibration.load(context.path / CALIBRATION)
+    prompts = [pair.prompt for pair in before]
+    sides = ([pair.a for pair in before], [pair.b for pair in before], [pair.b for pair in after])
+    matrices = [calibration.apply(model.score(prompts, side), side)[0] for side in sides]
+    return {
+        name: (matrices[0].values[:, place], matrices[1].values[:, place], matrices[2].values[:, place])
+        for place, name in enumerate(matrices[0].principles)
+    }
+>>>>>>> 179002fc9ec2380e5a2658abbdce3410c69b6cc2
 
 
 def _mean(values: Iterable[float]) -> float:

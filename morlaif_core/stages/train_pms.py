@@ -15,7 +15,6 @@ from morlaif_core.runs.stamps import folder_stamp
 from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash
 
 from .context import Context
-from .held_out_intervals import share_interval
 from .judge import labelled, labels_hash, read_labels
 from .pairs import StoredPair, read_pairs
 
@@ -213,6 +212,8 @@ def _accuracy(scores: Scores, name: str, preferences: Sequence[Preference]) -> d
     """Share of held-out pairs whose winner scores higher (equal scores half), with its 95 % interval."""
     import numpy as np
 
+    from morlaif_core.feedback.statistics.intervals import number_prompts, share_figure
+
     decided = [item for item in preferences if item.p_a != 0.5]
     if not decided:
         return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has a winner"}}
@@ -225,5 +226,5 @@ def _accuracy(scores: Scores, name: str, preferences: Sequence[Preference]) -> d
     sign = np.where(np.array([item.p_a for item in decided]) > 0.5, difference, -difference)
     # Half for equal scores, or a model that scores everything alike would be at 0, not at chance.
     right = (sign > 0) + 0.5 * (sign == 0)
-    ci95 = share_interval(right, [item.prompt.id for item in decided])
-    return {"n": len(decided), "accuracy": float(right.mean()), "ci95": ci95}
+    figure = share_figure(right, number_prompts([item.prompt.id for item in decided]))
+    return {"n": len(decided), "accuracy": figure.mean, "ci95": figure.ci95}

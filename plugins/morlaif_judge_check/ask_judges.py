@@ -146,6 +146,8 @@ def _checked(
         return checked(judge, rows, kind="panel", panel=panel_agreement(base, pairs), family=family)
     if isinstance(asked, Cascade):
         said = {name: [item.base for item in heard[name]] for name in asked.members}
-        replays = {f"{one} > {other}": replay(said[one], said[other]) for one, other in pairwise(asked.members)}
+        replays = {
+            f"{one} > {other}": replay(said[one], said[other], pairs=pairs) for one, other in pairwise(asked.members)
+        }
         return checked(judge, rows, kind="cascade", replays=replays)
     return checked(judge, rows, model=bench.model(judge), joint=joint)

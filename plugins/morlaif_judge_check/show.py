@@ -87,8 +87,11 @@ def _show_more(item: Checked) -> None:
     if len(item.by_principle) > 1:
         _show_principles(item)
     for members, replayed in item.replays.items():
-        rows = [[f"{row.below:g}", f"{row.asked:.0%}", _percent(row.agreement), _usd(row.cost)] for row in replayed]
-        print_table(["below", "asked", "agreement", "cost"], rows, f"\n{members}, replayed at other bounds:")
+        rows = [
+            [f"{row.below:g}", f"{row.asked:.0%}", _percent(row.agreement), _excess(row.longer), _usd(row.cost)]
+            for row in replayed
+        ]
+        print_table(["below", "asked", "agreement", "longer", "cost"], rows, f"\n{members}, replayed at other bounds:")
 
 
 def _show_principles(item: Checked) -> None:
@@ -128,6 +131,10 @@ def _share(figure: Figure | None, more: str = "") -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
+
+
+def _excess(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.0%}"
 
 
 def _alone(figure: Figure | None) -> str:

@@ -16,7 +16,7 @@ from morlaif_core.feedback.statistics.judge_statistics import judge_statistics
 from morlaif_core.feedback.types import Verdict
 from morlaif_core.reward.calibration import fit_slope
 from morlaif_core.reward.score_checks import ScoreMatrix
-from morlaif_core.stages.evaluate import _judge_block, _p_second, _wins
+from morlaif_core.stages.held_out_figures import judge_block, p_second
 from morlaif_core.stages.train_pms import Scores, _accuracy
 from morlaif_core.types import Preference, Principle, Request, ResponsePair
 from morlaif_judge_check.measures import measure
@@ -85,8 +85,8 @@ def test_every_figure_of_a_known_judge(kind: str, letters: bool, principle: Prin
     assert measured.flips is not None
     assert measured.flips.mean == pytest.approx(1 - consistency, abs=near)
     # Evaluation: b is the response of the policy, the longer one in half of the pairs.
-    p_b = _p_second(asked, principle.name, {(v.pair, v.principle): v.p_a for v in said})
-    evaluated = _judge_block(p_b, p_b, _wins(p_b))
+    p_b = p_second(asked, principle.name, {(v.pair, v.principle): v.p_a for v in said})
+    evaluated = judge_block(p_b, p_b, 1)
     assert evaluated["win_rate"] == pytest.approx(0.5, abs=near)
     assert evaluated["judge_after"] == pytest.approx(0.5, abs=near)
     assert evaluated["judge_difference"] == 0

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Literal, TypeAlias
 
 from morlaif_core.feedback.types import NamedJudge, Status, Task, Verdict
@@ -23,7 +24,7 @@ class Panel:
     name: str
     members: tuple[str, ...]
     quorum: int
-    combine: Literal["mean_logit", "majority"] = "mean_logit"
+    combine: Literal["median", "mean_logit", "majority"] = "median"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _panel_verdict(task: Task, panel: Panel, members: Sequence[Verdict]) -> Verd
     )
     if len(voting) < panel.quorum:
         return replace(blank, status=_without_quorum(members))
-    q = _majority(voting) if panel.combine == "majority" else math.fsum(voting) / len(voting)
+    q = _COMBINED[panel.combine](voting)
     if abs(q) < TIE:
         return replace(blank, status="tie", p_a=0.5, q=0.0)
     return replace(blank, status="ok", p_a=sigmoid(q), q=q)
@@ -140,11 +141,24 @@ def _without_quorum(members: Sequence[Verdict]) -> Status:
     return worst_status({status for status, count in counts.items() if count == most})
 
 
+def _mean(qs: Sequence[float]) -> float:
+    """Return the mean log-odds, which one member that overstates how sure it is rules."""
+    return math.fsum(qs) / len(qs)
+
+
 def _majority(qs: Sequence[float]) -> float:
     """Return the log-odds of counted votes, a tie half a vote for each side."""
     # hard_logit, as for samples: a unanimous panel of three must not read as certainty.
     halves = sum(abs(q) <= TIE for q in qs) / 2
     return hard_logit(sum(q > TIE for q in qs) + halves, sum(q < -TIE for q in qs) + halves)
+
+
+_COMBINED: dict[str, Callable[[Sequence[float]], float]] = {
+    # Of two members, the median is the mean. It depends on this pair alone, so that a label stays as pairs are added.
+    "median": median,
+    "mean_logit": _mean,
+    "majority": _majority,
+}
 
 
 def cost_of(verdicts: Iterable[Verdict]) -> float | None:

@@ -1,4 +1,4 @@
-"""95 % intervals of means, shares and ratios over rows that hang together: rows of one prompt are not independent."""
+"""Intervals of means, shares and ratios over rows that hang together: rows of one prompt are not independent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Places = NDArray[np.intp]
 RESAMPLES = 999
 MANY = 1000
 """Prompts from which on the percentile interval stands for BCa, which takes their square in time and differs no more."""
-_TINY = 1e-12
+TINY = 1e-12
 
 
 class Figure(NamedTuple):
@@ -41,9 +41,7 @@ class Spread(NamedTuple):
     @property
     def reach(self) -> float:
         """Half the width of Student's 95 % interval."""
-        from scipy import special
-
-        return float(special.stdtrit(self.freedom, 0.975)) * self.error
+        return student(self.freedom, 0.95) * self.error
 
     def above(self, distance: float) -> float:
         """P-value that a mean lies above a bound which it exceeds by this distance (below 0: it does not)."""
@@ -51,8 +49,8 @@ class Spread(NamedTuple):
 
         if self.freedom < 1:
             return 1.0
-        if self.error < _TINY:
-            return 0.0 if distance > _TINY else 1.0
+        if self.error < TINY:
+            return 0.0 if distance > TINY else 1.0
         return float(special.stdtr(self.freedom, -distance / self.error))
 
 
@@ -84,45 +82,64 @@ def spread(residuals: Doubles, prompts: Places) -> Spread:
     return Spread(math.sqrt(groups / (groups - 1) * float(sums @ sums)) / len(residuals), groups - 1)
 
 
-def mean_figure(values: Doubles, prompts: Places) -> Figure:
+def mean_figure(values: Doubles, prompts: Places, level: float = 0.95) -> Figure:
     """Return the mean of rows (n,), n > 0, with Student's interval over prompts; one prompt has none."""
     # fsum, so that the order of the rows cannot change the last digit of a report.
     mean = math.fsum(values) / len(values)
     known = spread(values - mean, prompts)
-    return Figure(mean) if known.freedom < 1 else Figure(mean, mean - known.reach, mean + known.reach)
+    if known.freedom < 1:
+        return Figure(mean)
+    reach = student(known.freedom, level) * known.error
+    return Figure(mean, mean - reach, mean + reach)
 
 
-def share_figure(hits: Doubles, prompts: Places) -> Figure:
+def share_figure(hits: Doubles, prompts: Places, level: float = 0.95) -> Figure:
     """Return the mean of rows in [0, 1] (n,), n > 0, with Wilson's interval for the effective number of rows."""
     mean = math.fsum(hits) / len(hits)
-    return Figure(mean, *wilson(mean, effective_rows(hits, prompts)))
+    return Figure(mean, *wilson(mean, effective_rows(hits, prompts, level), level))
 
 
-def effective_rows(hits: Doubles, prompts: Places) -> float:
-    """Return how many independent yes-or-no rows are worth as much as these rows (n,) in [0, 1]."""
-    mean = float(hits.mean())
-    return effective_number(mean, spread(hits - mean, prompts), len(np.unique(prompts)))
+def effective_rows(hits: Doubles, prompts: Places, level: float = 0.95) -> float:
+    """Return how many independent yes-or-no rows are worth as much as these rows (n,) in [0, 1].
 
-
-def effective_number(share: float, known: Spread, groups: int) -> float:
-    """Return the sample size of an independent share that is known as exactly as this one of so many prompts.
-
-    p (1 - p) / variance of p, corrected for few prompts by (z / t)^2 (Korn and Graubard 1998). Where no prompt differs
-    from the mean, the number of prompts, which is the least that they can be worth.
+    p (1 - p) / variance of p, both with half a row of 0 and half a row of 1 added, so that a few rows that differ from
+    many ties do not pass for exact. Unless each prompt has one win, tie or loss: corrected for few prompts by (z / t)^2
+    (Korn and Graubard 1998). Where no prompt differs from the mean, the number of prompts, which is the least that they
+    can be worth.
     """
+    n, groups = len(hits), len(np.unique(prompts))
+    known = spread(hits - hits.mean(), prompts)
+    if known.freedom < 1 or known.error < TINY:
+        return float(groups)
+    share = (float(hits.sum()) + 0.5) / (n + 1)
+    residuals = by_prompt(hits - share, prompts)
+    squares = float(residuals @ residuals) + 0.5 * (share**2 + (1 - share) ** 2)
+    worth = share * (1 - share) * n * (n + 1) / squares
+    # The variance of a win, tie or loss is bounded by p (1 - p); that of a prompt's sum or mean is only estimated.
+    if groups == n and np.isin(hits, (0.0, 0.5, 1.0)).all():
+        return worth
+    return worth * (groups - 1) / groups * (normal(level) / student(groups - 1, level)) ** 2
+
+
+def normal(level: float) -> float:
+    """Return the normal quantile that bounds a two-sided interval of this level, in (0, 1)."""
     from scipy import special
 
-    if known.freedom < 1 or known.error < _TINY:
-        return float(groups)
-    fewer = (_NORMAL_975 / float(special.stdtrit(known.freedom, 0.975))) ** 2
-    return share * (1 - share) / known.error**2 * fewer
+    return float(special.ndtri((1 + level) / 2))
 
 
-def wilson(mean: float, n: float) -> tuple[float, float]:
-    """Return the 95 % interval of a share of n (Wilson 1927)."""
-    z2 = _NORMAL_975**2
-    centre = (mean + z2 / (2 * n)) / (1 + z2 / n)
-    half = _NORMAL_975 * math.sqrt(mean * (1 - mean) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+def student(freedom: int, level: float) -> float:
+    """Return Student's quantile that bounds a two-sided interval of this level, in (0, 1)."""
+    from scipy import special
+
+    return float(special.stdtrit(freedom, (1 + level) / 2))
+
+
+def wilson(mean: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a share of n (Wilson 1927)."""
+    z = normal(level)
+    centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # At a share of 0 or 1 rounding may step over the end.
     return max(0.0, centre - half), min(1.0, centre + half)
 
@@ -131,8 +148,8 @@ def bootstrap(sums: Doubles, statistic: Callable[[Doubles], Doubles]) -> tuple[f
     """Return the BCa interval (Efron 1987) of a statistic of added-up prompts, None where it does not vary.
 
     sums: (G, c), what each prompt adds. statistic: (m, c) totals -> (m,). Prompts are drawn from a fixed seed; a draw
-    in which the statistic is undefined counts as the estimate itself. Leaves out, as all intervals here: a correction for
-    looking at many at once.
+    in which the statistic is undefined counts as the estimate itself. Leaves out: a correction for looking at many at
+    once; the intervals of means and shares have one by their level.
     """
     from scipy import stats
 
@@ -158,6 +175,3 @@ def bootstrap(sums: Doubles, statistic: Callable[[Doubles], Doubles]) -> tuple[f
             rng=np.random.default_rng(0),
         ).confidence_interval
     return (float(found.low), float(found.high)) if np.isfinite([found.low, found.high]).all() else None
-
-
-_NORMAL_975 = 1.959963984540054  # the 0.975 quantile of the standard normal

@@ -28,7 +28,7 @@ judges:
 def test_panels_and_cascades_are_judges(load: Any) -> None:
     settings = load(JUDGES + "judge: thrifty\n").settings
     panel, cascade = settings.judges["careful"], settings.judges["thrifty"]
-    assert panel == PanelSettings(panel=("one", "two", "rules"), quorum=2, combine="mean_logit")
+    assert panel == PanelSettings(panel=("one", "two", "rules"), quorum=2, combine="median")
     assert cascade == CascadeSettings(cascade=("one", "careful"), below=1.0)
     assert settings.singles_of("thrifty") == ("one", "two", "rules")
     assert settings.singles_of("two") == ("two",)
@@ -65,7 +65,7 @@ def test_null_takes_back_what_a_judge_is(load: Any) -> None:
     text = "judges: {gpt-35: {use: null, model: null, api_key: null, panel: [rules, other]}, other: {use: rules}}\n"
     with pytest.raises(UserError, match=r"judges\.gpt-35\.model: unknown key\. Known keys: panel, quorum, combine"):
         load(text)
-    assert load(JUDGES, "judges.careful.combine=null").settings.judges["careful"].combine == "mean_logit"
+    assert load(JUDGES, "judges.careful.combine=null").settings.judges["careful"].combine == "median"
 
 
 BAD = [
@@ -125,7 +125,7 @@ def test_check_prints_members_with_their_origin(load: Any, capsys: pytest.Captur
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert 'judges.careful.panel ["one", "two", "rules"] mine.yaml' in lines
     assert "judges.careful.quorum 3 --set judges.careful.quorum" in lines
-    assert "judges.careful.combine mean_logit default" in lines
+    assert "judges.careful.combine median default" in lines
     assert "judges.thrifty.below 1.0 mine.yaml" in lines
 
 

@@ -79,7 +79,8 @@ def test_results_have_the_documented_keys(finished: Path) -> None:
     )
     assert set(results["preference_models"]["helpfulness"]) >= {"n", "accuracy", "ci95"}
     assert set(results["policy"]["helpfulness"]) >= set(
-        "judge_before judge_after judge_difference judge_difference_ci95 pm_before pm_after win_rate win_rate_ci95".split()
+        "judge_before judge_after judge_difference judge_difference_ci95 judge_difference_ci95_adjusted judge_n "
+        "pm_before pm_after pm_accuracy pm_majority pm_n win_rate win_rate_ci95 win_rate_ci95_adjusted n".split()
     )
     assert set(results["win_rate"]) >= {"overall", "ci95", "n"}
     assert set(results["length"]) >= {"before", "after"}

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
@@ -95,11 +96,26 @@ def decided(judge: Judge, *members: Verdict) -> Verdict:
 @given(st.lists(st.floats(-20, 20), min_size=2, max_size=6))
 def test_a_panels_log_odds_are_the_mean_of_its_members(qs: list[float]) -> None:
     members = [single(f"m{i}", q) for i, q in enumerate(qs)]
-    verdict = decided(Panel("p", tuple(item.judge for item in members), len(qs)), *members)
+    verdict = decided(Panel("p", tuple(item.judge for item in members), len(qs), "mean_logit"), *members)
     mean = sum(qs) / len(qs)
     assert verdict.q == pytest.approx(mean, abs=1e-5)
     assert verdict.p_a == pytest.approx(sigmoid(mean), abs=1e-5)
     assert verdict.status == ("tie" if verdict.q == 0 else "ok")
+
+
+def test_one_confident_member_does_not_rule_a_panel() -> None:
+    """Two good judges and one that is sure of the longer answer: the median stays near the two, the mean does not."""
+    draw = np.random.default_rng(0)
+    right = {"median": 0.0, "mean_logit": 0.0, "majority": 0.0}
+    for truth, length in draw.normal(0, 1, (2000, 2)):
+        good = truth + draw.normal(0, 0.5, 2)
+        members = [single(f"m{i}", q) for i, q in enumerate([*good, 0.5 * truth + 6 * length])]
+        for combine in right:
+            verdict = decided(Panel("p", ("m0", "m1", "m2"), 3, combine), *members)  # type: ignore[arg-type]
+            assert verdict.q is not None
+            right[combine] += (verdict.q > 0) == (truth > 0)
+    assert right["median"] == right["majority"] > 0.84 * 2000
+    assert right["mean_logit"] < 0.72 * 2000
 
 
 @given(st.lists(st.sampled_from([-7.0, -0.1, 0.0, 0.1, 7.0]), min_size=2, max_size=7))
@@ -240,6 +256,21 @@ def test_a_replay_leaves_out_what_failed_and_what_one_judge_has_not_seen() -> No
     (row,) = replay(cheap, strong, [0.2])
     assert (row.asked, row.agreement, row.cost) == (1.0, 1.0, 2.0)
     assert replay([], strong) == []
+
+
+def test_a_replay_shows_the_taste_for_length_that_is_left() -> None:
+    """The cheap judge is sure of the longer response; the strong one is level. Agreement alone does not say which way."""
+    pairs = {pair.id: pair for pair in some_pairs(40)}
+    longer = [1.0 if len(pair.a) > len(pair.b) else -1.0 for pair in pairs.values()]
+    cheap = [Verdict(id, "p", "c", "ok", sigmoid(3 * side), 3 * side) for id, side in zip(pairs, longer, strict=True)]
+    level = [1.0 if place % 2 else -1.0 for place in range(40)]
+    strong = [
+        Verdict(id, "p", "s", "ok", sigmoid(q * side), q * side)
+        for id, side, q in zip(pairs, longer, level, strict=True)
+    ]
+    kept, asked = replay(cheap, strong, [1.0, 4.0], pairs)
+    assert (kept.asked, kept.agreement, kept.longer) == (0.0, 0.5, 0.5)
+    assert (asked.asked, asked.agreement, asked.longer) == (1.0, 1.0, 0.0)
 
 
 class Down:
