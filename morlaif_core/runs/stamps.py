@@ -8,17 +8,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from morlaif_core.plugins.components import TUNING, Options, Secret
+from morlaif_core.plugins.components import LATER, TUNING, Options, Secret
 from morlaif_core.types import content_hash
 
 
 def stable(value: Any) -> Any:
-    """A value as JSON, fields declared with `Tuning` left out."""
+    """A value as JSON, fields declared with `Tuning` left out, and those with `Later` at their default."""
     if isinstance(value, Secret):
         return None  # Another variable with the key changes no verdict.
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        kept = {name: getattr(value, name) for name, field in fields.items() if not _is_tuning(field)}
+        kept = {name: getattr(value, name) for name, field in fields.items() if _counts(field, getattr(value, name))}
         extra = value.__pydantic_extra__ or {}
         return {name: stable(item) for name, item in {**kept, **extra}.items()}
     if isinstance(value, dict):
@@ -28,8 +28,9 @@ def stable(value: Any) -> Any:
     return value
 
 
-def _is_tuning(field: Any) -> bool:
-    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get(TUNING))
+def _counts(field: Any, value: Any) -> bool:
+    marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    return not marks.get(TUNING) and not (marks.get(LATER) and value == field.default)
 
 
 def file_stamp(options: Options) -> dict[str, str]:

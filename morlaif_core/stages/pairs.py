@@ -27,7 +27,8 @@ def pair_row(stored: StoredPair) -> dict[str, Any]:
     pair = stored.pair
     messages = [{"role": turn.role, "content": turn.content} for turn in pair.prompt.messages]
     row = {"id": pair.id, "set": stored.set, "prompt_id": pair.prompt.id, "prompt": messages, "a": pair.a, "b": pair.b}
-    return {**row, "human": pair.human}
+    own = {"labels": dict(pair.labels)} if pair.labels else {}
+    return {**row, "human": pair.human, **own}
 
 
 def read_pairs(run: Path) -> list[StoredPair]:
@@ -38,7 +39,8 @@ def read_pairs(run: Path) -> list[StoredPair]:
 def _pair_of(row: dict[str, Any]) -> StoredPair:
     messages = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
     prompt = Prompt(row["prompt_id"], messages)
-    return StoredPair(row["set"], ResponsePair(row["id"], prompt, row["a"], row["b"], row["human"]))
+    pair = ResponsePair(row["id"], prompt, row["a"], row["b"], row["human"], row.get("labels"))
+    return StoredPair(row["set"], pair)
 
 
 def write_chunks(
