@@ -43,8 +43,8 @@ from .models.rendering import (
     Encoded as Encoded, encode_pair as encode_pair, hh_text as hh_text, prompt_ids as prompt_ids, render as render,
 )
 from .plugins.components import (
-    Component as Component, Generation as Generation, Lora as Lora, NoOptions as NoOptions, Options as Options,
-    Secret as Secret, Target as Target, Tuning as Tuning, component as component,
+    Component as Component, Generation as Generation, Later as Later, Lora as Lora, NoOptions as NoOptions,
+    Options as Options, Secret as Secret, Target as Target, Tuning as Tuning, component as component,
 )
 from .plugins.hookspecs import hookimpl as hookimpl
 from .plugins.protocols import (

@@ -22,6 +22,10 @@ Need: TypeAlias = Literal["groups", "spread", "features", "labels", "linear"]
 that is linear in the scores."""
 
 
+Labels: TypeAlias = Mapping[str, float | None]
+"""P(a preferred) by principle."""
+
+
 @dataclass(frozen=True)
 class Message:
     """One turn of a conversation."""
@@ -52,24 +56,30 @@ def ended(response: str) -> bool:
 
 @dataclass(frozen=True)
 class ResponsePair:
-    """Two responses to one prompt, each a `CutOff` where it did not end. ``human``: P(a preferred), where the data set
-    says so."""
+    """Two responses to one prompt, each a `CutOff` where it did not end. ``human``: P(a preferred) overall, where the data
+    set says so; ``labels``: the same by principle (see `Preference`)."""
 
     id: str
     prompt: Prompt
     a: str
     b: str
     human: float | None = None
+    labels: Labels | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
 class Preference:
-    """A pair with a soft label ``p_a`` in [0, 1]; higher: a is better."""
+    """A pair with a soft label ``p_a`` in [0, 1]; higher: a is better.
+
+    ``labels``: a principle's own label, where the data set has one; None: this pair is not labelled under it. `p_a` is the
+    label of the principles that are not there.
+    """
 
     prompt: Prompt
     a: str
     b: str
     p_a: float
+    labels: Labels | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
@@ -272,9 +282,16 @@ def make_prompt(messages: Iterable[Message]) -> Prompt:
     return Prompt(content_hash("prompt", [(turn.role, turn.content) for turn in turns]), turns)
 
 
-def make_pair(prompt: Prompt, a: str, b: str, human: float | None = None) -> ResponsePair:
+def make_pair(prompt: Prompt, a: str, b: str, human: float | None = None, labels: Labels | None = None) -> ResponsePair:
     """Build a `ResponsePair` with its id, a hash of prompt and responses."""
-    return ResponsePair(content_hash("pair", prompt.id, a, b), prompt, a, b, human)
+    return ResponsePair(content_hash("pair", prompt.id, a, b), prompt, a, b, human, labels)
+
+
+def label_under(principle: str, overall: float | None, labels: Labels | None) -> float | None:
+    """Return what people chose under a principle: its own label or, where the data set has none, the overall one."""
+    # Written with - or _, as everywhere.
+    canonical = principle.replace("-", "_")
+    return next((label for name, label in (labels or {}).items() if name.replace("-", "_") == canonical), overall)
 
 
 def distinct_pairs(pairs: Iterable[ResponsePair]) -> list[ResponsePair]:

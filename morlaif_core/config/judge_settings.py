@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from morlaif_core.plugins.components import Options, Since, Tuning
+from morlaif_core.plugins.components import Later, Options, Tuning
 
 
 class Use(BaseModel):
@@ -59,7 +59,7 @@ class Judging(Options):
     min_label_mass: float = Field(
         0.5, ge=0, le=1, description="least total probability of the labels; below it an answer is off_label"
     )
-    tell_cut_off: bool = Since(
+    tell_cut_off: bool = Later(
         True, description="judges that read text are told which responses were cut off at the length limit"
     )
     concurrency: int = Tuning(16, ge=1, description="requests in flight at most")

@@ -110,6 +110,7 @@ def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Kno
     config = Config(name, settings.model_copy(update={"principles": terms}), principles, plugins, layers)
     _check_blocks(config)
     check_judges(config)
+    _check_labelled(config, known)
     if not any(terms.weight > 0 for terms in config.settings.principles.values()):
         raise UserError("principles: none has a weight above 0, so there is no reward; add one, or set a weight")
     _check_needs(config)
@@ -177,6 +178,19 @@ def _check_needs(config: Config) -> None:
             )
     scalarizer = parts["scalarizer"]
     check_named(config, scalarizer.names(options["scalarizer"]) if scalarizer.names else ())
+
+
+def _check_labelled(config: Config, known: Mapping[str, Known]) -> None:
+    """The principles that the data set has labels of are known ones: a misspelt one would get the overall label, unseen."""
+    block = config.block("dataset")
+    component = config.plugins.find("dataset", block["use"])
+    canonical = {name.replace("-", "_") for name in known}
+    for name in component.names(config.plugins.options("dataset", block)) if component.names else ():
+        if name.replace("-", "_") not in canonical:
+            raise UserError(
+                f"dataset: its labels name the principle '{name}', which there is not.{did_you_mean(name, list(known))} "
+                f"See `morlaif principles` [{config.layers.nearest(('dataset',))}]"
+            )
 
 
 def check_named(config: Config, names: Iterable[str]) -> None:

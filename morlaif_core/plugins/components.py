@@ -18,7 +18,8 @@ from morlaif_core.types import Need
 if TYPE_CHECKING:
     from morlaif_core.types import Capabilities, Principle
 
-TUNING, SINCE = "tuning", "since"
+TUNING = "tuning"
+LATER = "later"
 SHORTEST_SECRET = 8
 """Characters; a shorter value is no key, and to redact it would make other text unreadable."""
 SECRET_PATTERN = r"^[A-Z_][A-Z0-9_]*$"
@@ -65,9 +66,9 @@ def Tuning(default: Any = ..., **kwargs: Any) -> Any:  # noqa: N802 - reads like
     return Field(default, json_schema_extra={TUNING: True}, **kwargs)
 
 
-def Since(default: Any, **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
-    """Declare a field that came later, its default being what was done before: at that, no fingerprint counts it."""
-    return Field(default, json_schema_extra={SINCE: True}, **kwargs)
+def Later(default: Any, **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
+    """Declare an option that came later: its default is in no fingerprint, so that runs from before it stay done."""
+    return Field(default, json_schema_extra={LATER: True}, **kwargs)
 
 
 class Secret(str):
@@ -115,7 +116,8 @@ class Component(Generic[T_co]):
     supplies_for: Callable[[Any], frozenset[Need]] | None = None
     """Given the options: what it supplies besides `supplies`."""
     names: Callable[[Any], Iterable[str]] | None = None
-    """Scalarizers: given the options, the principles that they name; each must be active, with a weight above 0."""
+    """Given the options, the principles that they name. Scalarizers: each must be active, with a weight above 0. Data
+    sets: those that have labels of their own; each must be known."""
     capabilities: Callable[[Any], Capabilities] | None = None
     """Feedback providers: given the options, the provider's `capabilities` before it is built; None: not known then."""
 

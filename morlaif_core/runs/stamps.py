@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from morlaif_core.plugins.components import SINCE, TUNING, Options, Secret
+from morlaif_core.plugins.components import LATER, TUNING, Options, Secret
 from morlaif_core.types import content_hash
 
 
 def stable(value: Any) -> Any:
-    """A value as JSON; fields declared with `Tuning` are left out, and those with `Since` at their default."""
+    """A value as JSON, fields declared with `Tuning` left out, and those with `Later` at their default."""
     if isinstance(value, Secret):
         return None  # Another variable with the key changes no verdict.
     if isinstance(value, BaseModel):
@@ -30,7 +30,7 @@ def stable(value: Any) -> Any:
 
 def _counts(field: Any, value: Any) -> bool:
     marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    return not (TUNING in marks or (SINCE in marks and value == field.default))
+    return not marks.get(TUNING) and not (marks.get(LATER) and value == field.default)
 
 
 def file_stamp(options: Options) -> dict[str, str]:

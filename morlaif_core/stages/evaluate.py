@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Iterable, Mapping, Sequence
-=======
-from collections.abc import Sequence
->>>>>>> 179002fc9ec2380e5a2658abbdce3410c69b6cc2
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from morlaif_core.plugins.protocols import Policy
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.runs.folder import read_jsonl, write_json
-<<<<<<< HEAD
-from morlaif_core.types import Doubles, Prompt, ResponsePair, distinct_pairs, ended, make_pair
-=======
-from morlaif_core.types import Doubles, Floats, Prompt, ResponsePair, distinct_pairs, make_pair
->>>>>>> 179002fc9ec2380e5a2658abbdce3410c69b6cc2
+from morlaif_core.types import Doubles, Floats, Prompt, ResponsePair, distinct_pairs, ended, make_pair
 
 from .context import Context
 from .judge import judge_pairs, note_unlabelled, unfinished
@@ -45,6 +37,8 @@ def inputs(context: Context) -> dict[str, Any]:
 def run(context: Context) -> str:
     """Answer the held-out prompts with the policy, judge both against one frozen reference response each.
     Leaves out: a win rate corrected for length; the mean lengths stand beside it."""
+    import numpy as np
+
     from .held_out_figures import judge_block, model_block, no_judge, overall_block, p_second, wins_of
 
     stored = sorted(
@@ -65,7 +59,8 @@ def run(context: Context) -> str:
     wins: dict[str, Doubles] = {}
     for item in context.config.principles:
         reference, pm_before, pm_after = scores[item.name]
-        block = {"pm_before": float(pm_before.mean()), "pm_after": float(pm_after.mean())}
+        # A score that failed is no part of a mean.
+        block = {"pm_before": float(np.nanmean(pm_before)), "pm_after": float(np.nanmean(pm_after))}
         if item not in principles:
             block = {**no_judge("judged by people: nobody was asked"), **block}
         else:
@@ -125,20 +120,6 @@ def _responses(context: Context, policy: Policy, prompts: Sequence[Prompt]) -> l
 
 def _scores(
     context: Context, before: Sequence[ResponsePair], after: Sequence[ResponsePair]
-<<<<<<< HEAD
-) -> dict[str, tuple[float, float]]:
-    """Mean calibrated score of every principle before and after."""
-    import numpy as np
-
-    model, calibration = load_models(context), Calibration.load(context.path / CALIBRATION)
-    means = []
-    for pairs in (before, after):
-        responses = [pair.b for pair in pairs]
-        scores, _ = calibration.apply(model.score([pair.prompt for pair in pairs], responses), responses)
-        # Over the scores that there are: one that failed (NaN) is no number.
-        means.append(dict(zip(scores.principles, np.nanmean(scores.values, axis=0).tolist(), strict=True)))
-    return {name: (means[0][name], means[1][name]) for name in means[0]}
-=======
 ) -> dict[str, tuple[Floats, Floats, Floats]]:
     """Calibrated scores of the reference, the untrained and the trained policy's responses, per principle and prompt."""
     model, calibration = load_models(context), Calibration.load(context.path / CALIBRATION)
@@ -149,7 +130,6 @@ def _scores(
         name: (matrices[0].values[:, place], matrices[1].values[:, place], matrices[2].values[:, place])
         for place, name in enumerate(matrices[0].principles)
     }
->>>>>>> 179002fc9ec2380e5a2658abbdce3410c69b6cc2
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -68,7 +68,7 @@ def model_block(p_after: Doubles, reference: Floats, after: Floats) -> dict[str,
     often, which a model that always names the same side reaches; ties left out.
     """
     side = np.sign(_rounded(p_after))
-    decided = np.abs(side) > 0  # NaN, no label, is not
+    decided = (np.abs(side) > 0) & np.isfinite(after - reference)  # NaN, no label or no score, is not
     if not decided.any():
         return dict.fromkeys(("pm_accuracy", "pm_accuracy_ci95", "pm_majority")) | {"pm_n": 0}
     # Half for equal scores, as on the held-out pairs.

@@ -27,7 +27,8 @@ def pair_row(stored: StoredPair) -> dict[str, Any]:
     pair = stored.pair
     messages = [{"role": turn.role, "content": turn.content} for turn in pair.prompt.messages]
     row = {"id": pair.id, "set": stored.set, "prompt_id": pair.prompt.id, "prompt": messages, "a": pair.a, "b": pair.b}
-    return {**row, "human": pair.human, "ended": [ended(pair.a), ended(pair.b)]}
+    own = {"labels": dict(pair.labels)} if pair.labels else {}
+    return {**row, "human": pair.human, "ended": [ended(pair.a), ended(pair.b)], **own}
 
 
 def read_pairs(run: Path) -> list[StoredPair]:
@@ -39,7 +40,7 @@ def _pair_of(row: dict[str, Any]) -> StoredPair:
     messages = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
     prompt = Prompt(row["prompt_id"], messages)
     a, b = map(response_of, (row["a"], row["b"]), row.get("ended", (True, True)))
-    return StoredPair(row["set"], ResponsePair(row["id"], prompt, a, b, row["human"]))
+    return StoredPair(row["set"], ResponsePair(row["id"], prompt, a, b, row["human"], row.get("labels")))
 
 
 def response_of(text: str, whole: bool) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from morlaif_core.config.settings import HUMAN_JUDGE
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.protocols import Policy
 from morlaif_core.runs.prompt_sets import PAIR_SETS, draw_prompt_sets
-from morlaif_core.types import Preference, Prompt, ResponsePair, content_hash, make_pair
+from morlaif_core.types import Preference, Prompt, ResponsePair, content_hash, label_under, make_pair
 
 from .context import Context
 from .pairs import FILE, StoredPair, pair_row, read_pairs, write_chunks
@@ -48,8 +49,7 @@ def check(context: Context) -> None:
 
 def run(context: Context) -> str:
     """Sample all pairs; goes on behind the chunks that are stored."""
-    if context.settings.pairs.source == "dataset" and not _labels(context):
-        raise UserError("pairs.source: dataset: the data set has no preferences; say pairs.source: sampled")
+    _check_human_labels(context)
     chunks = list(_chunks(context))
     with context.screen.bar(NAME) as bar:
         write_chunks(
@@ -121,8 +121,32 @@ def given_pairs(context: Context, prompt: Prompt) -> Iterator[ResponsePair]:
     for preference in _labels(context).get(prompt.id, ()):
         # Sorted, so that the draw does not hang on which one the data set calls better.
         swap = int(content_hash("swap", prompt.id, *sorted((preference.a, preference.b))), 16) % 2
-        first, second = (preference.b, preference.a) if swap else (preference.a, preference.b)
-        yield make_pair(prompt, first, second, 1 - preference.p_a if swap else preference.p_a)
+        pair = make_pair(prompt, preference.a, preference.b, preference.p_a, preference.labels)
+        yield _swapped(pair) if swap else pair
+
+
+def _swapped(pair: ResponsePair) -> ResponsePair:
+    labels = {name: None if p_a is None else 1 - p_a for name, p_a in (pair.labels or {}).items()} or None
+    return make_pair(pair.prompt, pair.b, pair.a, None if pair.human is None else 1 - pair.human, labels)
+
+
+def _check_human_labels(context: Context) -> None:
+    """What is to come from the data set's labels has some. Raises `UserError`, before a model is loaded for it."""
+    settings = context.settings
+    human = [item.name for item in context.config.principles if settings.judge_of(item.name) == HUMAN_JUDGE]
+    source = settings.pairs.source == "dataset"
+    if not human and not source:
+        return
+    found = [item for rows in _labels(context).values() for item in rows]
+    left = ", ".join(f"{count:,} {why}" for why, count in context.dataset.skipped.items())
+    why = f"; left out: {left}" if left else ""
+    if source and not found:
+        raise UserError(f"pairs.source: dataset: the data set has no preferences{why}; say pairs.source: sampled")
+    for name in human:
+        if all(label_under(name, item.p_a, item.labels) is None for item in found):
+            raise UserError(
+                f"principles.{name}.judge: human: the data set has no labels for it{why}; name another judge"
+            )
 
 
 def _labels(context: Context) -> dict[str, list[Preference]]:

@@ -12,7 +12,7 @@ from morlaif_core.plugins.protocols import PMBackend, PMJob, PreferenceModel
 from morlaif_core.reward.calibration import Calibration, fit_calibration
 from morlaif_core.reward.length_control import fit_length_control
 from morlaif_core.runs.stamps import folder_stamp
-from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash
+from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash, label_under
 
 from .context import Context
 from .judge import labelled, labels_hash, read_labels
@@ -70,12 +70,22 @@ def all_labels(context: Context, stored: Sequence[StoredPair]) -> dict[str, dict
         ids = {prompt.id for prompt in sets[name]}
         for item in context.config.principles:
             if context.settings.judge_of(item.name) == HUMAN_JUDGE:
-                human = (row for row in context.dataset.preferences("train") if row.prompt.id in ids)
-                # Equal responses have no better one, whatever the label says.
-                found[name][item.name] = [row for row in human if row.a != row.b]
+                human = [row for row in context.dataset.preferences("train") if row.prompt.id in ids]
+                found[name][item.name] = human_labels(human, item.name, ties)
             else:
                 found[name][item.name] = labelled(stored, judged.get(item.name, {}), (name,), ties)
     return found
+
+
+def human_labels(preferences: Sequence[Preference], principle: str, ties: str) -> list[Preference]:
+    """What people chose under a principle: see `label_under`. ties: half or drop."""
+    own = [(row, label_under(principle, row.p_a, row.labels)) for row in preferences]
+    return [
+        Preference(row.prompt, row.a, row.b, p_a)
+        for row, p_a in own
+        # Equal responses have no better one, whatever the label says.
+        if p_a is not None and row.a != row.b and not (p_a == 0.5 and ties == "drop")
+    ]
 
 
 def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[str, list[Preference]]]) -> None:

@@ -1,4 +1,4 @@
-"""Data sets from the outside: ``hh-rlhf`` and ``preferences`` (TRL's formats), from the hub or from local files."""
+"""Data sets from the outside: ``hh-rlhf`` and ``preferences`` (many layouts), from the hub or from local files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def _missing_preferences(options: PreferencesOptions) -> list[str]:
 def morlaif_datasets() -> list[Component[Dataset]]:
     """Offer ``hh-rlhf`` and ``preferences``."""
     hh = "Anthropic's HH-rlhf: the hub's subsets, or a local file in its form, with its human labels"
-    preferences = "any prompt or preference data set in TRL's formats: a hub id, or local JSONL, CSV or Parquet"
+    preferences = (
+        "prompts or preferences in many layouts (TRL, PKU-SafeRLHF, …): a hub id, or local JSON, CSV or Parquet"
+    )
     labels: frozenset[Need] = frozenset({"labels"})
     return [
         component("hh-rlhf", _build_hh, HHOptions, hh, supplies=labels, missing=_missing_hh),
@@ -51,5 +53,6 @@ def morlaif_datasets() -> list[Component[Dataset]]:
             preferences,
             supplies=labels,
             missing=_missing_preferences,
+            names=lambda options: options.labels,
         ),
     ]

@@ -1,11 +1,13 @@
-"""Local data files: JSON lines, CSV, Parquet, plain or gzipped. Every error names the file and the line."""
+"""Local data files: JSON lines or an array, CSV, Parquet, plain or gzipped. Every error names the file and the line."""
 
 from __future__ import annotations
 
+import ast
 import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +15,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from morlaif_core import UserError
+
+# A key of a message or of a completion: text may begin with brackets too.
+_LIST = re.compile(r"""\s*\[\s*\{\s*["'](role|content|from|value|response|annotations)["']\s*:""")
 
 
 class Row(NamedTuple):
@@ -58,13 +63,26 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _read_json(path: Path) -> Iterator[Row]:
-    """Read one JSON object a line; blank lines are passed over."""
+    """Read one JSON object a line, blank lines passed over; or a file that is one JSON array of objects."""
+    begun = False
     with _open(path) as file:
         for number, raw in enumerate(file, start=1):
             place = f"{path}:{number}"
             line = _text(raw, place).strip()
+            if line.startswith("[") and not begun:
+                yield from _array(_text(raw + file.read(), str(path)), path)
+                return
             if line:
+                begun = True
                 yield Row(place, _object(line, place))
+
+
+def _array(text: str, path: Path) -> Iterator[Row]:
+    for number, value in enumerate(cast("list[object]", _json(text, str(path))), start=1):
+        place = f"{path}, item {number}"
+        if not isinstance(value, dict):
+            raise UserError(f"{place}: a JSON {type(value).__name__}, where an object is needed")
+        yield Row(place, value)
 
 
 def _text(raw: bytes, place: str) -> str:
@@ -77,11 +95,15 @@ def _text(raw: bytes, place: str) -> str:
         ) from error
 
 
-def _object(line: str, place: str) -> Mapping[str, object]:
+def _json(text: str, place: str) -> object:
     try:
-        value = json.loads(line)
+        return cast(object, json.loads(text))
     except (ValueError, RecursionError) as error:  # ValueError also for a number of too many digits
-        raise UserError(f"{place}: not JSON ({error}); each line is one JSON object") from error
+        raise UserError(f"{place}: not JSON ({error}); each line is one JSON object, or the file one array") from error
+
+
+def _object(line: str, place: str) -> Mapping[str, object]:
+    value = _json(line, place)
     if not isinstance(value, dict):
         raise UserError(
             f"{place}: a JSON {type(value).__name__}, where an object is needed; each line is one JSON object"
@@ -93,14 +115,14 @@ def _read_csv(path: Path) -> Iterator[Row]:
     """Read a CSV file whose first line names the columns. A row that spans lines is told by its last line."""
     with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
         # strict, or the parser would take a broken quote for text and run rows together.
-        reader = csv.DictReader(file, strict=True)
+        reader = csv.DictReader(file, strict=True, delimiter=_delimiter(path))
         try:
             for values in reader:
                 place = f"{path}:{reader.line_num}"
                 if None in values or None in values.values():
                     columns = len(reader.fieldnames or ())
                     raise UserError(f"{place}: not {columns} cells as in the first line; quote cells that hold commas")
-                yield Row(place, {key: _cell(value) for key, value in values.items()})
+                yield Row(place, {key: _cell(value, f"{place}: '{key}'") for key, value in values.items()})
         except csv.Error as error:
             raise UserError(f"{path}:{reader.reader.line_num}: not CSV ({error})") from error
         except UnicodeDecodeError as error:
@@ -109,14 +131,30 @@ def _read_csv(path: Path) -> Iterator[Row]:
             raise UserError(f"{after}; save the file as UTF-8") from error
 
 
-def _cell(text: str) -> object:
-    """Read a cell; a JSON list of messages is a conversation, anything else is text."""
+def _delimiter(path: Path) -> str:
+    """Return what parts the columns' names: a comma or, where there is none, a semicolon or a tab."""
+    with _open(path) as file:
+        head = file.readline()
+    return next((sign for sign in ",;\t" if sign.encode() in head), ",")
+
+
+def _cell(text: str, place: str) -> object:
+    """Read a cell; a list of messages or of completions is that, anything else is text. Raises UserError."""
     if text.lstrip().startswith("[{"):
         try:
             return cast(object, json.loads(text))
         except (ValueError, RecursionError):
-            return text
-    return text
+            pass
+    if not _LIST.match(text):
+        return text
+    try:
+        # As pandas writes a column of lists.
+        return cast(object, ast.literal_eval(text.strip()))
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise UserError(
+            f"{place} begins like a list of messages and is neither JSON nor Python ({text.strip()[:60]}…); write the cell "
+            "with json.dumps, or the file as .jsonl or .parquet"
+        ) from error
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from morlaif_core import Message, UserError, make_prompt
+from morlaif_core import Message, Prompt, UserError, make_prompt
 
 from .files import Row
 from .options import HHOptions
-from .rows import Parsed, RowsDataset, Skip
+from .rows import Pair, Parsed, RowsDataset, Skip
 from .source import FileSource, HubSource, HubSplits
 
 HUB_NAME = "Anthropic/hh-rlhf"
@@ -34,10 +34,11 @@ def hh_dataset(options: HHOptions) -> RowsDataset:
 
 def parse_hh(row: Row) -> Parsed:
     """Read a record with ``chosen`` and ``rejected``. Raises Skip, or UserError where a key is missing."""
-    return hh_pair(_text(row, "chosen"), _text(row, "rejected"))
+    prompt, good, bad = hh_pair(_text(row, "chosen"), _text(row, "rejected"))
+    return Parsed(prompt, (Pair(good, bad),))
 
 
-def hh_pair(chosen: str, rejected: str) -> Parsed:
+def hh_pair(chosen: str, rejected: str) -> tuple[Prompt, str, str]:
     """Split two conversations into their prompt and its two responses. Raises Skip where they are no such pair."""
     (prompt, good), (other, bad) = _split(chosen), _split(rejected)
     if prompt != other:
@@ -47,7 +48,7 @@ def hh_pair(chosen: str, rejected: str) -> Parsed:
         raise Skip("prompt does not end with a Human turn")
     if not good or not bad:
         raise Skip("empty response")
-    return Parsed(make_prompt(turns), (good, bad))
+    return make_prompt(turns), good, bad
 
 
 def hh_messages(text: str) -> list[Message]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from morlaif_core import Options
+from morlaif_core import Later, Options
 
 Subset = Literal["harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled", "all"]
 HELD_OUT = "share of a data set without test split that becomes one, cut by hash of the prompt"
-PATH = "a local .jsonl, .csv or .parquet file (also .gz), or a folder with files train.… and test.…"
+PATH = "a local .jsonl, .json, .csv or .parquet file (also .gz), or a folder with files train.… and test.…"
 
 
 def _held_out() -> Any:
@@ -27,7 +27,7 @@ class HHOptions(Options):
 
 
 class PreferencesOptions(Options):
-    """Where a data set in TRL's formats is read from, and how its columns are called."""
+    """Where a data set of prompts or preferences is read from, and how its columns are called."""
 
     path: str | None = Field(None, description=PATH)
     name: str | None = Field(None, min_length=1, description="the hub's id; either this or path")
@@ -39,6 +39,16 @@ class PreferencesOptions(Options):
     prompt_column: str = Field("prompt", min_length=1, description="column of the prompt: text or messages")
     chosen_column: str = Field("chosen", min_length=1, description="column of the preferred response")
     rejected_column: str = Field("rejected", min_length=1, description="column of the other response")
+    label_column: str | None = Later(None, description="column of the overall label; null: the layout's own")
+    labels: dict[str, str] = Later(
+        {},
+        description="PRINCIPLE: the column of its own labels, where its judge is human; others have the overall label",
+    )
+
+    @field_validator("labels")
+    @classmethod
+    def _names(cls, labels: dict[str, str]) -> dict[str, str]:
+        return {name.replace("-", "_"): column for name, column in labels.items()}
 
     @model_validator(mode="after")
     def _one_place(self) -> PreferencesOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -11,16 +11,70 @@ from morlaif_core import Preference, Prompt, Split, UserError, content_hash
 from .files import Row
 from .source import Source
 
+ALONE = "answer called good or bad, without an opposite one to the same prompt"
+
 
 class Skip(Exception):
     """A row that cannot be used; the message is the reason under which it is counted."""
 
 
+class Pair(NamedTuple):
+    """Two responses. ``p_a``: P(the first is better); ``labels``: the same by principle, None: not labelled under it."""
+
+    a: str
+    b: str
+    p_a: float = 1.0
+    labels: Mapping[str, float | None] = {}
+
+
+class Single(NamedTuple):
+    """A response that is good or bad, overall and by principle."""
+
+    response: str
+    good: bool
+    labels: Mapping[str, bool | None] = {}
+
+
 class Parsed(NamedTuple):
-    """What a row says: a prompt, and the preferred and the other response where it has them."""
+    """What a row says: a prompt, and what it has of labelled pairs or of a single response that is good or bad.
+
+    ``note``: why a row is read for its prompt alone that seems to hold more; counted like rows that are left out.
+    """
 
     prompt: Prompt
-    pair: tuple[str, str] | None = None
+    pairs: tuple[Pair, ...] = ()
+    single: Single | None = None
+    note: str = ""
+
+
+class Waiting:
+    """Single responses that wait for one of the opposite kind to the same prompt. Each is used once, the earliest first,
+    so that a prompt with many of them does not make every two a pair."""
+
+    def __init__(self) -> None:
+        self._by_prompt: dict[tuple[str, bool], deque[tuple[Single, str]]] = defaultdict(deque)
+
+    def paired(self, parsed: Parsed, place: str) -> Parsed:
+        """Return the row with the pair that its single response completes."""
+        single = parsed.single
+        if single is None:
+            return parsed
+        others = self._by_prompt[parsed.prompt.id, not single.good]
+        if not others:
+            self._by_prompt[parsed.prompt.id, single.good].append((single, place))
+            return parsed
+        other = others.popleft()[0]
+        good, bad = (single, other) if single.good else (other, single)
+        labels = {name: _better(good.labels[name], bad.labels[name]) for name in good.labels}
+        return parsed._replace(pairs=(Pair(good.response, bad.response, 1.0, labels),))
+
+    def places(self) -> set[str]:
+        """Return where those stand that still wait."""
+        return {place for waiting in self._by_prompt.values() for _, place in waiting}
+
+
+def _better(one: bool | None, other: bool | None) -> float | None:
+    return None if one is None or other is None else (1 + one - other) / 2
 
 
 class RowsDataset:
@@ -47,26 +101,33 @@ class RowsDataset:
                 yield parsed.prompt
 
     def preferences(self, split: Split) -> Iterator[Preference]:
-        """Yield every usable pair, duplicates too; a is the preferred response, so ``p_a`` is 1."""
-        for prompt, pair in self._rows(split):
-            if pair is not None:
-                yield Preference(prompt, *pair, p_a=1.0)
+        """Yield every usable pair, duplicates too."""
+        for parsed in self._rows(split):
+            for pair in parsed.pairs:
+                yield Preference(parsed.prompt, *pair)
 
     def _rows(self, split: Split) -> Iterator[Parsed]:
         """Parse a split's rows. Raises UserError at the end of a source without a usable one."""
         own = self._source.has_test
         usable = False
+        waiting = Waiting()
         # A source without a test split is read whole for either, and each prompt has its side.
         for number, row in enumerate(self._source.rows(split if own else "train")):
+            place = f"{number} {row.place}"
             try:
                 parsed = _unicode(self._parse(row))
             except Skip as skip:
-                self._skipped[str(skip)].add(f"{number} {row.place}")
+                self._skipped[str(skip)].add(place)
                 continue
             usable = True
+            if parsed.note:
+                self._skipped[parsed.note].add(place)
+            parsed = waiting.paired(parsed, place)
             # By prompt and not by row, so that a prompt's pairs are never in both splits.
             if own or self._side(parsed.prompt) == split:
                 yield parsed
+        if alone := waiting.places():
+            self._skipped[ALONE].update(alone)
         if not usable:
             reasons = ", ".join(f"{reason} ({count})" for reason, count in self.skipped.items())
             raise UserError(f"{self._source.name}: no usable record; left out: {reasons or 'none, it is empty'}")
@@ -80,7 +141,9 @@ class RowsDataset:
 def _unicode(parsed: Parsed) -> Parsed:
     """Return the row. Raises Skip for half of a surrogate pair, which JSON can spell and no file or tokenizer takes."""
     try:
-        for text in (*(turn.content for turn in parsed.prompt.messages), *(parsed.pair or ())):
+        responses = [text for pair in parsed.pairs for text in (pair.a, pair.b)]
+        responses += [parsed.single.response] if parsed.single else []
+        for text in (*(turn.content for turn in parsed.prompt.messages), *responses):
             text.encode()
     except UnicodeEncodeError:
         raise Skip("text that is not Unicode") from None

@@ -11,7 +11,7 @@ import numpy as np
 
 from morlaif_core.feedback.answers.verdict import TIE
 from morlaif_core.feedback.types import Verdict
-from morlaif_core.types import Doubles, ResponsePair
+from morlaif_core.types import Doubles, ResponsePair, label_under
 
 from .agreement import panel_block
 from .intervals import Figure, mean_figure, number_prompts, share_figure
@@ -55,7 +55,7 @@ def _block(verdicts: Sequence[Verdict], pairs: Mapping[str, ResponsePair]) -> di
         "order_consistency": order_consistency(verdicts, notes),
         "agreement_with_human": agreement_with_human(verdicts, pairs, notes),
         "prefer_longer": prefer_longer(verdicts, pairs, notes),
-        "prefer_longer_human": prefer_longer_human([pairs[verdict.pair] for verdict in verdicts], notes),
+        "prefer_longer_human": prefer_longer_human(verdicts, pairs, notes),
         "prefer_longer_excess": prefer_longer_excess(verdicts, pairs, notes),
         "cost_usd": cost_usd(verdicts, notes),
     }
@@ -120,7 +120,7 @@ def agreement_with_human(
     rows = [
         (side_with(verdict.p_a, human), pairs[verdict.pair].prompt.id)
         for verdict in verdicts
-        if verdict.p_a is not None and (human := pairs[verdict.pair].human) is not None and human != 0.5
+        if verdict.p_a is not None and (human := _human(verdict, pairs)) is not None and human != 0.5
     ]
     if not rows:
         notes["agreement_with_human"] = "no judged pair carries a human label"
@@ -137,9 +137,12 @@ def prefer_longer(
     return _longer(labels, notes, "prefer_longer", "no labelled pair has answers of different length")
 
 
-def prefer_longer_human(pairs: Sequence[ResponsePair], notes: dict[str, str]) -> float | None:
+def prefer_longer_human(
+    verdicts: Sequence[Verdict], pairs: Mapping[str, ResponsePair], notes: dict[str, str]
+) -> float | None:
     """Return the humans' share of longer choices on the same pairs."""
-    labels = [(pair.human, pair) for pair in pairs if pair.human is not None]
+    rows = [(_human(verdict, pairs), pairs[verdict.pair]) for verdict in verdicts]
+    labels = [(human, pair) for human, pair in rows if human is not None]
     return _longer(labels, notes, "prefer_longer_human", "no judged pair carries a human label")
 
 
@@ -148,9 +151,11 @@ def prefer_longer_excess(
 ) -> dict[str, Any] | None:
     """Return {mean, ci95, n} of the judge's minus the humans' choice of the longer answer, where both have a label."""
     rows = [
-        (side_with(verdict.p_a, longer) - side_with(pair.human, longer), pair.prompt.id)
+        (side_with(verdict.p_a, longer) - side_with(human, longer), pair.prompt.id)
         for verdict, pair in ((verdict, pairs[verdict.pair]) for verdict in verdicts)
-        if verdict.p_a is not None and pair.human is not None and (longer := _which_longer(pair)) is not None
+        if verdict.p_a is not None
+        and (human := _human(verdict, pairs)) is not None
+        and (longer := _which_longer(pair)) is not None
     ]
     if not rows:
         notes["prefer_longer_excess"] = "no pair of unequal length is labelled by both judge and human"
@@ -190,6 +195,12 @@ def panel_agreement(verdicts: Sequence[Verdict], pairs: Mapping[str, ResponsePai
     p = np.array([[row.get(name) for name in names] for row in said], dtype=float)
     labels = np.where(np.isnan(p), -1, 1 + np.sign(np.where(np.isnan(p), 0.5, p) - 0.5)).astype(np.intp)
     return panel_block(names, labels, p, number_prompts([pairs[verdict.pair].prompt.id for verdict in verdicts]))
+
+
+def _human(verdict: Verdict, pairs: Mapping[str, ResponsePair]) -> float | None:
+    """Return what people chose under the verdict's principle."""
+    pair = pairs[verdict.pair]
+    return label_under(verdict.principle, pair.human, pair.labels)
 
 
 def _longer(labels: Sequence[tuple[float, ResponsePair]], notes: dict[str, str], name: str, why: str) -> float | None:
