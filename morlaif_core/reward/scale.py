@@ -104,6 +104,7 @@ def _in_groups(reference: ScoreMatrix, size: int) -> ScoreMatrix:
     import numpy as np
 
     rows = np.random.default_rng(0).permutation(len(reference.values))
+    size = min(size, max(len(rows), 1))  # fewer responses than a group has: all of them
     rows = rows[: len(rows) // size * size]
     ids = tuple(f"group-{place // size}" for place in range(len(rows)))
     return replace(reference.take(rows), prompt_ids=ids)
