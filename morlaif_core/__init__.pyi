@@ -29,6 +29,7 @@ from .feedback.types import NamedJudge as NamedJudge, Task as Task, Verdict as V
 from .judge_bench import JudgeBench as JudgeBench
 from .models.adapters import lora_config as lora_config
 from .models.backbones import policy_backbone as policy_backbone
+from .models.cache_check import check_cache as check_cache
 from .models.decoding import Decoded as Decoded, decode as decode, stop_strings as stop_strings
 from .models.hub import hub_problem as hub_problem, hub_snapshot as hub_snapshot
 from .models.judge_model import (

@@ -32,9 +32,9 @@ def check_cache(model: Any) -> None:
     # transformers' own mark of models with states that no cache of keys and values holds.
     if getattr(lm, "_is_stateful", False) or not _same(model):
         raise UserError(
-            f"answers cannot be sampled from models of the family '{lm.config.model_type}': cached steps do not give what "
-            "one pass over the text gives (recurrent or convolutional layers, or no cache); take a model with attention "
-            "alone (GPT-2, Llama, Mistral, Qwen 2 and 3, Gemma, Granite, ...)"
+            f"models of the family '{lm.config.model_type}' can neither answer nor judge here: cached steps do not give "
+            "what one pass over the text gives (recurrent or convolutional layers, or no cache); take a model with "
+            "attention alone (GPT-2, Llama, Mistral, Qwen 2 and 3, Gemma, Granite, ...)"
         )
     _CHECKED.add(lm)
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from morlaif_core import Answer, Capabilities, ProviderError, Request, Usage, UserError, context_length, judge_model
+from morlaif_core import Answer, Capabilities, ProviderError, Request, Usage, check_cache, context_length, judge_model
 
 from .options import TOP, TransformersJudgeOptions
 from .prefixes import grouped, next_logprobs
@@ -61,7 +61,7 @@ class TransformersJudge:
         """Return one answer per request, in order: the top tokens and every spelling of A, B and C.
 
         Raises `ProviderError`: item where a request is longer than the model's context (nothing is cut), run where the
-        memory does not hold a pass; `UserError` where the model cannot be loaded.
+        memory does not hold a pass; `UserError` where the model cannot be loaded or keeps more than keys and values.
         """
         rows = [self.encode(request) for request in requests]
         answers: list[Answer | None] = [None] * len(rows)
@@ -79,6 +79,8 @@ class TransformersJudge:
         import torch
 
         try:
+            # Else a prefix could not be shared.
+            check_cache(model)
             yield from next_logprobs(model, rows, group, self._options.tokens_per_pass)
         except torch.OutOfMemoryError:
             text = "the GPU's memory does not hold a pass; lower tokens_per_pass, or quantize the model"
@@ -137,10 +139,7 @@ def _spellings(tokenizer: Any, text: Any) -> list[list[int]]:
 
 
 def _check(model: Any, rows: Sequence[Sequence[int]]) -> None:
-    """Refuse what does not fit. Raises `ProviderError`, `UserError`."""
-    # transformers' mark of models whose state is not keys and values, so that a prefix cannot be shared.
-    if getattr(model, "_is_stateful", False):
-        raise UserError("models with recurrent layers cannot judge here; take one with attention alone, or serve it")
+    """Refuse what does not fit. Raises `ProviderError`."""
     limit = context_length(model)
     longest = max(map(len, rows), default=0)
     if limit and longest > limit:

@@ -34,6 +34,7 @@ from morlaif_pm.scoring import score_ids
 from morlaif_ppo.batch import pad, pad_floats
 from morlaif_ppo.network import Network, check_head
 from tests.helpers.families import NESTED, OTHER_HEADS, RECURRENT, SERVED, family
+from tests.helpers.local_judging import judge_of, request
 from tests.helpers.tiny_models import tiny_tokenizer
 
 PROMPTS = [[5, 6, 7], [9, 8, 30, 11, 40, 21, 33]]
@@ -93,6 +94,13 @@ def test_models_with_other_states_are_refused(name: str, marked: bool, monkeypat
         monkeypatch.setattr(model, "_is_stateful", False)
     with pytest.raises(UserError, match=f"'{name}'.*attention"):
         sampled(model, 1.0)
+
+
+@pytest.mark.parametrize("name", ["lfm2", "mamba"])
+def test_they_judge_no_more_than_they_answer(name: str, tmp_path: Path) -> None:
+    judge = judge_of(saved(name, tmp_path))
+    with pytest.raises(UserError, match=f"'{name}' can neither answer nor judge"):
+        judge.ask_many([request()])
 
 
 def test_sizes_of_a_model_with_images_are_those_of_its_language_model() -> None:
