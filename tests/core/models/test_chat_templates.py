@@ -70,8 +70,10 @@ def test_variables_reach_the_template() -> None:
     assert render(tokenizer, prompt, "auto", QUIET).endswith("</think>")
     ids = prompt_ids(tokenizer, prompt, "auto", {"think": True})
     assert encode_pair(tokenizer, prompt, "Yes", 99, "auto", {"think": True}).ids[: len(ids)] == ids
-    with pytest.raises(UserError, match="no chat template"):
+    with pytest.raises(UserError, match="no chat template; leave"):
         render(tiny_tokenizer(), prompt, "auto", QUIET)
+    with pytest.raises(UserError, match="no chat template; say"):
+        render(tiny_tokenizer(), prompt, "chat")
     with pytest.raises(UserError, match="does not ask for enable_thinkin;"):
         render(tokenizer, prompt, "auto", {"enable_thinkin": False})
 
