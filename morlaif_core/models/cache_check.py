@@ -1,7 +1,7 @@
 """Whether a model can be followed step by step: its keys and values are all that it keeps of the tokens before.
 
 Leaves out: serving recurrent models by their own states, because those cannot be repeated, cut and padded as keys and
-values can, and no such model is among those that people train here.
+values can.
 """
 
 from __future__ import annotations

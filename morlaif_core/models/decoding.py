@@ -136,12 +136,14 @@ class _Stops:
             self.pieces[token] = not (self.last | {"\ufffd"}).isdisjoint(self._text([token]))
         return self.pieces[token]
 
-    def hit(self, ids: list[int]) -> bool:
-        """Say whether the last token completed a stop string."""
+    def hit(self, ids: list[int], thinking: bool = False) -> bool:
+        """Say whether the last token completed a stop string; one within reasoning, or right behind it, ends nothing."""
         if not self.stop or not self._may_complete(ids[-1]):
             return False
         tail = self._text(ids[-self.tail :])
-        return any(text in tail for text in self.stop)
+        if not any(text in tail for text in self.stop):
+            return False
+        return not self._reasons(ids, thinking) or any(text in (self._said(ids) or "") for text in self.stop)
 
     def thinks(self, prompt: Sequence[int]) -> bool:
         """Say whether a prompt ends within reasoning: templates of some models open it themselves."""
@@ -153,15 +155,22 @@ class _Stops:
 
         thinking: the prompt has opened the reasoning.
         """
-        text, said = self._text(ids), self._text(ids, skip=True)
-        if thinking or text.lstrip().startswith(THINK):
-            if THOUGHT not in text:
-                return None
-            # The first tokens that hold the whole mark; the last of them may hold some of the response too.
-            end = bisect_left(range(len(ids)), True, key=lambda last: THOUGHT in self._text(ids[: last + 1])) + 1
-            said = self._text(ids[:end]).partition(THOUGHT)[2] + self._text(ids[end:], skip=True)
+        said = self._said(ids) if self._reasons(ids, thinking) else self._text(ids, skip=True)
+        if said is None:
+            return None
         ends = [said.find(mark) for mark in self.stop if mark in said]
         return said[: min(ends, default=len(said))].strip()
+
+    def _reasons(self, ids: list[int], thinking: bool) -> bool:
+        return thinking or self._text(ids).lstrip().startswith(THINK)
+
+    def _said(self, ids: list[int]) -> str | None:
+        """Return the text behind the reasoning with which the tokens begin; None where it has no end."""
+        if THOUGHT not in self._text(ids):
+            return None
+        # The first tokens that hold the whole mark; the last of them may hold some of the response too.
+        end = bisect_left(range(len(ids)), True, key=lambda last: THOUGHT in self._text(ids[: last + 1])) + 1
+        return (self._text(ids[:end]).partition(THOUGHT)[2] + self._text(ids[end:], skip=True)).lstrip()
 
 
 class _Rows:
@@ -189,6 +198,7 @@ class _Rows:
 
         from .kv_cache import PreallocatedCache, next_logits
 
+        self.thinking = [opened for opened in map(watch.thinks, self.prompts) for _ in range(self.n)]
         cache = PreallocatedCache()
         logits = next_logits(self.model, self.prompt, self.prompt_mask, cache).repeat_interleave(self.n, 0)
         mask = self.prompt_mask.repeat_interleave(self.n, 0)
@@ -212,9 +222,8 @@ class _Rows:
                 cache.select(keep)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
             logits = next_logits(self.model, tokens[:, None], mask, cache)
-        thinking = [opened for opened in map(watch.thinks, self.prompts) for _ in range(self.n)]
         done = []
-        for ids, scores, ended, opened in zip(self.ids, self.logprobs, self.ended, thinking, strict=True):
+        for ids, scores, ended, opened in zip(self.ids, self.logprobs, self.ended, self.thinking, strict=True):
             text = watch.clean(ids, opened)
             whole = ended and text is not None
             done.append(Decoded(ids, scores, (text or "") if whole else CutOff(text or ""), whole))
@@ -231,7 +240,7 @@ class _Rows:
                 continue
             self.ids[row].append(tokens[place])
             self.logprobs[row].append(logprobs[place])
-            self.ended[row] = tokens[place] in ends or watch.hit(self.ids[row])
+            self.ended[row] = tokens[place] in ends or watch.hit(self.ids[row], self.thinking[row])
             if not self.ended[row]:
                 alive.append(place)
         return alive

@@ -100,7 +100,7 @@ def lm_logits(model: Any, hidden: Any) -> Any:
     """Apply the language-model head to final states (…, h); returns logits (…, V), as the model's own forward gives them.
 
     That is with Cohere's factor (``logit_scale``), Granite's divisor (``logits_scaling``) and the soft cap of Gemma 2
-    (``final_logit_softcapping``: c tanh(x / c)); other families may do other things: see `check_head`.
+    (``final_logit_softcapping``: c tanh(x / c)); what other families do is left out.
     """
     lm = causal_lm(model)
     config, logits = lm.config.get_text_config(), lm.get_output_embeddings()(hidden)

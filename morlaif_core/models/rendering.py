@@ -46,6 +46,8 @@ def render(tokenizer: Any, prompt: Prompt, template: Template = "auto", kwargs: 
         if kwargs:
             raise UserError("chat_template_kwargs: the model's tokenizer has no chat template; leave them out")
         return hh_text(prompt.messages) + ASSISTANT
+    if tokenizer.chat_template is None:
+        raise UserError("template: chat, but the model's tokenizer has no chat template; say template: hh")
     source = tokenizer.get_chat_template()
     if unknown := [name for name in kwargs or () if name not in source]:
         raise UserError(

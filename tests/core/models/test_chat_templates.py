@@ -70,8 +70,10 @@ def test_variables_reach_the_template() -> None:
     assert render(tokenizer, prompt, "auto", QUIET).endswith("</think>")
     ids = prompt_ids(tokenizer, prompt, "auto", {"think": True})
     assert encode_pair(tokenizer, prompt, "Yes", 99, "auto", {"think": True}).ids[: len(ids)] == ids
-    with pytest.raises(UserError, match="no chat template"):
+    with pytest.raises(UserError, match="no chat template; leave"):
         render(tiny_tokenizer(), prompt, "auto", QUIET)
+    with pytest.raises(UserError, match="no chat template; say"):
+        render(tiny_tokenizer(), prompt, "chat")
     with pytest.raises(UserError, match="does not ask for enable_thinkin;"):
         render(tokenizer, prompt, "auto", {"enable_thinkin": False})
 
@@ -153,3 +155,12 @@ def test_reasoning_is_no_part_of_the_text(before: str, answer: str, text: str, e
         assert len(one.logprobs) == len(ids)
         assert one.text == text
         assert one.ended == ended
+
+
+def test_a_stop_string_in_the_reasoning_ends_nothing() -> None:
+    tokenizer = tiny_tokenizer()
+    prompt, ids = (tokenizer(part)["input_ids"] for part in ("Bread?", "<think>a\n\nb</think>\n\nYes\n\nNo"))
+    parrot = Parrot(ids, len(prompt), len(tokenizer))
+    row = decode(parrot, tokenizer, [prompt], n=1, max_new_tokens=len(ids), temperature=1.0, stop=("\n\n",), seed=0)[0]
+    assert (row[0].text, row[0].ended) == ("Yes", True)
+    assert "No" not in tokenizer.decode(row[0].ids)
