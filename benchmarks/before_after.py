@@ -44,11 +44,13 @@ def main() -> None:
 
 
 def principles(run: Run) -> list[dict[str, str]]:
-    """Judge scores with their paired difference, then win rates."""
+    """Judge scores with their paired difference and win rates, both with adjusted intervals, then model scores."""
     rows = []
     for name, block in run.results["policy"].items():
-        low, high = block["judge_difference_ci95"]
-        change = f"{block['judge_difference']:+.3f} [{low:+.3f}, {high:+.3f}], win rate {block['win_rate']:.3f}"
+        low, high = block["judge_difference_ci95_adjusted"]
+        change = f"{block['judge_difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
+        low, high = block["win_rate_ci95_adjusted"]
+        change += f", win rate {block['win_rate']:.3f} [{low:.3f}, {high:.3f}]"
         rows.append(row(f"judge, {name}", f"{block['judge_before']:.3f}", f"{block['judge_after']:.3f}", change))
     for name, block in run.results["policy"].items():
         rows.append(row(f"preference model, {name}", f"{block['pm_before']:+.2f}", f"{block['pm_after']:+.2f}"))
