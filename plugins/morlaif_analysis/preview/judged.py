@@ -35,8 +35,8 @@ def judge_picks(
         count: on how many of the prompts, the first ones.
 
     Returns:
-        by choice and judged principle: mean, ci95 (Student's), n; a pick that is the first response counts 0.5. Null where no
-        prompt has a label.
+        by choice and judged principle: mean, ci95, n (Student's interval over prompts); a pick that is the first response
+        counts 0.5. Null where no prompt has a label.
 
     Raises:
         UserError: the judges could not finish.
