@@ -19,6 +19,7 @@ from runs import before_and_after
 from tables import print_rows, write_rows
 
 from morlaif_core import Run, load_run
+from morlaif_core.runs.tables import measured
 
 
 def main() -> None:
@@ -31,12 +32,12 @@ def main() -> None:
     run = load_run(options.run)
     rows = before_and_after(options.run)
     before, after = [item.pair.b for item, _ in rows], [text for _, text in rows]
-    measured = [*principles(run), *texts(run, before, after), *kl(options.run)]
+    found = [*principles(run), *texts(run, before, after), *kl(options.run)]
     print_rows(
-        [{"": row["name"], "before": row["before"], "after": row["after"], "change": row["change"]} for row in measured]
+        [{"": row["name"], "before": row["before"], "after": row["after"], "change": row["change"]} for row in found]
     )
     write_rows(
-        options.json, [{"name": row["name"], "metric": "after", "value": row["after"], "unit": ""} for row in measured]
+        options.json, [{"name": row["name"], "metric": "after", "value": row["after"], "unit": ""} for row in found]
     )
     for item, text in rows[: options.texts]:
         print(f"\n> **{quoted(item.pair.prompt.messages[-1].content)}**\n>\n> *before:* {quoted(item.pair.b)}\n>")
@@ -44,11 +45,11 @@ def main() -> None:
 
 
 def principles(run: Run) -> list[dict[str, str]]:
-    """Judge scores with their paired difference, then win rates."""
+    """Judge scores with their paired difference and win rates, both with adjusted intervals, then model scores."""
     rows = []
     for name, block in run.results["policy"].items():
-        low, high = block["judge_difference_ci95"]
-        change = f"{block['judge_difference']:+.3f} [{low:+.3f}, {high:+.3f}], win rate {block['win_rate']:.3f}"
+        difference = measured(block["judge_difference"], block["judge_difference_ci95_adjusted"])
+        change = f"{difference}, win rate {measured(block['win_rate'], block['win_rate_ci95_adjusted'])}"
         rows.append(row(f"judge, {name}", f"{block['judge_before']:.3f}", f"{block['judge_after']:.3f}", change))
     for name, block in run.results["policy"].items():
         rows.append(row(f"preference model, {name}", f"{block['pm_before']:+.2f}", f"{block['pm_after']:+.2f}"))

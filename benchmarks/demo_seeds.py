@@ -3,7 +3,8 @@
     python benchmarks/demo_seeds.py [--quick] [--json FILE] [--out FOLDER]
 
 A seed holds where no principle is clearly worse (upper 95 % bound of the paired difference of judge scores above
--0.02), at least half are better (lower bound above 0), and the overall win rate's 95 % interval lies above 0.5.
+-0.02), at least half are better (lower bound above 0), and the overall win rate's 95 % interval lies above 0.5. The
+intervals of the principles are adjusted for their number (Bonferroni).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def one_seed(seed: int, out: Path, sets: list[str]) -> dict[str, Any]:
     start = time.monotonic()
     results = run("demo", out=out, sets=[f"seed={seed}", *sets], quiet=True).results
     blocks, win = results["policy"], results["win_rate"]
-    bounds = [block["judge_difference_ci95"] for block in blocks.values()]
+    bounds = [block["judge_difference_ci95_adjusted"] for block in blocks.values()]
     holds = (
         all(high > -0.02 for _, high in bounds)
         and sum(low > 0 for low, _ in bounds) >= len(bounds) / 2
@@ -62,7 +63,7 @@ def shown(row: dict[str, Any]) -> dict[str, str]:
     """A row of the table."""
     cells = {"seed": str(row["seed"])}
     for name, block in row["policy"].items():
-        low, high = block["judge_difference_ci95"]
+        low, high = block["judge_difference_ci95_adjusted"]
         cells[name] = f"{block['judge_difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
     low, high = row["win"]["ci95"]
     cells["overall win rate"] = f"{row['win']['overall']:.3f} [{low:.3f}, {high:.3f}]"

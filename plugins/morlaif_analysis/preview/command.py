@@ -125,7 +125,7 @@ def compared(
             return folder, result, None
         try:
             picked = {name: picks(u) for name, u in rewards.items()}
-            scores = judge_picks(bench, found, picked, judged, seed)
+            scores = judge_picks(bench, found, picked, judged)
         except Exception as stopped:  # a budget that is spent, a server that is down: all else is known
             return folder, result, stopped
     for name, block in scores.items():

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from morlaif_core import ResponsePair, UserError, make_pair
-
-from .bootstrap import intervals
+from morlaif_core import ResponsePair, UserError, make_pair, mean_figure
 
 if TYPE_CHECKING:
     from morlaif_core import Ints, Workbench
@@ -26,7 +24,7 @@ def check_judges(bench: Workbench) -> None:
 
 
 def judge_picks(
-    bench: Workbench, found: Sampled, picked: Mapping[str, Ints], count: int, seed: int
+    bench: Workbench, found: Sampled, picked: Mapping[str, Ints], count: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the judge score of each choice: mean P(pick preferred to the prompt's first response).
 
@@ -35,11 +33,10 @@ def judge_picks(
         found: prompts and responses.
         picked: by choice, which response of each prompt (m,).
         count: on how many of the prompts, the first ones.
-        seed: of the intervals, which are bootstrapped over prompts.
 
     Returns:
-        by choice and judged principle: mean, ci95, n; a pick that is the first response counts 0.5. Null where no
-        prompt has a label.
+        by choice and judged principle: mean, ci95, n (Student's interval over prompts); a pick that is the first response
+        counts 0.5. Null where no prompt has a label.
 
     Raises:
         UserError: the judges could not finish.
@@ -60,7 +57,7 @@ def judge_picks(
     )
     labels = bench.judge(list(distinct.values()))
     return {
-        name: {principle: _measured([_label(pair, principle, labels) for pair in row], seed) for principle in asked}
+        name: {principle: _measured([_label(pair, principle, labels) for pair in row]) for principle in asked}
         for name, row in pairs.items()
     }
 
@@ -79,10 +76,11 @@ def _label(pair: ResponsePair, principle: str, labels: Mapping[tuple[str, str], 
     return 0.5 if pair.a == pair.b else labels.get((pair.id, principle))
 
 
-def _measured(labels: list[float | None], seed: int) -> dict[str, Any]:
+def _measured(labels: list[float | None]) -> dict[str, Any]:
     """Mean and interval of the labels that are there."""
     known = np.array([label for label in labels if label is not None], dtype=np.float64)
     if not len(known):
         return {"mean": None, "ci95": None, "n": 0}
-    ends = intervals(known[:, None], seed)
-    return {"mean": float(known.mean()), "ci95": None if ends is None else ends[0].tolist(), "n": len(known)}
+    # Prompts that do not differ, ties for example, say nothing of their spread.
+    figure = mean_figure(known, np.arange(len(known)))
+    return {"mean": figure.mean, "ci95": figure.ci95 if np.ptp(known) else None, "n": len(known)}

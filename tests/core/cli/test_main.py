@@ -202,6 +202,8 @@ def test_status_score_and_generate(morlaif: Cli, finished: Path) -> None:
     assert out.count("done") == 5
     assert "overall win rate" in out
     assert "effective weights (weight times deviation of the scores): helpfulness 0." in out
+    assert "after training (majority)" in out
+    assert f"adjusted for {len(PRINCIPLES)} principles (Bonferroni)" in out
     status = json.loads(morlaif("status", str(finished), "--json")[1])
     assert status["results"] == load_run(finished).results
     arguments = ["score", str(finished), "--prompt", "How are you?", "--response", "Fine.", "--response", "No."]
