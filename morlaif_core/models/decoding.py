@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Generation
 
+from .head_states import HeadStates, reading
 from .rendering import HUMAN, Template, uses_chat
 
 _COMPACT_AT = 0.75
@@ -31,6 +33,8 @@ class Decoded(NamedTuple):
     """without special tokens, cut before a stop string, stripped"""
     ended: bool
     """by eos or a stop string, not by length"""
+    states: Any = None
+    """(t, h) what the head read to draw each token; None where not asked for"""
 
 
 def stop_strings(generation: Generation, tokenizer: Any, template: Template) -> tuple[str, ...]:
@@ -60,13 +64,14 @@ def decode(
     seed: int,
     eos_ids: tuple[int, ...] | None = None,
     batch: int | None = None,
+    states: bool = False,
 ) -> list[list[Decoded]]:
     """Sample ``n`` responses for each prompt (token ids, none empty); one list of n per prompt, in order.
 
     batch: how many responses are drawn at once, None for all; a prompt's n stay together. Prompts of like length go
     together. Every response has random numbers of its own, fixed by seed, place and n, so the batch size changes
-    results only by rounding. The model is put in eval mode meanwhile. Raises `UserError` where prompt and response
-    exceed the model's positions, or the logits are NaN.
+    results only by rounding. states: keep what the head read, too. The model is put in eval mode meanwhile. Raises
+    `UserError` where prompt and response exceed the model's positions, or the logits are NaN.
     """
     import torch
 
@@ -86,7 +91,9 @@ def decode(
             for part in (order[i : i + size] for i in range(0, len(order), size)):
                 # Any id pads, since padding is masked: 0 where the tokenizer has no pad token.
                 rows = _Rows(model, [prompts[i] for i in part], draws[part], temperature, tokenizer.pad_token_id or 0)
-                for index, decoded in zip(part, rows.run(ends, watch), strict=True):
+                with reading(model) if states else nullcontext() as head:
+                    found = rows.run(ends, watch, head)
+                for index, decoded in zip(part, found, strict=True):
                     results[index] = decoded
     finally:
         model.train(was_training)
@@ -160,7 +167,7 @@ class _Rows:
         self.logprobs: list[list[float]] = [[] for _ in range(count)]
         self.ended = [False] * count
 
-    def run(self, ends: tuple[int, ...], watch: _Stops) -> list[list[Decoded]]:
+    def run(self, ends: tuple[int, ...], watch: _Stops, head: HeadStates | None = None) -> list[list[Decoded]]:
         """Sample until every row ended or is full; one list of n per prompt."""
         import torch
 
@@ -173,6 +180,8 @@ class _Rows:
         rows = list(range(len(self.ids)))
         for step in range(self.steps):
             tokens, logprobs = draw(logits, self.draws[rows, step].to(logits.device), self.temperature)
+            if head is not None:
+                head.keep(rows, step, self.steps, self.n)
             scores = logprobs.tolist()
             if any(map(math.isnan, scores)):
                 raise UserError(
@@ -190,8 +199,8 @@ class _Rows:
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
             logits = self._forward(tokens[:, None], mask, cache)
         done = [
-            Decoded(ids, scores, watch.clean(ids), ended)
-            for ids, scores, ended in zip(self.ids, self.logprobs, self.ended, strict=True)
+            Decoded(ids, scores, watch.clean(ids), ended, None if head is None else head.kept[row, : len(ids)])
+            for row, (ids, scores, ended) in enumerate(zip(self.ids, self.logprobs, self.ended, strict=True))
         ]
         return [done[i : i + self.n] for i in range(0, len(done), self.n)]
 
