@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Generation
 from morlaif_core.types import CutOff
 
+from .head_states import HeadStates, reading
 from .layers import context_length
 from .rendering import HUMAN, THINK, THOUGHT, Template, closing_id, uses_chat
 
@@ -36,6 +38,8 @@ class Decoded(NamedTuple):
     `CutOff` where it did not end"""
     ended: bool
     """by eos or a stop string, not by length; never within the reasoning, whose text is empty"""
+    states: Any = None
+    """(t, h) what the head read to draw each token; None where not asked for"""
 
 
 def stop_strings(generation: Generation, tokenizer: Any, template: Template) -> tuple[str, ...]:
@@ -66,13 +70,15 @@ def decode(
     seed: int,
     eos_ids: tuple[int, ...] | None = None,
     batch: int | None = None,
+    states: bool = False,
 ) -> list[list[Decoded]]:
     """Sample ``n`` responses for each prompt (token ids, none empty); one list of n per prompt, in order.
 
     batch: how many responses are drawn at once, None for all; a prompt's n stay together. Prompts of like length go
     together. Every response has random numbers of its own, fixed by seed, place and n, so the batch size changes
-    results only by rounding. The model is put in eval mode meanwhile. Raises `UserError` where prompt and response
-    exceed the model's positions, the logits are NaN, or the model cannot be followed step by step.
+    results only by rounding. states: keep what the head read, too. The model is put in eval mode meanwhile. Raises
+    `UserError` where prompt and response exceed the model's positions, the logits are NaN, or the model cannot be
+    followed step by step.
     """
     import torch
 
@@ -95,7 +101,9 @@ def decode(
             for part in (order[i : i + size] for i in range(0, len(order), size)):
                 # Any id pads, since padding is masked: 0 where the tokenizer has no pad token.
                 rows = _Rows(model, [prompts[i] for i in part], draws[part], temperature, tokenizer.pad_token_id or 0)
-                for index, decoded in zip(part, rows.run(ends, watch), strict=True):
+                with reading(model) if states else nullcontext() as head:
+                    found = rows.run(ends, watch, head)
+                for index, decoded in zip(part, found, strict=True):
                     results[index] = decoded
     finally:
         model.train(was_training)
@@ -192,7 +200,7 @@ class _Rows:
         self.logprobs: list[list[float]] = [[] for _ in range(count)]
         self.ended = [False] * count
 
-    def run(self, ends: tuple[int, ...], watch: _Stops) -> list[list[Decoded]]:
+    def run(self, ends: tuple[int, ...], watch: _Stops, head: HeadStates | None = None) -> list[list[Decoded]]:
         """Sample until every row ended or is full; one list of n per prompt."""
         import torch
 
@@ -206,6 +214,8 @@ class _Rows:
         rows = list(range(len(self.ids)))
         for step in range(self.steps):
             tokens, logprobs = draw(logits, self.draws[rows, step].to(logits.device), self.temperature)
+            if head is not None:
+                head.keep(rows, step, self.steps, self.n)
             scores = logprobs.tolist()
             if any(map(math.isnan, scores)):
                 raise UserError(
@@ -222,12 +232,15 @@ class _Rows:
                 cache.select(keep)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
             logits = next_logits(self.model, tokens[:, None], mask, cache)
-        done = []
-        for ids, scores, ended, opened in zip(self.ids, self.logprobs, self.ended, self.thinking, strict=True):
-            text = watch.clean(ids, opened)
-            whole = ended and text is not None
-            done.append(Decoded(ids, scores, (text or "") if whole else CutOff(text or ""), whole))
+        done = [self._decoded(row, watch, head) for row in range(len(self.ids))]
         return [done[i : i + self.n] for i in range(0, len(done), self.n)]
+
+    def _decoded(self, row: int, watch: _Stops, head: HeadStates | None) -> Decoded:
+        ids = self.ids[row]
+        text = watch.clean(ids, self.thinking[row])
+        ended = self.ended[row] and text is not None
+        kept = None if head is None else head.kept[row, : len(ids)]
+        return Decoded(ids, self.logprobs[row], (text or "") if ended else CutOff(text or ""), ended, kept)
 
     def _record(
         self, rows: list[int], tokens: list[int], logprobs: list[float], ends: tuple[int, ...], watch: _Stops

@@ -22,6 +22,8 @@ class Batch:
     """(n, t) bool: True on kept response tokens"""
     trunk: Tensor | None = None
     """(n, p + t, h) states below the first adapted block, where they are shared by all passes of a step"""
+    states: Tensor | None = None
+    """(n, t, h) what the head read to draw each response token, where sampling kept it; 0 on padding"""
 
     @property
     def prompt_width(self) -> int:
@@ -46,7 +48,8 @@ class Batch:
         width = int(mask.sum(dim=1).max())
         right = self.prompt_width + width
         trunk = None if self.trunk is None else self.trunk[rows, left:right]
-        return Batch(self.ids[rows, left:right], attention[:, left:right], mask[:, :width], trunk)
+        states = None if self.states is None else self.states[rows, :width]
+        return Batch(self.ids[rows, left:right], attention[:, left:right], mask[:, :width], trunk, states)
 
     def parts(self, size: int) -> Iterator[Tensor]:
         """Yield row indices, ``size`` at a time, episodes of like length together: least padding."""

@@ -68,7 +68,10 @@ def resume(job: PolicyJob, options: PPOOptions) -> Training:
         return build(job, options, None)
     facts = json.loads((found[-1] / "training.json").read_text(encoding="utf-8"))
     # Over the defaults, since a checkpoint of an earlier version lacks options that are new.
-    if {**_results(PPOOptions()), **facts["options"]} != _results(options):
+    made = {**_results(PPOOptions()), **facts["options"]}
+    # Without a value head its options change nothing, whatever their defaults were.
+    unused = () if options.uses_value else ("value_learning_rate", "value_clip", "value_coefficient")
+    if any(made[name] != value for name, value in _results(options).items() if name not in unused):
         raise UserError(f"{found[-1]} was made with other trainer options; move {job.out} away or restore the options")
     # First: a reward that cannot go on, being another one, says so before any model is loaded.
     restore_reward(job)
@@ -117,7 +120,12 @@ def _state(training: Training) -> dict[str, Any]:
 
 def _restore(training: Training, state: Mapping[str, Any]) -> None:
     if training.head is not None:
-        training.head.load_state_dict(state["head"])
+        try:
+            training.head.load_state_dict(state["head"])
+        except RuntimeError as error:
+            raise UserError(
+                "the checkpoint's value head is of an earlier version; move the policy's folder away"
+            ) from error
     training.optimizer.load_state_dict(state["optimizer"])
     training.scheduler.load_state_dict(state["scheduler"])
     version, internal, gauss = state["python"]

@@ -48,13 +48,15 @@ class PPOOptions(Options):
     learning_rate: float = Field(
         1e-4, gt=0, description="Adam's learning rate for the policy; LoRA takes about ten times that of a full policy"
     )
-    value_learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate for the value head")
+    value_learning_rate: float = Field(5e-3, gt=0, description="Adam's learning rate for the value head")
     schedule: Literal["linear", "constant"] = Field(
         "linear", description="learning rates: linear falls to 0 over `steps`"
     )
     warmup: int = Field(0, ge=0, description="steps over which learning rates rise from 0")
     clip: float = Field(0.2, gt=0, description="policy clip: a ratio outside 1 - clip .. 1 + clip gains nothing more")
-    value_clip: float | None = Field(0.2, gt=0, description="clip range of the value loss; null: no clip")
+    value_clip: float | None = Field(
+        None, gt=0, description="clip range of the value loss, in units of the reward; null: no clip"
+    )
     value_coefficient: float = Field(
         0.1, ge=0, description="weight of the value loss, whose gradient reaches the policy's layers"
     )
@@ -70,7 +72,9 @@ class PPOOptions(Options):
     missing_eos_penalty: float = Field(
         0.5, ge=0, description="deviations of the reward, taken off where a response did not end"
     )
-    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="gradients are scaled down to this norm, the value head's apart"
+    )
     stop_at_kl: float | None = Field(
         None,
         gt=0,

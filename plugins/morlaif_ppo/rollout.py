@@ -7,12 +7,13 @@ drawn; and episodes of earlier steps, because each step is of the policy that it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from morlaif_core import Generation, Prompt, Target, UserError, content_hash, decode, prompt_ids, stop_strings
 
@@ -70,8 +71,9 @@ def sample(
     n: int,
     seed: int,
     batch: int | None = None,
+    states: bool = False,
 ) -> Rollout:
-    """Let the policy answer each prompt n times.
+    """Let the policy answer each prompt n times; states: keep what its head reads, for values without another pass.
 
     Tokens end with the one that ended the response (eos, or the last of the next human turn's mark): it was the
     policy's choice to stop there. The text, which the reward reads, has neither.
@@ -91,11 +93,14 @@ def sample(
             stop=stop_strings(generation, tokenizer, target.template),
             seed=seed,
             batch=batch,
+            states=states,
         )
     flat = [answer for group in answers for answer in group]
     padded = pad(
         [head for head in ids for _ in range(n)], [a.ids for a in flat], tokenizer.pad_token_id, network.device
     )
+    if states:
+        padded = replace(padded, states=pad_sequence([answer.states for answer in flat], batch_first=True))
     return Rollout(
         prompts=tuple(prompt for prompt in prompts for _ in range(n)),
         texts=tuple(answer.text for answer in flat),

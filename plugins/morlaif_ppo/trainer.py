@@ -71,6 +71,8 @@ class PPO:
             n=options.responses_per_prompt,
             seed=seed_of("rollout", job.seed, step),
             batch=options.rollout_batch,
+            # In bfloat16 a pass for the log-probabilities is needed anyway, and gives the values too.
+            states=training.head is not None and not training.recompute_logprobs,
         )
         metrics = {"seconds/generate": clock.lap()}
         scored = job.reward(rollout.prompts, rollout.texts, step=step)

@@ -6,7 +6,7 @@ Leaves out: fresh advantages and old values in later epochs: those of before the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -54,8 +54,12 @@ def before_update(training: Training, batch: Batch, recorded: Tensor, options: P
     heads = (len(training.columns) + 1,) if training.columns else ()
     logprobs, values = recorded, recorded.new_zeros((*recorded.shape, *heads))
     recompute = training.recompute_logprobs
-    # Without a head and in float32 the rollout has recorded all that is needed.
-    if head is None and not recompute:
+    # In float32 the rollout has recorded all that is needed.
+    if not recompute and (head is None or batch.states is not None):
+        if head is not None:
+            with torch.no_grad():
+                found = head(batch.states)
+            values = found.masked_fill(~wide(batch.mask, found), 0.0)
         return logprobs, values
     logprobs = torch.zeros_like(recorded) if recompute else recorded
     with network.acting() as model:
@@ -105,7 +109,8 @@ def targets(
     if options.whiten:
         # After the heads' advantages are added: whitened one by one, they would lose their weights.
         advantages = whiten(advantages, batch.mask)
-    return Targets(batch, logprobs, advantages, values, returns, weights)
+    # Nobody reads the states again; minibatches would copy them.
+    return Targets(replace(batch, states=None), logprobs, advantages, values, returns, weights)
 
 
 def update(training: Training, given: Targets, options: PPOOptions, seed: int) -> dict[str, float]:
@@ -194,9 +199,10 @@ def _minibatch(training: Training, given: Targets, options: PPOOptions) -> dict[
             (loss / tokens).backward()
         ratios[rows, : ratio.shape[1]] = ratio.detach()
         losses += pair
-    trained = [weight for group in training.optimizer.param_groups for weight in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(trained, options.max_grad_norm)
-    if not norm.isfinite():
+    # Apart: a value head that is far off would take the policy's gradient down with its own.
+    groups = [group["params"] for group in training.optimizer.param_groups]
+    norms = torch.stack([torch.nn.utils.clip_grad_norm_(group, options.max_grad_norm) for group in groups])
+    if not norms.isfinite().all():
         # Before the step, so that no checkpoint is ever written of weights that it ruined.
         raise UserError(f"step {training.step + 1}: the gradient is not finite; lower trainer.learning_rate")
     training.optimizer.step()
@@ -205,10 +211,12 @@ def _minibatch(training: Training, given: Targets, options: PPOOptions) -> dict[
         "policy_loss": float(losses[0] / tokens),
         "clip_fraction": clip_fraction(ratios, mask, options.clip),
         "approximate_kl": approximate_kl(ratios, mask),
-        "gradient_norm": float(norm),
+        "gradient_norm": float(norms[0]),
         "farthest": float((ratios - 1).abs().max()),
     }
-    return found | ({"value_loss": float(losses[1] / tokens)} if training.head is not None else {})
+    if training.head is None:
+        return found
+    return found | {"value_loss": float(losses[1] / tokens), "value_gradient_norm": float(norms[1])}
 
 
 def _losses(training: Training, model: object, part: Targets, options: PPOOptions) -> tuple[Tensor, Tensor, Tensor]:

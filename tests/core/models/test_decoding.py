@@ -186,3 +186,19 @@ def test_frequencies_are_those_of_the_softmax() -> None:
     tokens, _ = draw(logits.expand(20_000, 4), uniform, 0.5)
     share = torch.bincount(tokens, minlength=4) / 20_000
     torch.testing.assert_close(share, torch.softmax(logits[0] / 0.5, -1), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_states_are_what_the_head_read(family: str) -> None:
+    """Of ended rows too, whatever the batch; without being asked for, none are kept and nothing stays on the model."""
+    model = tiny_model(family)
+    body = getattr(model, model.base_model_prefix)
+    for batch in (None, 3):
+        found = run(model, states=True, batch=batch, eos_ids=tuple(range(0, 300, 7)))
+        for prompt, row in zip(PROMPTS, found, strict=True):
+            for item in row:
+                with torch.no_grad():
+                    states = body(torch.tensor([prompt + item.ids]))[0][0, len(prompt) - 1 : -1]
+                torch.testing.assert_close(item.states, states, atol=1e-5, rtol=0)
+    assert run(model)[0][0].states is None
+    assert not model.get_output_embeddings()._forward_pre_hooks

@@ -122,9 +122,9 @@ def test_the_value_loss_is_the_mean_over_heads(drawn: Any, clip: float | None, g
     torch.testing.assert_close(value_loss(*dirty, kept, clip), sum(apart) / len(weights))
 
 
-def test_one_head_is_bit_for_bit_what_it_was() -> None:
+def test_one_head_and_its_advantages_by_hand() -> None:
     torch.manual_seed(1)
-    hidden, out = torch.nn.Linear(8, 8), torch.nn.Linear(8, 1)
+    hidden, out = torch.nn.Linear(16, 8), torch.nn.Linear(8, 1)
     after = torch.rand(1)
     torch.manual_seed(1)
     head = ValueHead(8)
@@ -134,7 +134,11 @@ def test_one_head_is_bit_for_bit_what_it_was() -> None:
     head.out.load_state_dict(out.state_dict())
     states, mask = torch.randn(3, 5, 8), torch.arange(5) < torch.tensor([[5], [2], [3]])
     values = head(states)
-    assert torch.equal(values, out(torch.tanh(hidden(states)))[..., 0])
+    for row in range(3):
+        for t in range(5):
+            seen = [states[row, t], states[row, : t + 1].mean(dim=0)]
+            both = torch.cat([(one - one.mean()) / (one.var(unbiased=False) + 1e-5).sqrt() for one in seen])
+            assert torch.allclose(values[row, t], out(torch.tanh(hidden(both)))[0], atol=1e-6)
     old, returns, error = torch.randn(3, 5), torch.randn(3, 5), 0
     clipped = old + (values - old).clamp(-0.2, 0.2)
     error = (values - returns).square().maximum((clipped - returns).square()).masked_fill(~mask, 0.0)
