@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from morlaif_core import UserError, load_run, run
+from morlaif_core import Message, Preference, UserError, load_run, make_prompt, run
 from morlaif_core.config.load import load_config
+from morlaif_core.runs.stamps import stable
 from morlaif_core.stages.pairs import read_pairs
-from morlaif_core.stages.train_pms import all_labels
+from morlaif_core.stages.train_pms import all_labels, human_labels
 from tests.helpers.small_run import SETS
 
 LABELS = "{helpfulness: better_response_id, conciseness: safer_response_id}"
@@ -104,9 +105,20 @@ def test_a_file_without_labels_for_a_human_judge_is_told_with_its_columns(tmp_pa
 
 
 def test_an_option_that_came_later_leaves_older_runs_done(tmp_path: Path) -> None:
-    from morlaif_core.runs.stamps import stable
-
     config = load_config(["demo"], [f"dataset={{use: preferences, path: {_file(tmp_path)}}}"])
     options = config.plugins.options("dataset", config.block("dataset"))
     assert not {"labels", "label_column"} & set(stable(options))
     assert stable(options.model_copy(update={"labels": {"detail": "x"}}))["labels"] == {"detail": "x"}
+
+
+def test_ties_and_equal_answers_of_people_are_read_like_a_judges() -> None:
+    prompt = make_prompt([Message("user", "q")])
+    rows = [
+        Preference(prompt, "one", "two", 0.5),
+        Preference(prompt, "one", "two", 1.0, {"my_own": 0.0, "other": None}),
+        Preference(prompt, "one", "one", 1.0),
+    ]
+    assert [row.p_a for row in human_labels(rows, "my-own", "half")] == [0.5, 0.0]
+    assert [row.p_a for row in human_labels(rows, "my-own", "drop")] == [0.0]
+    assert [row.p_a for row in human_labels(rows, "other", "half")] == [0.5]
+    assert [row.p_a for row in human_labels(rows, "third", "half")] == [0.5, 1.0]
