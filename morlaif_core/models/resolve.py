@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from morlaif_core.errors import UserError, did_you_mean
-from morlaif_core.plugins.components import TUNING, Options, Target
+from morlaif_core.plugins.components import Options, Target
 from morlaif_core.plugins.manager import Plugins
 from morlaif_core.plugins.protocols import ModelMaker, Report
+from morlaif_core.runs.stamps import counts
 from morlaif_core.types import content_hash
 
 from .hub import has_weights, hub_problem, hub_snapshot
@@ -190,14 +191,10 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _counted(options: Options) -> dict[str, object]:
-    """Return the options that change the result: all but those declared with `Tuning`."""
+    """Return the options that change the result: see `counts`."""
     values = options.model_dump(mode="json")
     fields = type(options).model_fields
-    return {
-        key: value
-        for key, value in values.items()
-        if not (isinstance(extra := fields[key].json_schema_extra, dict) and extra.get(TUNING))
-    }
+    return {key: value for key, value in values.items() if counts(fields[key], getattr(options, key))}
 
 
 def _hash_texts(texts: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ def stable(value: Any) -> Any:
         return None  # Another variable with the key changes no verdict.
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        kept = {name: getattr(value, name) for name, field in fields.items() if _counts(field, getattr(value, name))}
+        kept = {name: getattr(value, name) for name, field in fields.items() if counts(field, getattr(value, name))}
         extra = value.__pydantic_extra__ or {}
         return {name: stable(item) for name, item in {**kept, **extra}.items()}
     if isinstance(value, dict):
@@ -28,7 +28,8 @@ def stable(value: Any) -> Any:
     return value
 
 
-def _counts(field: Any, value: Any) -> bool:
+def counts(field: Any, value: Any) -> bool:
+    """Whether an option is one that a fingerprint counts."""
     marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     return not marks.get(TUNING) and not (marks.get(LATER) and value == field.default)
 

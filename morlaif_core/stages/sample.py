@@ -42,7 +42,9 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def check(context: Context) -> None:
-    """Raise `UserError` where the data set has too few prompts, whatever their length; no model is loaded for it."""
+    """Raise `UserError` where the data set has too few prompts, whatever their length, or lacks the labels that are to
+    come from it; no model is loaded for it."""
+    _check_human_labels(context)
     data, wanted = context.dataset, context.settings.prompts
     draw_prompt_sets(data.prompts("train"), data.prompts("test"), wanted, lambda prompts: [True] * len(prompts))
 
@@ -131,7 +133,7 @@ def _swapped(pair: ResponsePair) -> ResponsePair:
 
 
 def _check_human_labels(context: Context) -> None:
-    """What is to come from the data set's labels has some. Raises `UserError`, before a model is loaded for it."""
+    """The data set has the labels that are to come from it. Raises `UserError`."""
     settings = context.settings
     human = [item.name for item in context.config.principles if settings.judge_of(item.name) == HUMAN_JUDGE]
     source = settings.pairs.source == "dataset"

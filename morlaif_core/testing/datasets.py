@@ -19,7 +19,7 @@ def check_dataset(
     """Check a data set against the contract.
 
     Each split gives prompts with the id that `make_prompt` gives, preferences with two responses that are not empty and
-    a label in [0, 1]; building it again gives the same in the same order; labels come only where they are declared
+    labels in [0, 1]; building it again gives the same in the same order; labels come only where they are declared
     (``supplies`` labels); skipped rows are counted; the train split is not empty.
 
     Args:
@@ -74,3 +74,5 @@ def _check_preference(where: str, preference: object) -> None:
     _check_prompt(f"{where}: its prompt", preference.prompt)
     require(bool(preference.a.strip()) and bool(preference.b.strip()), f"{where}: a response is empty")
     require(0 <= preference.p_a <= 1, f"{where}: p_a is {preference.p_a}, not in [0, 1]")
+    for name, p_a in (preference.labels or {}).items():
+        require(p_a is None or 0 <= p_a <= 1, f"{where}: its label under {name} is {p_a}, not in [0, 1]")

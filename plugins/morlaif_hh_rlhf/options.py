@@ -42,7 +42,7 @@ class PreferencesOptions(Options):
     label_column: str | None = Later(None, description="column of the overall label; null: the layout's own")
     labels: dict[str, str] = Later(
         {},
-        description="PRINCIPLE: the column of its own labels, where its judge is human; others have the overall label",
+        description="PRINCIPLE: the column of its own labels; the others have the overall label",
     )
 
     @field_validator("labels")

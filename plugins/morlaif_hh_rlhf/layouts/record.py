@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from morlaif_core import Prompt, UserError
 
@@ -28,10 +28,11 @@ class Record:
 
     row: Row
     options: PreferencesOptions
-    values: Mapping[str, object] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", self.row.values)
+    @property
+    def values(self) -> Mapping[str, object]:
+        """The row's values by column."""
+        return self.row.values
 
     def place(self, key: str) -> str:
         """Say where a value stands: file, row and field."""

@@ -179,6 +179,7 @@ HELLO = make_prompt([Message("user", "Hello")])
         ([Prompt("x", (Message("assistant", "Hi"),))], [], "user's turn"),
         ([HELLO], [Preference(HELLO, "a", "", 1.0)], "empty"),
         ([HELLO], [Preference(HELLO, "a", "b", 1.5)], "not in"),
+        ([HELLO], [Preference(HELLO, "a", "b", 1.0, {"wit": None, "tact": -1.0})], "label under tact is -1.0, not in"),
         ([HELLO], [Preference(HELLO, "a", "b", 1.0)], "supplies"),
     ],
 )

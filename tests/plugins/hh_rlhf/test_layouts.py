@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,6 @@ def test_answers_and_labels_that_give_no_preference_are_told(tmp_path: Path, row
     assert not list(data.preferences("train"))
     ((said, count),) = data.skipped.items()
     assert count == 3
-    import re
-
     assert re.search(reason, said), said
 
 

@@ -154,7 +154,11 @@ def test_held_out_loses_nothing_and_cuts_by_prompt(
     [
         ("data.jsonl", '{"prompt": "a"}\nnot json\n', r"data\.jsonl:2: not JSON \(Expecting value"),
         ("data.jsonl", '{"prompt": ' + "9" * 5000 + "}\n", r"data\.jsonl:1: not JSON"),
-        ("data.jsonl", '{"question": "a"}\n', r"data\.jsonl:1: no key 'prompt' \(the record has: question\); expected"),
+        (
+            "data.jsonl",
+            '{"question": "a"}\n',
+            r"data\.jsonl:1: no key 'prompt' \(the record has: question\); known layouts",
+        ),
         ("data.jsonl", '{"prompt": "a", "chosen": "b"}\n', r"data\.jsonl:1: no key 'rejected'"),
         ("data.jsonl", '{"chosen": "b", "rejected": "c"}\n', r"data\.jsonl:1: no key 'prompt'"),
         ("data.jsonl", '{"prompt": null}\n', r"data\.jsonl:1: 'prompt' is null; expected is text or a list"),
