@@ -46,6 +46,7 @@ def show_results(results: Mapping[str, Any], screen: Screen) -> None:
 
 def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None:
     """Stages with state and seconds, then the results' table."""
+    from morlaif_core.stages.judge import few_labels
     from morlaif_core.stages.pipeline import STAGES
 
     stages = manifest.get("stages", {})
@@ -62,6 +63,8 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None
         click.echo(f"judging has cost ${results['cost_usd']:,.4f}")
     elif "cost_usd" in results.get("notes", {}):
         click.echo(f"the cost of judging is not known: {results['notes']['cost_usd']}")
+    for line in few_labels(results.get("judge", {})):
+        click.echo(line)
     show_results(results, Screen())
 
 
