@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from morlaif_core.config.judge_settings import Budget, Price
 from morlaif_core.errors import RunFailed
 from morlaif_core.feedback.sending.pace import Pace
 from morlaif_core.testing import FaultMix, KnownPreference, fault_server
+from morlaif_core.testing.faultserver import Line
 from tests.helpers.remote_judging import KEY, PRINCIPLES, SDKS, judge, rows, scaled_pace, some_pairs, tasks_of
 
 HANGS, PATIENCE = 4.0, 1.5
@@ -123,7 +125,11 @@ def test_a_steady_mix_of_429s_and_errors_does_not_slow_down_who_is_answered(tmp_
     passing = ("error_500", "html_502", "unavailable_503", "overloaded_529", "conflict_409", "reset_before")
     # Of 30 attempts in 100 that fail, 8 are 429s: each kind is drawn as often as it is named.
     mix = FaultMix(rate=0.3, kinds=(*["retry_after"] * 8, *(passing * 4)[:22]), retry_after=0.05)
-    tasks = tasks_of(some_pairs(660))
+    tasks = tasks_of(some_pairs(400))
+    with fault_server(latency=0.03, process=True, ledger_file=tmp_path / "clean.jsonl") as server:
+        (tmp_path / "clean").mkdir()
+        judge(server, "openai", tmp_path / "clean", tasks[:400], concurrency=32, pace=Pace)
+        clean = rate_of(server.ledger())
     with fault_server(faults=mix, latency=0.03, process=True, ledger_file=file) as server:
         judge(server, "openai", tmp_path, tasks, concurrency=32, pace=Pace)
         lines = server.ledger()
@@ -133,12 +139,16 @@ def test_a_steady_mix_of_429s_and_errors_does_not_slow_down_who_is_answered(tmp_
     answered = Counter(line.key for line in again if line.kind == "ok")
     assert (len(answered), set(answered.values())) == (2 * len(tasks), {1})
     assert 0.07 < sum(line.status == 429 for line in lines) / len(lines) < 0.11
-    # The last hundredth waits for its fifth and sixth attempts, up to 8 s each.
+    # Of an answer's 1.4 attempts each takes a place for as long as one without faults does.
+    assert rate_of(lines) > 0.4 * clean
+    print(f"{rate_of(lines):.0f} requests a second, {clean:.0f} without faults")
+
+
+def rate_of(lines: Sequence[Line]) -> float:
+    """Answers a second; the last hundredth waits for its fifth and sixth attempts, and is left out."""
     times = sorted(line.time for line in lines if line.kind == "ok")
     body = times[: len(times) * 99 // 100]
-    rate = len(body) / (body[-1] - body[0])
-    print(f"{rate:.0f} requests a second; with the last hundredth {len(times) / (times[-1] - times[0]):.0f}")
-    assert rate > 100, "200 on an idle machine"
+    return len(body) / (body[-1] - body[0])
 
 
 @pytest.mark.parametrize("sdk", SDKS)

@@ -84,7 +84,7 @@ class Bucket:
 
 
 class Window:
-    """Requests in flight at most: half as many after a 429, one more after each window of answers (AIMD).
+    """Requests in flight at most: half as many after a burst of 429s, one more after each window of answers (AIMD).
 
     Source: Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion avoidance", 1989.
     """
@@ -127,7 +127,7 @@ class Window:
         self.size = min(self._most, self.size + 1 / self.size)
 
     def shrink(self, ticket: int) -> None:
-        """A 429 came. All that went out before the last cut count as one."""
+        """A burst of 429s came. All that went out before the last cut count as one."""
         if ticket == self._cuts:
             self.size = max(1.0, self.size / 2)
             self._cuts += 1
