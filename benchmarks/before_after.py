@@ -2,8 +2,8 @@
 
     python benchmarks/before_after.py RUN [--texts 10] [--json FILE]
 
-Prints Markdown. Ended: fewer tokens than generation.max_new_tokens, by the target's own tokenizer. Distinct bigrams: of
-all pairs of neighbouring words in all answers together, the share that differ.
+Prints Markdown. Ended: not cut off at generation.max_new_tokens. Distinct bigrams: of all pairs of neighbouring words in
+all answers together, the share that differ.
 """
 
 from __future__ import annotations
@@ -63,17 +63,9 @@ def principles(run: Run) -> list[dict[str, str]]:
 
 def texts(run: Run, before: Sequence[str], after: Sequence[str]) -> list[dict[str, str]]:
     """Words, share ended, distinct bigrams."""
-    context = run.context()
-    tokenizer, most = context.backbones.get(context.target).tokenizer, context.settings.generation.max_new_tokens
-
-    def ended(answers: Sequence[str]) -> float:
-        return sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) < most - 1 for text in answers) / len(
-            answers
-        )
-
     return [
         row("words", *(f"{sum(len(text.split()) for text in side) / len(side):.1f}" for side in (before, after))),
-        row("share ended", *(f"{ended(side):.2f}" for side in (before, after))),
+        row("share ended", *(f"{run.results['ended'][side]:.2f}" for side in ("before", "after"))),
         row("distinct bigrams", *(f"{distinct_bigrams(side):.2f}" for side in (before, after))),
     ]
 

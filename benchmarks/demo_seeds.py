@@ -10,6 +10,7 @@ intervals of the principles are adjusted for their number (Bonferroni).
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -56,7 +57,9 @@ def one_seed(seed: int, out: Path, sets: list[str]) -> dict[str, Any]:
         and win["ci95"][0] > 0.5
     )
     print(f"seed {seed}: {'holds' if holds else 'does not hold'}", flush=True)
-    return {"seed": seed, "policy": blocks, "win": win, "holds": holds, "seconds": time.monotonic() - start}
+    last = json.loads((out / "policy/metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    found = {"seed": seed, "policy": blocks, "win": win, "ended": results["ended"], "kl": last["kl"], "holds": holds}
+    return {**found, "seconds": time.monotonic() - start}
 
 
 def shown(row: dict[str, Any]) -> dict[str, str]:
@@ -67,6 +70,8 @@ def shown(row: dict[str, Any]) -> dict[str, str]:
         cells[name] = f"{block['judge_difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
     low, high = row["win"]["ci95"]
     cells["overall win rate"] = f"{row['win']['overall']:.3f} [{low:.3f}, {high:.3f}]"
+    cells["ended"] = f"{row['ended']['before']:.2f} -> {row['ended']['after']:.2f}"
+    cells["KL"] = f"{row['kl']:.1f}"
     return {**cells, "holds": "yes" if row["holds"] else "no", "seconds": f"{row['seconds']:.0f}"}
 
 

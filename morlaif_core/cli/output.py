@@ -69,6 +69,7 @@ def _beside(accuracy: float | None, majority: float | None) -> str:
 
 def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None:
     """Stages with state and seconds, then the results' table."""
+    from morlaif_core.stages.judge import few_labels
     from morlaif_core.stages.pipeline import STAGES
 
     stages = manifest.get("stages", {})
@@ -85,6 +86,8 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None
         click.echo(f"judging has cost ${results['cost_usd']:,.4f}")
     elif "cost_usd" in results.get("notes", {}):
         click.echo(f"the cost of judging is not known: {results['notes']['cost_usd']}")
+    for line in few_labels(results.get("judge", {})):
+        click.echo(line)
     shares = {name: block["effective_weight"] for name, block in results.get("reward", {}).items()}
     shares = {name: share for name, share in shares.items() if share is not None}
     if shares:

@@ -162,6 +162,8 @@ class _Judging:
                     self._found |= planned
                     unknown |= self._unknown(works, workers)
                 unknown = {key: work for key, work in unknown.items() if (workers.commits.ledger, key) not in taken}
+                if unknown:
+                    workers.check()
                 taken |= {(workers.commits.ledger, key) for key in unknown}
                 workers.queue.extend(scheduled(unknown.values(), workers))
         self._show()
@@ -174,6 +176,9 @@ class _Judging:
             # A failed row is as if it were not there: it is asked again and replaced.
             if reading.status != "failed":
                 self._readings[key] = with_mass(reading, workers.asking.min_label_mass)
+        for work in works.values():
+            if known.keys() >= set(work.rows):
+                workers.watch.see(work.rows, [self._readings.get(row, known[row]) for row in work.rows])
         unread = {row for row in rows if row not in self._readings}
         self._open |= unread
         return {key: work for key, work in works.items() if not unread.isdisjoint(work.rows)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ NAME = "judge"
 FILE = "preferences.jsonl"
 OUTPUTS = (FILE,)
 RESULTS = ("judge",)
+UNLABELLED = ("refused", "filtered", "off_label", "parse_error", "failed")
+"""Statuses of pairs that lack a label which they should have; "does not apply" is none of them."""
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def run(context: Context) -> str:
     context.unfinished = unfinished(verdicts)
     # Last: the figures that show what is wrong are written before it raises.
     _check_labels(context, verdicts)
-    return f"{_summary(verdicts)}{_why(context)}"
+    return "; ".join([f"{_summary(verdicts)}{_why(context)}", *few_labels(blocks)])
 
 
 def unfinished(verdicts: Iterable[Verdict]) -> int:
@@ -71,6 +74,21 @@ def note_unlabelled(block: dict[str, Any], verdicts: Sequence[Verdict]) -> None:
         block["notes"] = {**block.get("notes", {}), **found}
 
 
+def few_labels(blocks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Name the principles of which less than half of the pairs that they apply to have a label, and what the others have.
+
+    blocks: the `judge` block of results.json.
+    """
+    said = []
+    for name, block in blocks.items():
+        without = {status: block[status] for status in UNLABELLED if block.get(status)}
+        labels = (block.get("ok") or 0) + (block.get("ties") or 0)
+        if labels < sum(without.values()):
+            counts = ", ".join(f"{count:,} {status}" for status, count in without.items())
+            said.append(f"{name} has few labels: {labels:,} of {labels + sum(without.values()):,} pairs ({counts})")
+    return said
+
+
 def _is_short(verdict: Verdict) -> bool:
     return verdict.p_a is not None and incomplete(verdict)
 
@@ -87,12 +105,20 @@ def _summary(verdicts: Sequence[Verdict]) -> str:
 
 
 def _check_labels(context: Context, verdicts: Sequence[Verdict]) -> None:
-    """A principle whose every request failed stops the run with the reason, before models learn from nothing."""
+    """A principle without any label stops the run with the reason, before models learn from nothing."""
+    without: dict[str, Counter[str]] = {}
+    for verdict in verdicts:
+        if verdict.p_a is None and verdict.status in UNLABELLED:
+            without.setdefault(verdict.principle, Counter())[verdict.status] += 1
     labelled = {verdict.principle for verdict in verdicts if verdict.p_a is not None}
-    failed = sorted({verdict.principle for verdict in verdicts if verdict.status == "failed"} - labelled)
-    if failed:
+    bare = [
+        f"{name} ({', '.join(f'{count:,} {status}' for status, count in counts.most_common())})"
+        for name, counts in sorted(without.items())
+        if name not in labelled
+    ]
+    if bare:
         raise RunFailed(
-            f"the judge gave no label under {', '.join(failed)}{_why(context)}; fix this, then run the same command"
+            f"the judge gave no label under {', '.join(bare)}{_why(context)}; fix this, then run the same command"
         )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from morlaif_core.config.judge_settings import Budget, Price
 from morlaif_core.errors import RunFailed
+from morlaif_core.feedback.sending.pace import Pace
 from morlaif_core.testing import FaultMix, KnownPreference, fault_server
+from morlaif_core.testing.faultserver import Line
 from tests.helpers.remote_judging import KEY, PRINCIPLES, SDKS, judge, rows, scaled_pace, some_pairs, tasks_of
 
 HANGS, PATIENCE = 4.0, 1.5
@@ -113,6 +116,39 @@ def test_without_limits_a_429_slows_down_and_nothing_is_given_up(tmp_path: Path)
     assert {verdict.status for verdict in verdicts} == {"ok"}
     assert counts.refused < counts.allowed
     assert 0.7 <= 600 / minutes / 600 <= 1.2
+
+
+@pytest.mark.slow(seconds=20)
+@pytest.mark.timeout(200)
+def test_a_steady_mix_of_429s_and_errors_does_not_slow_down_who_is_answered(tmp_path: Path) -> None:
+    file = tmp_path / "paid.jsonl"
+    passing = ("error_500", "html_502", "unavailable_503", "overloaded_529", "conflict_409", "reset_before")
+    # Of 30 attempts in 100 that fail, 8 are 429s: each kind is drawn as often as it is named.
+    mix = FaultMix(rate=0.3, kinds=(*["retry_after"] * 8, *(passing * 4)[:22]), retry_after=0.05)
+    tasks = tasks_of(some_pairs(400))
+    with fault_server(latency=0.03, process=True, ledger_file=tmp_path / "clean.jsonl") as server:
+        (tmp_path / "clean").mkdir()
+        judge(server, "openai", tmp_path / "clean", tasks[:400], concurrency=32, pace=Pace)
+        clean = rate_of(server.ledger())
+    with fault_server(faults=mix, latency=0.03, process=True, ledger_file=file) as server:
+        judge(server, "openai", tmp_path, tasks, concurrency=32, pace=Pace)
+        lines = server.ledger()
+        for _ in range(3):  # what broke off twice may have been paid for, and is asked again
+            judge(server, "openai", tmp_path, tasks, concurrency=32, pace=Pace)
+        again = server.ledger()
+    answered = Counter(line.key for line in again if line.kind == "ok")
+    assert (len(answered), set(answered.values())) == (2 * len(tasks), {1})
+    assert 0.07 < sum(line.status == 429 for line in lines) / len(lines) < 0.11
+    # Of an answer's 1.4 attempts each takes a place for as long as one without faults does.
+    assert rate_of(lines) > 0.4 * clean
+    print(f"{rate_of(lines):.0f} requests a second, {clean:.0f} without faults")
+
+
+def rate_of(lines: Sequence[Line]) -> float:
+    """Answers a second; the last hundredth waits for its fifth and sixth attempts, and is left out."""
+    times = sorted(line.time for line in lines if line.kind == "ok")
+    body = times[: len(times) * 99 // 100]
+    return len(body) / (body[-1] - body[0])
 
 
 @pytest.mark.parametrize("sdk", SDKS)

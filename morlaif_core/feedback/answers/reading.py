@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from morlaif_core.feedback.types import MIN_LABEL_MASS, Counts, Mode, Status
 from morlaif_core.types import Answer
 
+from .json_objects import after_thinking, answered_object
 from .verdict import CLIP, Reading, clip, hard_logit
 
 _OUTSIDE = -9000.0  # servers write -9999.0 for a token outside the top
@@ -23,6 +23,7 @@ _WRAPPING = " \t\r\n*_`'\"()[]<>.,:;▁Ġ"
 _SPACES = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})  # as some servers write the tokens of byte-level tokenizers
 _VERDICT = re.compile(r"^[ \t*_`#>]*verdict[*_` ]*:(?P<said>.*)$", re.I | re.M)
 _FINISHED: dict[str, Status] = {"refused": "refused", "filtered": "filtered", "not_applicable": "not_applicable"}
+_VERDICT_KEYS = ("verdict", "rationale", "confidence")
 _PICKS = {"A": Counts(first=1), "B": Counts(second=1), "TIE": Counts(tie=1)}
 
 
@@ -60,7 +61,7 @@ def read_answer(answer: Answer, mode: Mode, least: float = MIN_LABEL_MASS, *, ab
     if mode == "rationale":
         return _read_rationale(answer, least, abstain)
     if mode == "structured":
-        return _read_word(_object(answer.text).get("verdict"), abstain)
+        return _read_word(answered_object(answer.text, _VERDICT_KEYS).get("verdict"), abstain)
     return _read_text(answer.text, abstain)
 
 
@@ -68,8 +69,9 @@ def read_joint(answer: Answer, n: int, *, abstain: bool = False) -> list[Reading
     """Read the answer to a joint request of n principles, in the order asked."""
     if (status := _FINISHED.get(answer.finish)) is not None:
         return [Reading(status)] * n
-    said = _object(answer.text)
-    return [_read_word(said.get(str(place)), abstain) for place in range(1, n + 1)]
+    places = [str(place) for place in range(1, n + 1)]
+    said = answered_object(answer.text, places)
+    return [_read_word(said.get(place), abstain) for place in places]
 
 
 def _probabilities(top: Mapping[str, float]) -> dict[str, float]:
@@ -144,7 +146,7 @@ def _read_rationale(answer: Answer, least: float, abstain: bool) -> Reading:
 
 def _read_text(text: str, abstain: bool) -> Reading:
     """Read the letter from the first line, where it was asked for; a letter in prose ("A careful reading…") is none."""
-    letter = text.strip().split("\n", 1)[0].strip(_WRAPPING).upper()
+    letter = after_thinking(text).strip().split("\n", 1)[0].strip(_WRAPPING).upper()
     if letter == "C" and abstain:
         return Reading("not_applicable")
     return _picked(letter if letter in ("A", "B") else "")
@@ -163,21 +165,3 @@ def _picked(said: str) -> Reading:
     if counts is None:
         return Reading("parse_error")
     return Reading("ok", hard_logit(counts.first, counts.second), counts=counts)
-
-
-def _object(text: str) -> Mapping[str, Any]:
-    """Read a JSON object; empty where the text is none, or says one key twice."""
-    try:
-        # By default the last of two equal keys would win, and a judge that contradicts itself would have a verdict.
-        said = json.loads(text, object_pairs_hook=_once)
-    # Thousands of brackets in an answer make json give up with a RecursionError.
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    said = dict(pairs)
-    if len(said) != len(pairs):
-        raise ValueError("a key is given twice")
-    return said

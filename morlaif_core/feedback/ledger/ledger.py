@@ -40,6 +40,12 @@ class Ledger:
                 found.update((own[row[0]], _reading(row)) for row in self._db.execute(query, part))
         return found
 
+    def answer(self, key: str) -> str | None:
+        """Return the answer that a row keeps, as JSON; None where there is none."""
+        with explained(self.path):
+            row = self._db.execute("SELECT answer FROM rows WHERE key = ?", [key]).fetchone()
+        return None if row is None else row[0]
+
     def rows(self) -> Iterator[Row]:
         """Yield all rows, sorted by key."""
         with explained(self.path):

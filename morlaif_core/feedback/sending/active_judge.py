@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from morlaif_core.feedback.answers.verdict import Reading
 from morlaif_core.feedback.asking.requests import asking_of
 from morlaif_core.feedback.ledger.answer_rows import Asked
 from morlaif_core.feedback.ledger.commits import GroupCommit
+from morlaif_core.feedback.ledger.tables import Row
 from morlaif_core.feedback.types import NamedJudge
 
 from .budget import Purse
+from .label_watch import LabelWatch
 from .pace import Pace, Throttle
 from .retry import Sender
 
@@ -36,3 +38,11 @@ class ActiveJudge:
         self.asking = asking_of(self.capabilities, self.judging)
         self.asked = Asked(self.name, self.identity, self.asking, judge.price, run=around.run)
         self.sender = Sender(Throttle(pace, self.judging), around.purse)
+        in_process = hasattr(self.provider, "ask_many")
+        self.watch = LabelWatch(self.name, self.asking.mode, commits.ledger, paid=not in_process)
+
+    def note(self, rows: Sequence[tuple[Row, Reading]]) -> None:
+        """Pass on what came of one request, once it is on disk."""
+        self.watch.see([row.key for row, _ in rows], [reading for _, reading in rows])
+        for row, reading in rows:
+            self.around.note(row.key, reading)

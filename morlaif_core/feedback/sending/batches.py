@@ -206,6 +206,7 @@ class BatchDesk:
         stops = [str(it) for it in results.values() if isinstance(it, ProviderError) and it.kind == "run"]
         if stops:
             raise RunFailed(redact(stops[0]))
+        self._judge.watch.check()  # after all rows: the whole batch is paid
 
     async def _results(self, batch: Batch, works: Sequence[Work]) -> Results | None:
         try:
@@ -239,10 +240,9 @@ class BatchDesk:
         """Commit some of a batch's answers. Returns the batch without them."""
         entries = [self._entry(batch, work, self._request(work), results) for work in works]
         spent = sum((entry.spent for entry in entries), NOTHING)
-        rows = [row for entry in entries for row in entry.rows]
-        batch = await self._settle(batch, works, [row for row, _ in rows], spent)
-        for row, reading in rows:
-            self._judge.around.note(row.key, reading)
+        batch = await self._settle(batch, works, [row for entry in entries for row, _ in entry.rows], spent)
+        for entry in entries:
+            self._judge.note(entry.rows)
         return batch
 
     async def _settle(

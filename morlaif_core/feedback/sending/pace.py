@@ -15,6 +15,9 @@ from morlaif_core.config.judge_settings import Judging
 BURST_SECONDS = 1.0
 """What may go out at once after a silence, in seconds of the rate: a server's own bucket may be small or half empty."""
 
+LATEST, BURST = 64, 0.25
+"""Replies that tell whether a limit is reached, and the share of 429s among them that says so."""
+
 
 class Stopped(Exception):
     """The judge stops: this request was not answered and leaves no row."""
@@ -43,7 +46,9 @@ class Pace:
             raise Stopped
 
     async def pause(self, seconds: float) -> None:
-        """Sleep, but wake when the judge stops."""
+        """Sleep, but wake when the judge stops; none, or less, is no sleep."""
+        if seconds <= 0:
+            return
         await self.until(asyncio.ensure_future(self.sleep(seconds)))
 
     async def until(self, future: asyncio.Future[Any]) -> None:
@@ -79,7 +84,7 @@ class Bucket:
 
 
 class Window:
-    """Requests in flight at most: half as many after a 429, one more after each window of answers (AIMD).
+    """Requests in flight at most: half as many after a burst of 429s, one more after each window of answers (AIMD).
 
     Source: Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion avoidance", 1989.
     """
@@ -122,7 +127,7 @@ class Window:
         self.size = min(self._most, self.size + 1 / self.size)
 
     def shrink(self, ticket: int) -> None:
-        """A 429 came. All that went out before the last cut count as one."""
+        """A burst of 429s came. All that went out before the last cut count as one."""
         if ticket == self._cuts:
             self.size = max(1.0, self.size / 2)
             self._cuts += 1
@@ -136,6 +141,7 @@ class Throttle:
         self.pace, self.window = pace, Window(judging.concurrency)
         self._requests = judging.requests_per_minute and Bucket(judging.requests_per_minute, pace.clock)
         self._tokens = judging.tokens_per_minute and Bucket(judging.tokens_per_minute, pace.clock)
+        self._refused = deque[bool](maxlen=LATEST)
 
     async def enter(self, requests: int, tokens: float) -> int:
         """Wait until requests with so many tokens may go out. Returns a ticket. Raises `Stopped`."""
@@ -153,6 +159,22 @@ class Throttle:
             self.window.leave()
             raise
         return ticket
+
+    def answered(self) -> None:
+        """An answer came."""
+        self._refused.append(False)
+        self.window.grow()
+
+    def refused(self, ticket: int) -> None:
+        """A 429 came. A burst of them shrinks the window once."""
+        self._refused.append(True)
+        if self.bursting:
+            self.window.shrink(ticket)
+
+    @property
+    def bursting(self) -> bool:
+        """Whether so many of the latest replies are 429s that a limit is reached: a steady few refuse no others."""
+        return sum(self._refused) >= BURST * len(self._refused)
 
     def correct(self, estimated: float, counted: int) -> None:
         """The server has counted the tokens that were estimated."""

@@ -47,6 +47,23 @@ class Parcel(Generic[T]):
     counted: Callable[[T], int] = lambda answer: 0
 
 
+@dataclass
+class Trial(Generic[T]):
+    """A parcel on its way. rates: attempts refused by 429s; billed: those perhaps paid for. due: by the pace's clock."""
+
+    parcel: Parcel[T]
+    attempts: int = 0
+    rates: int = 0
+    billed: int = 0
+    due: float = 0.0
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it has been tried often enough."""
+        errors = self.attempts - self.rates
+        return errors >= MAX_ATTEMPTS or self.rates >= MAX_RATE_ATTEMPTS or self.billed >= MAX_BILLED
+
+
 class _Tried(NamedTuple, Generic[T]):
     answer: T | None
     error: ProviderError | None
@@ -62,27 +79,32 @@ class Sender:
 
     async def send(self, parcel: Parcel[T]) -> Sent[T]:
         """Call until there is an answer or no hope. Raises `ProviderError` of kind run, `RunFailed`, `Stopped`."""
-        attempts = rates = billed = 0
-        while True:
-            tried: _Tried[T] = await self._attempt(parcel)
-            error, seconds, attempts = tried.error, tried.seconds, attempts + 1
-            if error is None:
-                return Sent(tried.answer, None, attempts, billed, seconds)
-            # Before anything is counted: each further request would meet the same error.
-            if error.kind == "run":
-                raise error
-            rates += error.kind == "rate"
-            billed += error.billed
-            message = redact(str(error))
-            if error.kind == "item":
-                return Sent(None, message, attempts, billed, seconds)
-            if attempts - rates >= MAX_ATTEMPTS or rates >= MAX_RATE_ATTEMPTS or billed >= MAX_BILLED:
-                return Sent(None, message, attempts, billed, seconds, lost=True)
-            log.debug("attempt %d failed: %s", attempts, message)
-            await self._back_off(attempts - 1, error)
+        trial = Trial(parcel)
+        while (sent := await self.attempt(trial)) is None:
+            await self.pace.pause(trial.due - self.pace.clock())
+        return sent
+
+    async def attempt(self, trial: Trial[T]) -> Sent[T] | None:
+        """Call once, when budget and limits allow it; None: to be tried again when it is `due`. Raises as `send` does."""
+        tried: _Tried[T] = await self._attempt(trial.parcel)
+        error, seconds, trial.attempts = tried.error, tried.seconds, trial.attempts + 1
+        if error is None:
+            return Sent(tried.answer, None, trial.attempts, trial.billed, seconds)
+        # Before anything is counted: each further request would meet the same error.
+        if error.kind == "run":
+            raise error
+        trial.rates += error.kind == "rate"
+        trial.billed += error.billed
+        message = redact(str(error))
+        if error.kind == "item":
+            return Sent(None, message, trial.attempts, trial.billed, seconds)
+        if trial.hopeless:
+            return Sent(None, message, trial.attempts, trial.billed, seconds, lost=True)
+        log.debug("attempt %d failed: %s", trial.attempts, message)
+        self._back_off(trial, error)
+        return None
 
     async def _attempt(self, parcel: Parcel[T]) -> _Tried[T]:
-        """Call once, when budget and limits allow it."""
         await self._purse.reserve(parcel.worst, self.pace)
         spent = NOTHING
         try:
@@ -93,7 +115,7 @@ class Sender:
                 answer = await parcel.call()
             except ProviderError as error:
                 if error.kind == "rate":
-                    self._throttle.window.shrink(ticket)
+                    self._throttle.refused(ticket)
                 # Refused requests cost no money, and count against a cap of requests all the same.
                 if not error.billed:
                     spent = Amount(requests=parcel.worst.requests)
@@ -101,26 +123,29 @@ class Sender:
             finally:
                 self._throttle.window.leave()
             spent = parcel.spent(answer)
-            self._throttle.window.grow()
+            self._throttle.answered()
             self._throttle.correct(parcel.read, parcel.counted(answer))
             return _Tried(answer, None, self.pace.clock() - started)
         finally:
             self._purse.settle(parcel.worst, spent)
             self.booked += spent
 
-    async def _back_off(self, attempt: int, error: ProviderError) -> None:
-        """Wait after a failed attempt (counted from 0): full jitter up to 60 s, at least what the server asks for.
+    def _back_off(self, trial: Trial[T], error: ProviderError) -> None:
+        """Set when a failed attempt is due again: what the server asks for and a little more, else full jitter up to 60 s.
 
-        A 429 holds all workers. Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+        A burst of 429s holds all workers. Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
         """
-        asked, pace = error.retry_after or 0.0, self.pace
-        if asked > MAX_RETRY_AFTER:
+        asked, pace = error.retry_after, self.pace
+        if asked is not None and asked > MAX_RETRY_AFTER:
             raise RunFailed(
                 f"the server asks to wait {asked:.0f} s; answers so far are kept: run the same command again after that"
             )
-        seconds = max(asked, pace.draw.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2**attempt)))
-        if error.kind == "rate":
-            # The gate, which this worker meets too when it tries again: a limit is the key's, not one request's.
-            pace.open_at = max(pace.open_at, pace.clock() + seconds)
-        else:
-            await pace.pause(seconds)
+        earlier = (trial.rates if error.kind == "rate" else trial.attempts - trial.rates) - 1
+        now, most = pace.clock(), min(CAP_SECONDS, BASE_SECONDS * 2**earlier)
+        # Spread out even so: it tells all that it refuses the same moment.
+        trial.due = (
+            now + pace.draw.uniform(0, most) if asked is None else now + asked + pace.draw.uniform(0, BASE_SECONDS)
+        )
+        # A limit is the key's, not one request's; but a server that refuses some of many has not reached one.
+        if error.kind == "rate" and self._throttle.bursting:
+            pace.open_at = max(pace.open_at, trial.due if asked is None else now + asked)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from morlaif_core.errors import RunFailed, UserError
-from morlaif_core.feedback.answers.verdict import Reading
 from morlaif_core.feedback.asking.requests import Work, build_request
 from morlaif_core.feedback.ledger.amounts import NOTHING
 from morlaif_core.feedback.ledger.answer_rows import Sent, rows_of
 from morlaif_core.feedback.ledger.commits import GroupCommit
-from morlaif_core.feedback.ledger.tables import Row, Spent
+from morlaif_core.feedback.ledger.tables import Spent
 from morlaif_core.feedback.types import NamedJudge
 from morlaif_core.redaction import redact
 from morlaif_core.types import Answer, ProviderError, Request
@@ -26,11 +27,29 @@ from .budget import BudgetReached
 from .pace import Pace, Stopped
 from .prefix_caching import Prefixes
 from .request_costs import Meter, estimated
-from .retry import Parcel
+from .retry import Parcel, Trial
 
 log = logging.getLogger(__name__)
 MAX_LOST_IN_A_ROW = 10
+WAITING = 4
+"""Requests that wait to be tried again at most, in multiples of those in flight, before new ones are held back."""
 GO_ON = "answers so far are kept; run the same command to continue"
+
+
+class _Asked(NamedTuple):
+    """Requests that are sent in one call, and how often that was tried."""
+
+    works: Sequence[Work]
+    requests: Sequence[Request]
+    trial: Trial[Sequence[Answer]]
+
+
+class _Waiting(NamedTuple):
+    """Requests that wait to be tried again, in the order of when they are due, then of when they came."""
+
+    due: float
+    turn: int
+    asked: _Asked
 
 
 class Workers(ActiveJudge):
@@ -45,6 +64,7 @@ class Workers(ActiveJudge):
             self.provider, "ask_many", None
         )
         self._desk, self._prefixes = BatchDesk(self), Prefixes()
+        self._waiting, self._turns, self._failed_in_a_row = list[_Waiting](), itertools.count(), 0
 
     def start(self) -> list[asyncio.Task[None]]:
         """Start whoever the queue needs: one for each batch, and as many as there is work for alone, up to the
@@ -66,6 +86,13 @@ class Workers(ActiveJudge):
         aclose: Any = getattr(self.provider, "aclose", None)
         if aclose is not None:
             await aclose()
+
+    def check(self) -> None:
+        """Stop before anything is sent where the ledger's answers have no labels."""
+        try:
+            self.watch.check()
+        except RunFailed as error:
+            self.fail(RunFailed(f"judge '{self.name}': {error}"))
 
     def fail(self, error: UserError) -> None:
         """Stop this judge within the requests in flight; the first error is the one reported."""
@@ -98,31 +125,52 @@ class Workers(ActiveJudge):
             self.commits.leave()
 
     async def _work(self) -> None:
-        while batch := self._take():
+        while (asked := self._next()) is not None:
+            # A place in flight is a worker: who has to wait lets another go first, unless there is none.
+            await self.pace.pause(asked.trial.due - self.pace.clock())
             # Released before the commit: the prefix is in the server's cache once the answer is here.
-            async with self._prefixes.turn(batch[0]):
-                answered = await self._answer(batch)
-            await self.commits.put([row for row, _ in answered], self._take_spent())
-            for row, reading in answered:
-                self.around.note(row.key, reading)
+            async with self._prefixes.turn(asked.works[0]):
+                sent = await self.sender.attempt(asked.trial)
+            self._failed_in_a_row = 0 if sent is not None else self._failed_in_a_row + 1
+            if sent is None:
+                self._wait(asked)
+            elif sent.answer is None and not sent.lost and len(asked.works) > 1:
+                # One request that is too long must not cost the whole batch its answers.
+                for work in asked.works:
+                    self._wait(self._asked([work]))
+            else:
+                await self._keep(asked, sent)
 
-    def _take(self) -> list[Work]:
+    def _next(self) -> _Asked | None:
+        """Take the request that has waited long enough, else a new one, else the one that has the least time to wait."""
         if self.pace.stop.is_set():
-            return []
-        size = self.capabilities.max_batch if self._ask_many else 1
-        return [self.queue.popleft() for _ in range(min(max(1, size), len(self.queue)))]
+            return None
+        due = bool(self._waiting) and self._waiting[0].due <= self.pace.clock()
+        most = self.judging.concurrency
+        # A server that is down must not be sent a new request for each that waits.
+        fresh = self._failed_in_a_row < most and len(self._waiting) < WAITING * most
+        if self.queue and not due and (fresh or not self._waiting):
+            size = max(1, self.capabilities.max_batch) if self._ask_many else 1
+            return self._asked([self.queue.popleft() for _ in range(min(size, len(self.queue)))])
+        return heapq.heappop(self._waiting).asked if self._waiting else None
 
-    async def _answer(self, batch: Sequence[Work]) -> list[tuple[Row, Reading]]:
-        """Ask for a batch; where it cannot be answered as a whole, one by one."""
-        requests = [build_request(work.pair, work.principles, work.order, self.asking, work.sample) for work in batch]
-        sent = await self.sender.send(self._parcel(requests))
-        # One request that is too long must not cost the whole batch its answers.
-        if sent.answer is None and not sent.lost and len(batch) > 1:
-            return [row for work in batch for row in await self._answer([work])]
+    def _wait(self, asked: _Asked) -> None:
+        heapq.heappush(self._waiting, _Waiting(asked.trial.due, next(self._turns), asked))
+
+    def _asked(self, works: Sequence[Work]) -> _Asked:
+        requests = [build_request(work.pair, work.principles, work.order, self.asking, work.sample) for work in works]
+        return _Asked(works, requests, Trial(self._parcel(requests), due=self.pace.clock()))
+
+    async def _keep(self, asked: _Asked, sent: Sent[Sequence[Answer]]) -> None:
+        """Commit what came of requests."""
         self._count_lost(sent)
-        answers: Sequence[Answer | None] = sent.answer if sent.answer is not None else [None] * len(batch)
-        parts = zip(batch, requests, answers, strict=True)
-        return [row for part in parts for row in rows_of(*part, sent, self.asked)]
+        answers: Sequence[Answer | None] = sent.answer if sent.answer is not None else [None] * len(asked.works)
+        parts = zip(asked.works, asked.requests, answers, strict=True)
+        answered = [rows_of(*part, sent, self.asked) for part in parts]
+        await self.commits.put([row for rows in answered for row, _ in rows], self._take_spent())
+        for rows in answered:
+            self.note(rows)
+        self.watch.check()
 
     def _parcel(self, requests: Sequence[Request]) -> Parcel[Sequence[Answer]]:
         worst = self._meter.worst(requests)

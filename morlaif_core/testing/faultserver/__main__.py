@@ -57,13 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--most", type=int, metavar="N", help="faulty attempts of one body before it passes")
     parser.add_argument("--hang", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--drip", type=float, default=30.0, metavar="SECONDS")
+    parser.add_argument("--retry-after", type=float, default=0.2, metavar="SECONDS", help="that retry_after asks for")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input is closed")
     return parser
 
 
 def _server(options: argparse.Namespace) -> FaultServer:
     kinds = tuple(kind for name in options.kinds.split(",") for kind in GROUPS.get(name, (name,)))
-    mix = FaultMix(options.fault_rate, options.fault_seed, kinds, options.most, options.hang, options.drip)
+    mix = FaultMix(
+        options.fault_rate, options.fault_seed, kinds, options.most, options.hang, options.drip, options.retry_after
+    )
     return FaultServer(
         KnownPreference(options.oracle_seed, options.spread),
         **{name: getattr(options, name) for name in NUMBERS},

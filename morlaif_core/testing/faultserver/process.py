@@ -64,7 +64,7 @@ def _options(wanted: ServerSettings) -> Iterator[str]:
     if wanted.faults is not None:
         mix = wanted.faults
         values |= {"fault_rate": mix.rate, "fault_seed": mix.seed, "kinds": ",".join(mix.kinds)}
-        values |= {"most": mix.most, "hang": mix.hang, "drip": mix.drip}
+        values |= {"most": mix.most, "hang": mix.hang, "drip": mix.drip, "retry_after": mix.retry_after}
     for name, value in values.items():
         if value is not None:
             yield f"--{name.replace('_', '-')}={value}"

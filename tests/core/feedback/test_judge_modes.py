@@ -138,13 +138,16 @@ STATUS = {
     "odd_spelling": {"ok"},
     "other_model": {"ok"},
     "usage_null": {"ok"},
+    "fenced": {"ok"},
+    "preamble": {"ok"},
+    "thinking": {"parse_error", "off_label"},
 }
 
 
 def oddity(content: str) -> str:
-    """What is odd about the answer to a prompt: of 40 % something, every kind as often; empty: nothing."""
+    """What is odd about the answer to a prompt: of 46 % something; empty: nothing."""
     place = int(hashlib.sha256(content.encode()).hexdigest(), 16) % 100
-    return ANSWERS[place // 4] if place < 40 else ""
+    return ANSWERS[place // 4 if place < 40 else 10 + (place - 40) // 2] if place < 46 else ""
 
 
 @pytest.mark.parametrize("mode", list(MODES))
@@ -188,11 +191,11 @@ def test_odd_answers_become_statuses_and_never_labels(tmp_path: Path, mode: str)
 
 
 def test_little_label_mass_is_no_label_but_tells_of_the_judge(tmp_path: Path) -> None:
-    pairs = {pair.id: pair for pair in some_pairs(5)}
+    pairs = {pair.id: pair for pair in some_pairs(3)}  # 18 requests: too few to stop the judge
     with fault_server(ORACLE, bias=1.5, mass=0.3) as server:
         verdicts, _ = judged(server, tmp_path, list(pairs.values()))
         again, _ = judged(server, tmp_path, list(pairs.values()))
-        assert len(server.requests) == 30
+        assert len(server.requests) == 18
         read, _ = judged(server, tmp_path / "least", list(pairs.values()), min_label_mass=0.2)
     for verdict in (*verdicts, *again):
         pair, principle = pairs[verdict.pair], BY_NAME[verdict.principle]

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from morlaif_core import UserError, run
+from morlaif_core.cli.main import cli
 from morlaif_core.testing import Fault, judge_server
 from morlaif_core.types import Message, distinct_pairs, make_pair, make_prompt
 from tests.helpers.small_run import SETS
@@ -83,6 +85,38 @@ def test_a_principle_without_any_label_stops_with_the_servers_reason(tmp_path: P
             small_run(tmp_path / "run", server.url, "train-pms")
         stages = json.loads((tmp_path / "run/manifest.json").read_text())["stages"]
     assert stages["judge"]["state"] == "started"
+
+
+def test_a_principle_with_few_labels_is_named_with_what_the_others_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seven of ten answers come without log-probabilities, so that few pairs have both orders."""
+    judge = "judges.far={use: openai, model: any, base_url: 'URL'}"
+    principles = "principles={helpfulness: {judge: far}, conciseness: {judge: rules}}"
+    faults = dict.fromkeys((number for number in range(1000) if number % 10 > 2), "logprobs_null")
+    with judge_server(longer_wins, faults=faults) as server:
+        sets = [*SETS, judge.replace("URL", server.url), principles, "judging.concurrency=1"]
+        run("demo", out=tmp_path / "run", sets=sets, until="judge")
+    block = json.loads((tmp_path / "run/results.json").read_text())["judge"]["helpfulness"]
+    labels, n = block["ok"] + block["ties"], block["n"]
+    said = f"helpfulness has few labels: {labels} of {n} pairs ({n - labels} parse_error)"
+    assert 0 < labels < n / 2
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+    status = CliRunner().invoke(cli, ["status", str(tmp_path / "run")], catch_exceptions=False).output
+    assert said in status.splitlines()
+
+
+def test_a_principle_without_any_label_stops_with_its_statuses(tmp_path: Path) -> None:
+    def faults(number: int, body: dict[str, object]) -> str | None:
+        return None if "helpful" in str(body) else "logprobs_null"
+
+    with judge_server(longer_wins, faults=faults) as server:
+        judge = f"judges.far={{use: openai, model: any, base_url: '{server.url}'}}"
+        sets = [*SETS, judge, "principles={helpfulness: {judge: far}, empathy: {judge: far}}"]
+        with pytest.raises(UserError, match=r"no label under empathy \(\d+ parse_error\)"):
+            run("demo", out=tmp_path / "run", sets=sets, quiet=True, until="judge")
+    assert (tmp_path / "run/results.json").exists()
 
 
 def test_a_pair_is_judged_once() -> None:

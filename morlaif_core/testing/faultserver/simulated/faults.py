@@ -81,7 +81,7 @@ _LASTING: dict[str, Fault] = {
 }
 _CHANGES = (
     "refusal content_filter length logprobs_null label_a_missing label_b_missing outside odd_spelling other_model"
-    " usage_null"
+    " usage_null fenced preamble thinking"
 ).split()
 
 PASSING = tuple(_PASSING)
@@ -91,7 +91,9 @@ LASTING = tuple(_LASTING)
 ANSWERS = tuple(_CHANGES)
 """Odd answers, billed, the same at each attempt. ``logprobs_null``, ``label_…_missing`` (no spelling of it among the
 likeliest) and ``outside`` (-9999.0 for the label drawn) change nothing where no log-probabilities were asked for;
-``odd_spelling`` nothing in an answer by a schema; ``content_filter`` is a 400 at Anthropic, as theirs is."""
+``odd_spelling`` nothing in an answer by a schema;
+``fenced`` (JSON in a code fence) and ``preamble`` (a sentence before it) nothing in any other; ``thinking``: a model whose
+first token is ``<think>``, and which does not come to an end; ``content_filter`` is a 400 at Anthropic, as theirs is."""
 KINDS: Mapping[str, Fault] = {
     **{name: replace(fault, kind=name) for name, fault in (_PASSING | _LASTING).items()},
     **{name: Fault(change=name, kind=name) for name in ANSWERS},
@@ -113,6 +115,7 @@ class FaultMix:
 
     most: faulty attempts that one body has at most before it passes (lasting kinds and odd answers excepted).
     hang, drip: seconds of the kinds of these names; more than the client's patience, or they go unnoticed.
+    retry_after: seconds that the kind of this name asks for. A kind named several times is drawn as often.
     """
 
     rate: float = 0.25
@@ -121,6 +124,7 @@ class FaultMix:
     most: int | None = None
     hang: float = 30.0
     drip: float = 30.0
+    retry_after: float = 0.2
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.kinds) - set(KINDS))
@@ -147,6 +151,8 @@ class FaultMix:
 
     def _fault(self, kind: str) -> Fault:
         fault = named(kind)
+        if kind == "retry_after":
+            return replace(fault, headers={"retry-after": f"{self.retry_after:g}"})
         return replace(fault, hang=fault.hang and self.hang, drip=fault.drip and self.drip)
 
 

@@ -10,6 +10,8 @@ from .asking import Dialect, Finish, Position, Said
 from .faults import Fault
 from .judge import OUTSIDE
 
+_AROUND = {"fenced": "```json\n{}\n```", "preamble": "Here is my verdict: {}"}
+_THOUGHT = "<think>\nBoth answers are about"
 _WRAPPING = " \n*(.▁Ġ"
 
 
@@ -24,6 +26,11 @@ def change_said(said: Said, change: str) -> Said:
         text, finish = endings[change]
         cut = (said.positions or [])[: said.tokens // 2] if change == "length" else []
         return replace(said, text=text, finish=finish, filled=None, positions=None if said.positions is None else cut)
+    if change in _AROUND and said.filled is not None:
+        return replace(said, text=_AROUND[change].format(said.text))
+    if change == "thinking":
+        thought = Position("<think>", -0.01, [("<think>", -0.01), ("A", -5.3), ("B", -5.9)])
+        return replace(said, text=_THOUGHT, finish="length", filled=None, positions=said.positions and [thought])
     if change == "logprobs_null":
         return replace(said, positions=None)
     if said.positions and change in ("label_a_missing", "label_b_missing", "outside"):

@@ -120,6 +120,10 @@ class TestLetters:
     def test_words(self, text: str, abstain: bool, status: str) -> None:
         assert read_answer(Answer(text), "text", abstain=abstain).status == status
 
+    @pytest.mark.parametrize(("text", "read"), [("<think>\nA\n</think>\n\nB", True), ("<think>\nA", False)])
+    def test_what_is_thought_is_not_the_letter(self, text: str, read: bool) -> None:
+        assert read_answer(Answer(text), "text").counts == (Counts(second=1) if read else None)
+
     @pytest.mark.parametrize("text", ["B", " b", "**B", "(B", "B.", "ĠB", "▁B", "\nB"])
     def test_odd_spellings_are_labels(self, text: str) -> None:
         assert read_answer(Answer(text), "text").counts == Counts(second=1)
@@ -167,6 +171,43 @@ class TestStructured:
     def test_anything_else_is_a_parse_error(self, text: str) -> None:
         assert read_answer(Answer(text), "structured") == Reading("parse_error")
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            f"```json\n{structured(verdict='B')}\n```",
+            f"```\n{structured(verdict='B')}\n```\n",
+            f"Here is my verdict: {structured(verdict='B')}",
+            f"Sure. [1] {structured(verdict='B')} I hope this helps.",
+            f"<think>{structured(verdict='A')}, or not?</think>\n\n{structured(verdict='B')}",
+            f"or perhaps {structured(verdict='A')}</think>{structured(verdict='B')}",
+            f"{structured(verdict='B')}\nAgain:\n{structured(verdict='B')}",
+            structured(rationale='It says {"verdict": "A"} and </think>', verdict="B"),
+        ],
+    )
+    def test_the_one_object_that_fits_is_read_in_a_fence_or_after_a_sentence(self, text: str) -> None:
+        assert read_answer(Answer(text), "structured").counts == Counts(second=1)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            f"It says {structured(verdict='A')}. I say {structured(verdict='B')}",
+            f"I say {structured(verdict='B')}, though it says {structured(verdict='A')}",
+            'It says {"verdict": "A"}. I say ' + structured(verdict="B"),
+            f'I say {structured(verdict="B")} where it says {{"verdict": "A"}}',
+            'The response says {"verdict": "A"}, so I cannot tell.',
+            f"Broken: {{{structured(verdict='B')}",
+            f'```json\n{{"rationale": {structured(verdict="B")}, "verdict": "A"\n```',
+            'Mine: {"rationale": "", "confidence": 1, "verdict": "A", "verdict": "B"}',
+            f"<think>{structured(verdict='B')}",
+            f"<think>{structured(verdict='B')}</think>",
+            f"```json\n{structured(verdict='A or B')}\n```",
+            "Look: " + "{" * 100_000,
+            "Look: " + '{"a":' * 100_000,
+        ],
+    )
+    def test_a_quoted_or_doubtful_object_does_not_vote(self, text: str) -> None:
+        assert read_answer(Answer(text), "structured") == Reading("parse_error")
+
     def test_does_not_apply_where_it_was_offered(self) -> None:
         answer = Answer(structured(verdict="not_applicable"))
         assert read_answer(answer, "structured", abstain=True) == Reading("not_applicable")
@@ -179,6 +220,13 @@ class TestJoint:
         assert statuses == ["ok", "ok", "not_applicable", "parse_error", "ok"]
         assert read_joint(answer, 5)[2].status == "parse_error"
         assert [reading.counts for reading in read_joint(answer, 2)] == [Counts(first=1), Counts(tie=1)]
+
+    def test_a_fence_or_a_sentence_around_it_does_not_matter_unless_another_differs(self) -> None:
+        mine = '{"1": "A", "2": "B"}'
+        for text in (f"```json\n{mine}\n```", f"My verdicts: {mine}", f'<think>{{"1": "B"}}</think>{mine}'):
+            assert [reading.counts for reading in read_joint(Answer(text), 2)] == [Counts(1), Counts(second=1)]
+        for text in (f'It says {{"1": "B"}}. {mine}', f'{mine} {{"1": "A", "2": "A"}}', 'Mine: {"1": "A"}'):
+            assert read_joint(Answer(text), 2) == [Reading("parse_error")] * 2
 
     def test_a_refusal_is_that_of_all(self) -> None:
         assert read_joint(Answer('{"1": "A"}', finish="refused"), 2) == [Reading("refused")] * 2

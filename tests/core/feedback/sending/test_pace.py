@@ -17,7 +17,7 @@ from morlaif_core.feedback.ledger.amounts import NOTHING, Amount
 from morlaif_core.feedback.ledger.answer_rows import Sent
 from morlaif_core.feedback.sending.budget import Purse
 from morlaif_core.feedback.sending.pace import Bucket, Pace, Stopped, Throttle, Window
-from morlaif_core.feedback.sending.retry import MAX_RATE_ATTEMPTS, Parcel, Sender
+from morlaif_core.feedback.sending.retry import MAX_RATE_ATTEMPTS, Parcel, Sender, Trial
 from morlaif_core.types import ProviderError
 
 T = TypeVar("T")
@@ -154,6 +154,46 @@ def test_a_429_holds_all_workers() -> None:
     assert sorted(sent)[:2] == [0, 1]
     assert all(51 <= at <= 111 for at in sorted(sent)[2:])
     assert len(sent) == 5
+
+
+def test_a_steady_few_429s_hold_nobody_else_and_do_not_shrink_the_window() -> None:
+    clock, waited = Clock(), list[float]()
+
+    async def main() -> Throttle:
+        throttle = Throttle(clock.pace(), Judging(concurrency=16))
+        out = Sender(throttle, Purse(Budget(), NOTHING))
+
+        async def worker(number: int) -> None:
+            for turn in range(60):
+                refused = turn % 12 == number % 12 and turn > 12
+                begun = clock.now
+                await out.send(Parcel(answering(*[fault("rate", retry_after=30.0)] * refused)))
+                if not refused:
+                    waited.append(clock.now - begun)
+                await clock.sleep(1)
+
+        await asyncio.gather(*[worker(number) for number in range(16)])
+        return throttle
+
+    assert clock.run(main()).window.size == 16
+    assert max(waited) == 0
+
+
+def test_a_burst_of_429s_shrinks_the_window_once_and_holds_all() -> None:
+    clock = Clock()
+
+    async def main() -> tuple[float, float]:
+        throttle = Throttle(clock.pace(), Judging(concurrency=16))
+        out = Sender(throttle, Purse(Budget(), NOTHING))
+        trials = [Trial(Parcel(limited)) for _ in range(16)]
+        await asyncio.gather(*map(out.attempt, trials))
+        return throttle.window.size, throttle.pace.open_at
+
+    async def limited() -> str:
+        await clock.sleep(1)
+        raise fault("rate", retry_after=30.0)
+
+    assert clock.run(main()) == (8, 31)
 
 
 units = st.lists(st.tuples(st.floats(0, 30), st.floats(0, 5)), min_size=1, max_size=40)

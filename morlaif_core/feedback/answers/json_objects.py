@@ -1,0 +1,69 @@
+"""The JSON object that a judge answers by, also in a code fence or after a sentence; never a quoted or a doubtful one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_THINKING, _THOUGHT = "<think>", "</think>"
+
+
+def after_thinking(text: str) -> str:
+    """Return what follows the model's thoughts; nothing where they do not end. Templates may open them unseen."""
+    if _THOUGHT in text:
+        return text.rpartition(_THOUGHT)[2]
+    return "" if text.lstrip().startswith(_THINKING) else text
+
+
+def answered_object(text: str, keys: Sequence[str]) -> Mapping[str, Any]:
+    """Return the answer's JSON object; empty where there is none, or doubt which one it is.
+
+    keys: of the schema; the first names the verdict, or each does where they are numbers (a joint answer). An object
+    that is the whole text may lack some. One within other text must have them all, and be the only one to say anything
+    of a verdict: an answer that quotes another object, before or after its own, has none.
+    """
+    whole = _parsed(text)
+    if whole is not None:
+        return whole
+    verdicts = keys if keys[0].isdecimal() else keys[:1]
+    saying = [said for said in _objects(after_thinking(text)) if not said.keys().isdisjoint(verdicts)]
+    fitting = [said for said in saying if said.keys() == set(keys)]
+    if not fitting or any(said.get(key) != fitting[0][key] for said in saying for key in verdicts):
+        return {}
+    return fitting[0]
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    """Read a text that is a JSON object as a whole."""
+    try:
+        said = _DECODER.decode(text)
+    # Thousands of brackets in an answer make json give up with a RecursionError.
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """Return the objects that stand in a text, one after the other; none where a brace opens no whole object."""
+    found, at = [], text.find("{")
+    while at >= 0:
+        try:
+            said, end = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            # What is inside a broken object is a part of it, and no verdict of its own.
+            return []
+        found.append(said)
+        at = text.find("{", end)
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    said = dict(pairs)
+    if len(said) != len(pairs):
+        raise ValueError("a key is given twice")
+    return said
+
+
+# By default the last of two equal keys would win, and a judge that contradicts itself would have a verdict.
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
