@@ -7,6 +7,8 @@ Leaves out: one model with a head for each principle, so that a new principle ca
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ from .jobs import Plan, need_folder, rows_of
 from .models import device_of, dtype_for, load_base, load_scorer, pooling_pad, quiet, set_threads
 from .options import FullOptions
 from .scoring import Scorers
+
+SMALL = 2**28
+"""Bytes of weights of all K models together up to which they stay in memory."""
 
 
 class FullBackend:
@@ -38,6 +43,8 @@ class FullBackend:
                 clean(job.out / principle.name)
             else:
                 self._train_one(job, plan, tokenizer, principle.name)
+                # Model, trainer and optimizer form a circle, which would stay beside the next ones.
+                gc.collect()
 
     def _train_one(self, job: PMJob, plan: Plan, tokenizer: Any, name: str) -> None:
         from transformers import set_seed
@@ -57,13 +64,13 @@ class FullBackend:
         finish(training.folder, plan.summary(name, rows, loss, max_length))
 
     def load(self, folder: Path, principles: tuple[str, ...], base: Target, backbones: Backbones) -> PreferenceModel:
-        """Load K models. Raises `UserError` naming a missing one."""
+        """Make K models ready, to be loaded one after the other. Raises `UserError` naming a missing one."""
         done = read_done(folder, principles, "full")
         device = device_of(backbones)
-        models = [self._load_one(folder / name, base, device) for name in principles]
         half = device != "cpu" and base.dtype != "float32"
         tokenizer = load_tokenizer(need_folder(folder / principles[0]) if principles else resolved(base))
-        columns = [partial(_ready, model, backbones) for model in models]
+        models = OneByOne([folder / name for name in principles], lambda path: self._load_one(path, base, device))
+        columns = [partial(_ready, models, folder / name, backbones) for name in principles]
         return Scorers(principles, columns, done, tokenizer, self.options.batch_tokens, autocast=half)
 
     def _load_one(self, folder: Path, base: Target, device: str) -> Any:
@@ -72,8 +79,33 @@ class FullBackend:
         return load_scorer(str(folder), revision=None, dtype=dtype, pad=pad, device=device)
 
 
-def _ready(model: Any, backbones: Backbones) -> Any:
-    """Return the model, torch's threads set for it."""
+class OneByOne:
+    """Models in memory one at a time, loaded as they are asked for; all of them where they are small together."""
+
+    def __init__(self, folders: Sequence[Path], load: Callable[[Path], Any]) -> None:
+        self.load, self.loaded = load, dict[Path, Any]()
+        files = (file for folder in folders for file in folder.glob("*.safetensors"))
+        # To load a small one takes longer than to score with it.
+        self.keep = sum(file.stat().st_size for file in files) <= SMALL
+
+    def get(self, folder: Path) -> Any:
+        """Return the model of this folder."""
+        import torch
+
+        if folder not in self.loaded:
+            if not self.keep:
+                self.loaded.clear()
+                # Its forward is bound to it: a circle that counting references does not free.
+                gc.collect()
+            # Amid a training, whose random numbers loading must not move.
+            with torch.random.fork_rng(devices=[]):
+                self.loaded[folder] = self.load(folder)
+        return self.loaded[folder]
+
+
+def _ready(models: OneByOne, folder: Path, backbones: Backbones) -> Any:
+    """Return the model of this folder, torch's threads set for it."""
+    model = models.get(folder)
     set_threads(model, backbones)
     return model
 

@@ -63,6 +63,8 @@ class LoraBackend:
         loss = fit(model, tokenizer, rows, training)
         with quiet():
             model.save_pretrained(training.folder)
+        # peft's card is an empty form that names a path of the cache.
+        (training.folder / "README.md").unlink(missing_ok=True)
         tokenizer.save_pretrained(training.folder)
         finish(training.folder, plan.summary(name, rows, loss, max_length))
         base = model.unload()
