@@ -19,7 +19,6 @@ from .feedback.sending.interrupts import run_draining
 from .feedback.types import Task, Verdict
 from .plugins.protocols import FeedbackProvider
 from .readiness import needed_by_judges
-from .runs.folder import read_jsonl
 from .runs.progress import Bar
 from .runs.prompt_sets import draw_prompt_sets, set_sizes
 from .stages import evaluate, sample
@@ -169,7 +168,7 @@ class JudgeBench:
         file = self.folder / evaluate.RESPONSES
         if not file.exists() or not self.is_finished("train-policy"):
             return {}
-        return {row["prompt_id"]: row["after"] for row in read_jsonl(file)}
+        return evaluate.read_after(file)
 
     def dataset_prompts(self) -> tuple[list[Prompt], list[Prompt]]:
         """Return the data set's prompts, train and test. Raises `UserError` or `OSError` where it cannot be read here."""

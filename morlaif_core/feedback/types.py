@@ -36,12 +36,15 @@ MIN_LABEL_MASS = 0.5
 
 @dataclass(frozen=True)
 class NamedJudge:
-    """A judge under its configured name. ``build`` is called inside the event loop, once. price None: not known."""
+    """A judge under its configured name. ``build`` is called inside the event loop, once. price None: not known. stops:
+    it is stopped early where its answers have no labels; else only warned of.
+    """
 
     name: str
     build: Callable[[], FeedbackProvider]
     judging: Judging
     price: Price | None = FREE
+    stops: bool = True
 
 
 @dataclass(frozen=True)

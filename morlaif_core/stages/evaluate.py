@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from morlaif_core.plugins.protocols import Policy
@@ -99,8 +100,12 @@ def _after(context: Context, prompts: Sequence[Prompt]) -> dict[str, str]:
             lambda chunk: _responses(context, policy, chunk),
             lambda done: bar(done, len(chunks)) and None,  # a bar answers "go"
         )
-    rows_of = read_jsonl(context.path / RESPONSES)
-    return {row["prompt_id"]: response_of(row["after"], row.get("ended", True)) for row in rows_of}
+    return read_after(context.path / RESPONSES)
+
+
+def read_after(file: Path) -> dict[str, str]:
+    """The stored responses of the trained policy, by prompt id."""
+    return {row["prompt_id"]: response_of(row["after"], row.get("ended", True)) for row in read_jsonl(file)}
 
 
 def _responses(context: Context, policy: Policy, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 
-from morlaif_core import JudgeBench, Message, Prompt, UserError, distinct_pairs, make_pair, make_prompt
+from morlaif_core import CutOff, JudgeBench, Message, Prompt, UserError, distinct_pairs, make_pair, make_prompt
 
 from .load import Share
 
@@ -117,7 +117,7 @@ def _as_long_as_may_be(bench: JudgeBench) -> str:
 
 
 def _filler(bench: JudgeBench, number: int) -> str:
-    return _text(round(bench.settings.generation.max_new_tokens * BYTES_PER_TOKEN), number)
+    return CutOff(_text(round(bench.settings.generation.max_new_tokens * BYTES_PER_TOKEN), number))
 
 
 def _text(length: int, number: int) -> str:

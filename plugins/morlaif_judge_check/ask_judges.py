@@ -123,7 +123,9 @@ def _thorough(judge: Judge) -> Judge:
     """A judge that answers now, and in both orders: without them its bias cannot be told from its preference."""
     if not isinstance(judge, NamedJudge):
         return judge
-    return replace(judge, judging=judge.judging.model_copy(update={"orders": "both", "batch": False}))
+    asked = judge.judging.model_copy(update={"orders": "both", "batch": False})
+    # Not stopped where it gives no labels: why it gives none is what the check says.
+    return replace(judge, judging=asked, stops=False)
 
 
 def _is_joint(judge: Judge) -> TypeGuard[NamedJudge]:

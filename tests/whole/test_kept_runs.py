@@ -18,7 +18,12 @@ KEPT = Path(__file__).parents[1] / "data" / "kept_runs.tar.gz"
 """Written by the code of 2026-11-29, before the packages were arranged anew: `finished` (LoRA preference models and policy,
 lexicographic, schedules, expected utility), `interrupted` (judged, nothing trained), the base model that both began with,
 and expected.json: what that code said of `finished`, and what came of `interrupted`."""
-SINCE = ("reward.calibrate=platt", "trainer.missing_eos_penalty=0.0")
+SINCE = (
+    "reward.calibrate=platt",
+    "trainer.missing_eos_penalty=0.0",
+    "trainer.value_clip=0.2",
+    "trainer.value_learning_rate=0.001",
+)
 """Defaults that have changed since, as they were."""
 QUESTIONS = ("How do I bake bread?", "Why is the sky blue?")
 ANSWERS = ("Mix flour and water, then bake it.", "I do not know.")

@@ -38,8 +38,9 @@ class ActiveJudge:
         self.asking = asking_of(self.capabilities, self.judging)
         self.asked = Asked(self.name, self.identity, self.asking, judge.price, run=around.run)
         self.sender = Sender(Throttle(pace, self.judging), around.purse)
-        in_process = hasattr(self.provider, "ask_many")
-        self.watch = LabelWatch(self.name, self.asking.mode, commits.ledger, paid=not in_process)
+        # A judge in this process costs nothing.
+        stops = judge.stops and not hasattr(self.provider, "ask_many")
+        self.watch = LabelWatch(self.name, self.asking.mode, commits.ledger, stops=stops)
 
     def note(self, rows: Sequence[tuple[Row, Reading]]) -> None:
         """Pass on what came of one request, once it is on disk."""

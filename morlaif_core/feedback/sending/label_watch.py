@@ -27,11 +27,11 @@ class LabelWatch:
     """Counts the first answers of a judge that have a label, those of earlier commands in the ledger included.
 
     A label is a preference, a tie, or "does not apply" where that was offered. Requests that failed were not answered,
-    and do not count. paid: False: a judge in this process, whose answers cost nothing, is only warned of.
+    and do not count. stops: False: the judge is only warned of.
     """
 
-    def __init__(self, judge: str, mode: Mode, ledger: Ledger, *, paid: bool) -> None:
-        self._judge, self._mode, self._ledger, self._paid = judge, mode, ledger, paid
+    def __init__(self, judge: str, mode: Mode, ledger: Ledger, *, stops: bool) -> None:
+        self._judge, self._mode, self._ledger, self._stops = judge, mode, ledger, stops
         self._answered, self._labelled, self._told = 0, 0.0, False
         self._without: Counter[Status] = Counter()
         self._example: dict[Status, str] = {}
@@ -57,7 +57,7 @@ class LabelWatch:
         if share >= FEW:
             return
         found = f"{self._labelled:.0f} of the first {self._answered:,} answers have a label; {self._explained()}"
-        if share <= NEARLY_NONE and self._paid:
+        if share <= NEARLY_NONE and self._stops:
             raise RunFailed(
                 f"{found}. Answers so far are kept, and the same command goes on with the changed setting; if the server "
                 "was changed instead, name another file as judging.ledger, so that it is asked anew"

@@ -174,9 +174,9 @@ def test_a_response_cut_at_a_stop_string_has_ended(job: Callable[..., Any]) -> N
 def test_only_what_did_not_end_pays(job: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
 
-    def watched(*args: Any) -> Any:
+    def watched(*args: Any, **more: Any) -> Any:
         seen.append(args[4])
-        return targets(*args)
+        return targets(*args, **more)
 
     monkeypatch.setattr("morlaif_ppo.trainer.targets", watched)
     for penalty in (0.0, 2.5):
