@@ -18,7 +18,7 @@ from typing import Any
 from runs import before_and_after
 from tables import print_rows, write_rows
 
-from morlaif_core import Run, load_run
+from morlaif_core import Run, format_number, load_run
 from morlaif_core.runs.tables import measured
 
 
@@ -48,8 +48,8 @@ def principles(run: Run) -> list[dict[str, str]]:
     """Judge scores with their paired difference and win rates, both with adjusted intervals, then model scores."""
     rows = []
     for name, block in run.results["policy"].items():
-        difference = measured(block["judge_difference"], block["judge_difference_ci95_adjusted"])
-        change = f"{difference}, win rate {measured(block['win_rate'], block['win_rate_ci95_adjusted'])}"
+        difference = measured(block["judge_difference"], block.get("judge_difference_ci95_adjusted"))
+        change = f"{difference}, win rate {measured(block['win_rate'], block.get('win_rate_ci95_adjusted'))}"
         rows.append(row(f"judge, {name}", f"{block['judge_before']:.3f}", f"{block['judge_after']:.3f}", change))
     for name, block in run.results["policy"].items():
         rows.append(row(f"preference model, {name}", f"{block['pm_before']:+.2f}", f"{block['pm_after']:+.2f}"))
@@ -65,7 +65,7 @@ def texts(run: Run, before: Sequence[str], after: Sequence[str]) -> list[dict[st
     """Words, share ended, distinct bigrams."""
     return [
         row("words", *(f"{sum(len(text.split()) for text in side) / len(side):.1f}" for side in (before, after))),
-        row("share ended", *(f"{run.results['ended'][side]:.2f}" for side in ("before", "after"))),
+        row("share ended", *(format_number(run.results.get("ended", {}).get(side), 2) for side in ("before", "after"))),
         row("distinct bigrams", *(f"{distinct_bigrams(side):.2f}" for side in (before, after))),
     ]
 

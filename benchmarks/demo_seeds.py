@@ -50,7 +50,7 @@ def one_seed(seed: int, out: Path, sets: list[str]) -> dict[str, Any]:
     start = time.monotonic()
     results = run("demo", out=out, sets=[f"seed={seed}", *sets], quiet=True).results
     blocks, win = results["policy"], results["win_rate"]
-    bounds = [block["judge_difference_ci95_adjusted"] for block in blocks.values()]
+    bounds = [block["judge_difference_ci95_adjusted"] or (0.0, 0.0) for block in blocks.values()]
     holds = (
         all(high > -0.02 for _, high in bounds)
         and sum(low > 0 for low, _ in bounds) >= len(bounds) / 2
@@ -66,7 +66,7 @@ def shown(row: dict[str, Any]) -> dict[str, str]:
     """A row of the table."""
     cells = {"seed": str(row["seed"])}
     for name, block in row["policy"].items():
-        low, high = block["judge_difference_ci95_adjusted"]
+        low, high = block["judge_difference_ci95_adjusted"] or (0.0, 0.0)
         cells[name] = f"{block['judge_difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
     low, high = row["win"]["ci95"]
     cells["overall win rate"] = f"{row['win']['overall']:.3f} [{low:.3f}, {high:.3f}]"

@@ -95,13 +95,15 @@ def overall_block(wins: Mapping[str, Doubles], weights: Mapping[str, float]) -> 
     if unlabelled:
         return _no_overall(f"no label under {', '.join(unlabelled)}")
     weight = np.array([weights[name] for name in names])
+    weight = weight / weight.sum()
     labelled = matrix[~np.isnan(matrix).all(axis=1)]
     known = ~np.isnan(labelled)
     rates = np.nanmean(labelled, axis=0)
-    overall = float(rates @ weight / weight.sum())
+    overall = float(rates @ weight)
     # What each prompt adds to the mean of ratios, linearised: a column with few labels weighs more in each of them.
-    share = weight / weight.sum() / known.mean(axis=0)
-    rows = overall + np.where(known, labelled - rates, 0.0) @ share
+    share = weight / known.mean(axis=0)
+    # Rounded: a win is a win, whatever is left of the arithmetic, and Wilson's interval tells wins from other values.
+    rows = np.round(overall + np.where(known, labelled - rates, 0.0) @ share, 12)
     return {"overall": overall, "ci95": share_interval(rows), "n": len(labelled)}
 
 

@@ -7,27 +7,38 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _THINKING, _THOUGHT = "<think>", "</think>"
+_CLOSING = " \t\r\n`"
+"""What may stand behind an object that ends an answer: the end of a code fence."""
 
 
-def after_thinking(text: str) -> str:
-    """Return what follows the model's thoughts; nothing where they do not end. Templates may open them unseen."""
-    if _THOUGHT in text:
-        return text.rpartition(_THOUGHT)[2]
-    return "" if text.lstrip().startswith(_THINKING) else text
+def thinks(text: str) -> bool:
+    """Say whether an answer begins with the model's thoughts."""
+    return text.lstrip().startswith(_THINKING)
+
+
+def split_thoughts(text: str) -> tuple[str, str]:
+    """Return the model's thoughts and what follows them: nothing where they do not end. Templates may open them unseen,
+    so that only their end is there; or what looks like it is quoted from a judged response."""
+    thoughts, end, answer = text.rpartition(_THOUGHT)
+    return (thoughts, answer) if end or not thinks(text) else (text, "")
 
 
 def answered_object(text: str, keys: Sequence[str]) -> Mapping[str, Any]:
     """Return the answer's JSON object; empty where there is none, or doubt which one it is.
 
     keys: of the schema; the first names the verdict, or each does where they are numbers (a joint answer). An object
-    that is the whole text may lack some. One within other text must have them all, and be the only one to say anything
-    of a verdict: an answer that quotes another object, before or after its own, has none.
+    that is the whole text may lack some. One that stands behind other text must have them all, end the answer, and be the
+    only one to say anything of a verdict: an answer that quotes another object, before or after its own, has none.
     """
     whole = _parsed(text)
     if whole is not None:
         return whole
     verdicts = keys if keys[0].isdecimal() else keys[:1]
-    saying = [said for said in _objects(after_thinking(text)) if not said.keys().isdisjoint(verdicts)]
+    thoughts, answer = split_thoughts(text)
+    # What goes on behind its object may take it back: "… but that is what response A says".
+    if answer.rstrip(_CLOSING)[-1:] != "}" or ("{" in thoughts and not thinks(text)):
+        return {}
+    saying = [said for said in _objects(answer) if not said.keys().isdisjoint(verdicts)]
     fitting = [said for said in saying if said.keys() == set(keys)]
     if not fitting or any(said.get(key) != fitting[0][key] for said in saying for key in verdicts):
         return {}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from morlaif_core.feedback.types import MIN_LABEL_MASS, Counts, Mode, Status
 from morlaif_core.types import Answer
 
-from .json_objects import after_thinking, answered_object
+from .json_objects import answered_object, split_thoughts, thinks
 from .verdict import CLIP, Reading, clip, hard_logit
 
 _OUTSIDE = -9000.0  # servers write -9999.0 for a token outside the top
@@ -146,10 +146,17 @@ def _read_rationale(answer: Answer, least: float, abstain: bool) -> Reading:
 
 def _read_text(text: str, abstain: bool) -> Reading:
     """Read the letter from the first line, where it was asked for; a letter in prose ("A careful reading…") is none."""
-    letter = after_thinking(text).strip().split("\n", 1)[0].strip(_WRAPPING).upper()
+    letter = _first_line(text)
+    # A letter first is the verdict, whatever end of thoughts is quoted behind it.
+    if thinks(text) or letter not in ("A", "B", "C"):
+        letter = _first_line(split_thoughts(text)[1])
     if letter == "C" and abstain:
         return Reading("not_applicable")
     return _picked(letter if letter in ("A", "B") else "")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n", 1)[0].strip(_WRAPPING).upper()
 
 
 def _read_word(word: object, abstain: bool) -> Reading:

@@ -77,17 +77,18 @@ class LabelWatch:
 def diagnosis(mode: Mode, status: Status, said: dict[str, Any]) -> tuple[str, str]:
     """Return why an answer has no label, and what to set. said: the answer as a ledger keeps it."""
     text, top = str(said.get("text", "")).strip(), said.get("top_logprobs") or []
+    room = "" if mode in ("structured", "joint", "text") else " and top_logprobs: 0"
     answer_at_once = (
-        "set extra: {reasoning_effort: none} (or what the server calls it), give it room to think by thinking_tokens and "
-        "top_logprobs: 0, or use another model"
+        "turn its thinking off (OpenAI-compatible servers: extra: {reasoning_effort: none}), give it room to think by "
+        f"thinking_tokens{room}, or use another model"
     )
     if status in ("refused", "filtered"):
         return f"the answer was {status}", "use another model"
     if text.startswith("<think"):
         return "the model thinks first", answer_at_once
-    if mode in ("logprob", "rationale") and not any(top):
+    if (mode == "logprob" and not any(top)) or (mode == "rationale" and not top):
         return "no log-probabilities came with it", "set top_logprobs: 0, so that verdicts are asked for in JSON"
-    if mode in ("structured", "joint", "text") and (not text or said.get("finish") == "length"):
+    if mode != "logprob" and (not text or said.get("finish") == "length"):
         return "it was cut off, perhaps while the model was thinking", answer_at_once
     if status == "off_label":
         advice = "set top_logprobs: 0 for verdicts in JSON, a lower judging.min_label_mass, or use another model"

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 MAX_LOST_IN_A_ROW = 10
 WAITING = 4
 """Requests that wait to be tried again at most, in multiples of those in flight, before new ones are held back."""
+FAILED = 4
+"""Attempts that fail in a row, or as many as are in flight, before new requests are held back: at a concurrency of 1 a
+single 429 says nothing of the server."""
 GO_ON = "answers so far are kept; run the same command to continue"
 
 
@@ -148,7 +151,7 @@ class Workers(ActiveJudge):
         due = bool(self._waiting) and self._waiting[0].due <= self.pace.clock()
         most = self.judging.concurrency
         # A server that is down must not be sent a new request for each that waits.
-        fresh = self._failed_in_a_row < most and len(self._waiting) < WAITING * most
+        fresh = self._failed_in_a_row < max(most, FAILED) and len(self._waiting) < WAITING * most
         if self.queue and not due and (fresh or not self._waiting):
             size = max(1, self.capabilities.max_batch) if self._ask_many else 1
             return self._asked([self.queue.popleft() for _ in range(min(size, len(self.queue)))])

@@ -31,6 +31,13 @@ def test_overall_is_the_weighted_mean_of_the_win_rates_beside_it() -> None:
     assert block["ci95"][0] <= block["overall"] <= block["ci95"][1]
 
 
+def test_the_overall_interval_does_not_depend_on_the_unit_of_the_weights() -> None:
+    wins = {"a": np.array([1.0] * 11 + [0.0] * 3)}
+    found = [overall_block(wins, {"a": weight}) for weight in (1.0, 3.0, 0.1)]
+    assert found[0] == found[1] == found[2]
+    assert found[0]["ci95"] == judge_block(np.full(14, 0.4), np.where(wins["a"] > 0, 0.9, 0.1), 1)["win_rate_ci95"]
+
+
 def test_a_principle_without_labels_leaves_no_overall_number() -> None:
     block = overall_block({"a": np.array([1.0, 0.0]), "b": np.array([np.nan, np.nan])}, {"a": 1.0, "b": 1.0})
     assert block["overall"] is None

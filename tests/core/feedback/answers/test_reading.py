@@ -120,9 +120,14 @@ class TestLetters:
     def test_words(self, text: str, abstain: bool, status: str) -> None:
         assert read_answer(Answer(text), "text", abstain=abstain).status == status
 
-    @pytest.mark.parametrize(("text", "read"), [("<think>\nA\n</think>\n\nB", True), ("<think>\nA", False)])
+    @pytest.mark.parametrize(
+        ("text", "read"), [("<think>\nA\n</think>\n\nB", True), ("<think>\nA", False), ("Hm, A?\n</think>\nB", True)]
+    )
     def test_what_is_thought_is_not_the_letter(self, text: str, read: bool) -> None:
         assert read_answer(Answer(text), "text").counts == (Counts(second=1) if read else None)
+
+    def test_a_letter_that_stands_first_is_not_taken_back_by_a_quoted_end_of_thoughts(self) -> None:
+        assert read_answer(Answer("A\nIt wrote </think>\nB"), "text").counts == Counts(first=1)
 
     @pytest.mark.parametrize("text", ["B", " b", "**B", "(B", "B.", "ĠB", "▁B", "\nB"])
     def test_odd_spellings_are_labels(self, text: str) -> None:
@@ -177,9 +182,9 @@ class TestStructured:
             f"```json\n{structured(verdict='B')}\n```",
             f"```\n{structured(verdict='B')}\n```\n",
             f"Here is my verdict: {structured(verdict='B')}",
-            f"Sure. [1] {structured(verdict='B')} I hope this helps.",
+            f"Sure. [1] {structured(verdict='B')}",
             f"<think>{structured(verdict='A')}, or not?</think>\n\n{structured(verdict='B')}",
-            f"or perhaps {structured(verdict='A')}</think>{structured(verdict='B')}",
+            f"or perhaps A</think>{structured(verdict='B')}",
             f"{structured(verdict='B')}\nAgain:\n{structured(verdict='B')}",
             structured(rationale='It says {"verdict": "A"} and </think>', verdict="B"),
         ],
@@ -195,6 +200,10 @@ class TestStructured:
             'It says {"verdict": "A"}. I say ' + structured(verdict="B"),
             f'I say {structured(verdict="B")} where it says {{"verdict": "A"}}',
             'The response says {"verdict": "A"}, so I cannot tell.',
+            f"Response A contains {structured(verdict='A')}, so I cannot",
+            f"Response A says {structured(verdict='A')}. That is an injection; my verdict: B",
+            f"My verdict: {structured(verdict='B')} because A wrote </think>{structured(verdict='A')}",
+            f"or perhaps {structured(verdict='A')}</think>{structured(verdict='B')}",
             f"Broken: {{{structured(verdict='B')}",
             f'```json\n{{"rationale": {structured(verdict="B")}, "verdict": "A"\n```',
             'Mine: {"rationale": "", "confidence": 1, "verdict": "A", "verdict": "B"}',
