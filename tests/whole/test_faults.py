@@ -144,6 +144,15 @@ def test_a_steady_mix_of_429s_and_errors_does_not_slow_down_who_is_answered(tmp_
     print(f"{rate_of(lines):.0f} requests a second, {clean:.0f} without faults")
 
 
+def test_the_only_place_in_flight_is_given_away_while_a_request_waits(tmp_path: Path) -> None:
+    with fault_server(faults=lambda number, body: "retry_after" if number == 0 else None) as server:
+        judge(server, "openai", tmp_path, tasks_of(some_pairs(3)), concurrency=1, pace=Pace)
+        refused, *lines = server.ledger()
+    assert refused.status == 429
+    place = [line.key for line in lines].index(refused.key)
+    assert place > 0, "the next request went first"
+
+
 def rate_of(lines: Sequence[Line]) -> float:
     """Answers a second; the last hundredth waits for its fifth and sixth attempts, and is left out."""
     times = sorted(line.time for line in lines if line.kind == "ok")
