@@ -32,7 +32,9 @@ def judges(server: FaultServer, **urls: str) -> list[str]:
         f"judges.{sdk}={{use: {sdk}, model: some-model, base_url: '{url}', api_key: FAR_KEY, timeout: 2.0}}"
         for sdk, url in address.items()
     ]
-    near = "judges.near={use: transformers, model: {use: demo-base, steps: 10, width: 32, layers: 2, context: 1024}}"
+    # No label mass is asked of a model that knows nothing, or a judge without labels would stop the run.
+    model = "model: {use: demo-base, steps: 10, width: 32, layers: 2, context: 1024}"
+    near = f"judges.near={{use: transformers, {model}, judging: {{min_label_mass: 0.0}}}}"
     principles = "helpfulness: {judge: openai}, conciseness: {judge: anthropic}, detail: {judge: rules}"
     return [*sets, near, f"principles={{{principles}, empathy: {{judge: near}}}}"]
 
