@@ -205,6 +205,8 @@ class PolicyJob:
     seed: int
     report: Report
     backbones: Backbones
+    reference_ended: float = 1.0
+    """share of the untrained target's responses that ended by themselves, in [0, 1]"""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from morlaif_core.types import Doubles, Floats, Prompt, ResponsePair, distinct_p
 
 from .context import Context
 from .judge import judge_pairs, note_unlabelled, unfinished
-from .pairs import read_pairs, response_of, write_chunks
+from .pairs import read_pairs, response_of, share_ended, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
 from .train_pms import CALIBRATION, load_models
 from .train_policy import load_policy
@@ -78,8 +78,8 @@ def run(context: Context) -> str:
     overall = overall_block(wins, {item.name: context.settings.principles[item.name].weight for item in principles})
     context.unfinished = unfinished(verdicts)
     texts = {"before": [pair.b for pair in before_pairs], "after": list(after.values())}
-    length = {when: _mean(len(text.split()) for text in those) for when, those in texts.items()}
-    whole = {when: _mean(map(ended, those)) for when, those in texts.items()}
+    length = {when: sum(len(text.split()) for text in those) / len(those) for when, those in texts.items()}
+    whole = {when: share_ended(those) for when, those in texts.items()}
     found = {"policy": policy, "win_rate": overall, "length": length, "ended": whole}
     write_json(context.path / FILE, found)
     context.write_results(**found)
@@ -135,8 +135,3 @@ def _scores(
         name: (matrices[0].values[:, place], matrices[1].values[:, place], matrices[2].values[:, place])
         for place, name in enumerate(matrices[0].principles)
     }
-
-
-def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found)

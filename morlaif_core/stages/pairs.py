@@ -48,6 +48,11 @@ def response_of(text: str, whole: bool) -> str:
     return text if whole else CutOff(text)
 
 
+def share_ended(responses: Sequence[str]) -> float:
+    """The share of responses that ended by themselves; there is at least one."""
+    return sum(map(ended, responses)) / len(responses)
+
+
 def write_chunks(
     file: Path, chunks: Sequence[Any], rows_of: Callable[[Any], list[dict[str, Any]]], done: Callable[[int], None]
 ) -> None:

@@ -18,7 +18,7 @@ from morlaif_core.types import Prompt, ScoreMatrix
 
 from .context import Context
 from .metrics import Metrics
-from .pairs import read_pairs
+from .pairs import read_pairs, share_ended
 from .train_pms import CALIBRATION, FOLDER as MODELS, calibration_responses, load_models
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def run(context: Context) -> str:
                 seed=context.settings.seed_of("train_policy"),
                 report=_Watched(bar, metrics, reward),
                 backbones=context.backbones,
+                reference_ended=share_ended(calibration_responses(read_pairs(context.path))[1]),
             )
         )
     _save_policy(context, policy)

@@ -70,7 +70,10 @@ class PPOOptions(Options):
     )
     whiten: bool = Field(True, description="advantages to mean 0, deviation 1 over the step's response tokens")
     missing_eos_penalty: float = Field(
-        0.5, ge=0, description="deviations of the reward, taken off where a response did not end"
+        0.5,
+        ge=0,
+        description="deviations of the reward, taken off where a response did not end, times the share of the untrained "
+        "target's responses that end: where the limit cuts most of them off, being cut off is no fault",
     )
     max_grad_norm: float = Field(
         1.0, gt=0, description="gradients are scaled down to this norm, the value head's apart"

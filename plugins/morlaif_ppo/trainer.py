@@ -102,7 +102,8 @@ class PPO:
         """Return the rewards (n,) less penalties, and None; or their parts (n, c) and weights (c,), a value head each."""
         device = rollout.logprobs.device
         rewards = torch.as_tensor(np.asarray(scored.rewards, dtype=np.float32), device=device)
-        rewards = rewards - self.options.missing_eos_penalty * ~rollout.ended
+        # A target whose responses the limit cuts off anyway would learn to be short before all else.
+        rewards = rewards - self.options.missing_eos_penalty * job.reference_ended * ~rollout.ended
         if not training.columns:
             return rewards, None
         # As the reward was when it scored: its state moves at the end of the step.

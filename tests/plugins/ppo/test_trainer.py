@@ -179,8 +179,8 @@ def test_only_what_did_not_end_pays(job: Callable[..., Any], monkeypatch: pytest
         return targets(*args, **more)
 
     monkeypatch.setattr("morlaif_ppo.trainer.targets", watched)
-    for penalty in (0.0, 2.5):
-        the_job = job(out=f"p{penalty}", stop=("e",), max_new_tokens=30)
+    for penalty in (0.0, 5.0):
+        the_job = replace(job(out=f"p{penalty}", stop=("e",), max_new_tokens=30), reference_ended=0.5)
         PPO(PPOOptions(**{**SMALL, "steps": 1, "prompts_per_step": 16, "missing_eos_penalty": penalty})).train(the_job)
     paid = (seen[0] - seen[1]).tolist()
     assert set(paid) == {0.0, 2.5}
