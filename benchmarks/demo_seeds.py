@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,6 @@ def main() -> None:
 
 def one_seed(seed: int, out: Path, sets: list[str]) -> dict[str, Any]:
     """Run the demo with a seed; what it reached."""
-    start = time.monotonic()
     results = run("demo", out=out, sets=[f"seed={seed}", *sets], quiet=True).results
     blocks, win = results["policy"], results["win_rate"]
     bounds = [block["judge_difference_ci95_adjusted"] or (0.0, 0.0) for block in blocks.values()]
@@ -59,7 +57,7 @@ def one_seed(seed: int, out: Path, sets: list[str]) -> dict[str, Any]:
     print(f"seed {seed}: {'holds' if holds else 'does not hold'}", flush=True)
     last = json.loads((out / "policy/metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     found = {"seed": seed, "policy": blocks, "win": win, "ended": results["ended"], "kl": last["kl"], "holds": holds}
-    return {**found, "seconds": time.monotonic() - start}
+    return found
 
 
 def shown(row: dict[str, Any]) -> dict[str, str]:
@@ -72,7 +70,7 @@ def shown(row: dict[str, Any]) -> dict[str, str]:
     cells["overall win rate"] = f"{row['win']['overall']:.3f} [{low:.3f}, {high:.3f}]"
     cells["ended"] = f"{row['ended']['before']:.2f} -> {row['ended']['after']:.2f}"
     cells["KL"] = f"{row['kl']:.1f}"
-    return {**cells, "holds": "yes" if row["holds"] else "no", "seconds": f"{row['seconds']:.0f}"}
+    return {**cells, "holds": "yes" if row["holds"] else "no"}
 
 
 if __name__ == "__main__":
