@@ -48,7 +48,10 @@ class PreferencesOptions(Options):
     @field_validator("labels")
     @classmethod
     def _names(cls, labels: dict[str, str]) -> dict[str, str]:
-        return {name.replace("-", "_"): column for name, column in labels.items()}
+        named = {name.replace("-", "_"): column for name, column in labels.items()}
+        if len(named) < len(labels):
+            raise ValueError("one principle is named twice, once with - and once with _")
+        return named
 
     @model_validator(mode="after")
     def _one_place(self) -> PreferencesOptions:

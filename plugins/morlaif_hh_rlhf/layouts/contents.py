@@ -23,14 +23,17 @@ _ROLES: dict[object, Literal["system", "user", "assistant"]] = {
 
 
 def typed(value: object, place: str) -> Value:
-    """Check that a value is text, a message or a list of messages. Raises UserError, naming the place."""
+    """Check that a value is text, a message or a list of messages. Raises UserError, naming the place; Skip for null."""
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping) and _keys(value):
         value = [value]
+    if value is None:
+        raise Skip("a prompt or response that is null")
     if not isinstance(value, Sequence) or isinstance(value, bytes):
-        kind = "null" if value is None else type(value).__name__
-        raise UserError(f"{place} is {kind}; expected is text or a list of messages with role and content")
+        raise UserError(
+            f"{place} is {type(value).__name__}; expected is text or a list of messages with role and content"
+        )
     return [_message(item, place) for item in value]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from morlaif_core import Message, UserError
+from morlaif_core import UserError
 
 from ..rows import Parsed
 from .contents import prompt_of
@@ -21,14 +21,11 @@ def read(record: Record) -> Parsed:
     )
     if key is None or key == record.options.prompt_column:
         key = record.options.prompt_column
-        return Parsed(prompt_of(record.content(key)), note=record.unread(key))
+        return Parsed(record.prompt(), note=record.unread(key))
     turns = record.content(key)
     if isinstance(turns, str):
         raise UserError(f"{record.place(key)} is text; expected is a list of messages")
     # The answer is nobody's choice between two, and the prompt ends with the user's turn.
     while turns and turns[-1].role == "assistant":
         turns = turns[:-1]
-    system = record.values.get("system")
-    if isinstance(system, str) and system.strip():
-        turns = [Message("system", system.strip()), *turns]
-    return Parsed(prompt_of(turns), note=record.unread(key))
+    return Parsed(record.with_system(prompt_of(turns)), note=record.unread(key))

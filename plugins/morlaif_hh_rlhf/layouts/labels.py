@@ -38,7 +38,8 @@ def winner(value: object, place: str) -> float | None:
         return None
     if isinstance(value, str) and value in _WINNERS:
         return _WINNERS[value]
-    if isinstance(value, str) and value.startswith("tie"):
+    # "tie", "tie (bothbad)", "both_bad": what people called level.
+    if isinstance(value, str) and (value.startswith("tie") or value.replace("_", "") == "bothbad"):
         return 0.5
     raise _unknown(value, place, "model_a, model_b or tie")
 
@@ -52,7 +53,9 @@ def is_good(value: object, place: str) -> bool | None:
     """Read KTO's label: true or false, also as 1 and 0, or as the words."""
     if missing(value):
         return None
-    known = {"true": True, "1": True, "false": False, "0": False}.get(str(value).strip().lower())
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}.get(
+        str(value).strip().lower()
+    )
     if known is None:
         raise _unknown(value, place, "true or false")
     return known

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from morlaif_core import Prompt, UserError
+from morlaif_core import Message, Prompt, UserError, make_prompt
 
 from ..files import Row
 from ..options import PreferencesOptions
@@ -45,6 +45,7 @@ class Record:
             raise UserError(
                 f"{self.row.place}: no key '{key}' (the record has: {has}); known layouts: {KNOWN}; {names}, "
                 "label_column and labels set other names"
+                + ("; name one of the labels' columns as label_column too" if self.options.labels else "")
             )
         return self.values[key]
 
@@ -55,7 +56,14 @@ class Record:
     def prompt(self, *own: str) -> Prompt:
         """Make the prompt of the options' column or, where that is not there, of a layout's own. Raises Skip, UserError."""
         keys = (self.options.prompt_column, *own)
-        return prompt_of(self.content(next((key for key in keys if key in self.values), keys[0])))
+        return self.with_system(prompt_of(self.content(next((key for key in keys if key in self.values), keys[0]))))
+
+    def with_system(self, prompt: Prompt) -> Prompt:
+        """Put the text of a column ``system`` before a prompt that has no system turn of its own."""
+        system = self.values.get("system")
+        if not isinstance(system, str) or not system.strip() or prompt.messages[0].role == "system":
+            return prompt
+        return make_prompt([Message("system", system.strip()), *prompt.messages])
 
     def pair(
         self, prompt: Prompt, both: tuple[str, str], read: Callable[[object, str], float | None], overall: str
@@ -74,7 +82,10 @@ class Record:
         """Put a pair together of its overall label and of what ``own`` reads from a principle's column."""
         labels = {principle: own(name) for principle, name in self.options.labels.items()}
         if p_a is None:
-            return Parsed(prompt, note="pair without an overall label")
+            lost = (
+                ": its labels by principle are not used" if any(label is not None for label in labels.values()) else ""
+            )
+            return Parsed(prompt, note=f"pair without an overall label{lost}")
         return Parsed(prompt, (Pair(*both, p_a, labels),))
 
     def unread(self, *read: str) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from morlaif_core import UserError
 
-from ..rows import Pair, Parsed
+from ..rows import Pair, Parsed, Skip
 from .contents import response_of, typed
 from .labels import rating
 from .record import Record
@@ -31,9 +31,13 @@ class Rated(NamedTuple):
 
 
 def fits(record: Record) -> bool:
-    """A list of completions, that is; TRL's ``completions`` of its stepwise form are text."""
+    """A list of completions, that is, which may be empty; TRL's ``completions`` of its stepwise form are text."""
     found = record.values.get("completions")
-    return isinstance(found, Sequence) and any(isinstance(item, Mapping) and "response" in item for item in found)
+    if not isinstance(found, Sequence) or isinstance(found, str):
+        return False
+    return any(isinstance(item, Mapping) and "response" in item for item in found) or (
+        not found and "instruction" in record.values
+    )
 
 
 def read(record: Record) -> Parsed:
@@ -42,10 +46,12 @@ def read(record: Record) -> Parsed:
     place = record.place("completions")
     found = record.value("completions")
     assert isinstance(found, Sequence)
-    rated = [_rated(item, f"{place}, {number}") for number, item in enumerate(found)]
+    rated = [item for item in (_rated(item, f"{place}, {number}") for number, item in enumerate(found)) if item.text]
+    if len(rated) < 2:
+        return Parsed(prompt, note="no two responses")
     aspects = list(dict.fromkeys(name for item in rated for name in (*item.ratings, *item.scores)))
     for name in (*record.options.labels.values(), *filter(None, [record.options.label_column])):
-        if name not in aspects:
+        if aspects and name not in aspects:
             raise UserError(f"{place}: no ratings '{name}'; there are: {', '.join(aspects)}")
     pairs: list[Pair] = []
     notes: list[str] = []
@@ -70,11 +76,20 @@ def _rated(item: object, place: str) -> Rated:
         raise UserError(f"{place}: 'annotations' is {type(notes).__name__}; expected is a mapping of aspects")
     ratings = {
         str(aspect): rating(note.get("Rating"), f"{place}: '{aspect}'")
-        for aspect, note in notes.items()
+        for aspect, note in ((aspect, _single(note)) for aspect, note in notes.items())
         if isinstance(note, Mapping)
     }
     scores = {name: rating(item[name], f"{place}: '{name}'") for name in SCORES if name in item}
-    return Rated(response_of(typed(item["response"], f"{place}: 'response'")), ratings, scores)
+    try:
+        text = response_of(typed(item["response"], f"{place}: 'response'"))
+    except Skip:
+        text = ""  # one without text costs its own pairs, not those of the others
+    return Rated(text, ratings, scores)
+
+
+def _single(note: object) -> object:
+    """An aspect's rating, which some copies of the data set put into a list of its own."""
+    return note[0] if isinstance(note, list) and len(note) == 1 else note
 
 
 def _better(one: Rated, other: Rated, aspects: Sequence[str]) -> float | None:

@@ -81,6 +81,66 @@ def test_every_two_completions_make_a_pair(tmp_path: Path) -> None:
     assert found == [("1", "4", 0.0), ("1", "2", 0.0), ("4", "2", 1.0)]
 
 
+def test_completions_that_cannot_be_paired_cost_no_others(tmp_path: Path) -> None:
+    def said(text: str, rating: Any) -> Json:
+        return {"response": text, "annotations": rating}
+
+    rows = [
+        {"instruction": "none?", "completions": []},
+        {"instruction": "one?", "completions": [said("1", None)]},
+        {"instruction": "unrated?", "completions": [said("1", None), said("2", None)]},
+        {
+            "instruction": "some?",
+            "completions": [
+                said("1", {"honesty": [{"Rating": 1}]}),
+                said(" ", {"honesty": {"Rating": 5}}),
+                said("2", {"honesty": {"Rating": "2"}}),
+            ],
+        },
+    ]
+    data = _data(write_rows(tmp_path / "rows.jsonl", rows), labels={"honesty": "honesty"})
+    assert [(pair.a, pair.b, pair.p_a, pair.labels) for pair in data.preferences("train")] == [
+        ("1", "2", 0.0, {"honesty": 0.0})
+    ]
+    assert data.skipped == {"no two responses": 2, "pair without an overall label": 1}
+
+
+def test_other_spellings_of_a_tie_and_of_good(tmp_path: Path) -> None:
+    row = KNOWN["arena"].rows[0]
+    rows = [{**row, "winner": winner} for winner in ("tie", "tie (bothbad)", "both_bad")]
+    data = _data(write_rows(tmp_path / "arena.jsonl", rows))
+    assert [pair.p_a for pair in data.preferences("train")] == [0.5] * 3
+    rows = [{"prompt": "q", "completion": text, "label": label} for text, label in (("a", "1.0"), ("b", "0.0"))]
+    (pair,) = _data(write_rows(tmp_path / "kto.jsonl", rows)).preferences("train")
+    assert (pair.a, pair.b, pair.p_a) == ("a", "b", 1.0)
+
+
+def test_a_null_is_counted_like_an_empty_text(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "chosen": "a", "rejected": "b"}, {"prompt": None, "chosen": "a", "rejected": "b"}]
+    data = _data(write_rows(tmp_path / "rows.jsonl", rows))
+    assert len(list(data.preferences("train"))) == 1
+    assert data.skipped == {"a prompt or response that is null": 1}
+
+
+def test_a_system_column_stands_before_every_layouts_prompt(tmp_path: Path) -> None:
+    rows = [
+        {"system": "S", "prompt": "q", "chosen": "a", "rejected": "b"},
+        {"system": "S", "prompt": "q", "response_0": "a", "response_1": "b", "better_response_id": 0},
+        {"system": "S", "prompt": "q"},
+        {"system": "S", "messages": [{"role": "system", "content": "own"}, {"role": "user", "content": "q"}]},
+    ]
+    first = []
+    for number, row in enumerate(rows):
+        (prompt,) = _data(write_rows(tmp_path / f"{number}.jsonl", [row])).prompts("train")
+        first.append([turn.content for turn in prompt.messages])
+    assert first == [["S", "q"]] * 3 + [["own", "q"]]
+
+
+def test_one_principle_is_not_named_twice() -> None:
+    with pytest.raises(ValueError, match="named twice"):
+        PreferencesOptions(path="x", labels={"on-topic": "a", "on_topic": "b"})
+
+
 def test_single_answers_pair_once_with_one_of_the_other_kind(tmp_path: Path) -> None:
     rows = [
         {"prompt": "q", "completion": text, "label": label, "safe": safe}

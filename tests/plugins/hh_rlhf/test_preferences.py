@@ -161,7 +161,7 @@ def test_held_out_loses_nothing_and_cuts_by_prompt(
         ),
         ("data.jsonl", '{"prompt": "a", "chosen": "b"}\n', r"data\.jsonl:1: no key 'rejected'"),
         ("data.jsonl", '{"chosen": "b", "rejected": "c"}\n', r"data\.jsonl:1: no key 'prompt'"),
-        ("data.jsonl", '{"prompt": null}\n', r"data\.jsonl:1: 'prompt' is null; expected is text or a list"),
+        ("data.jsonl", '{"prompt": null}\n', "no usable record; left out: a prompt or response that is null"),
         ("data.jsonl", '{"prompt": ["a"]}\n', r"data\.jsonl:1: 'prompt' holds an entry that is not a message"),
         ("data.jsonl", '{"prompt": {"a": 1}}\n', r"data\.jsonl:1: 'prompt' is dict"),
         ("data.jsonl", "", r"data\.jsonl: no records"),
