@@ -129,7 +129,8 @@ def test_transient_errors_are_tried_again_and_counted(tmp_path: Path) -> None:
     assert verdicts[0].status == "ok"
     assert len(slept) == 3
     ledger = Ledger(tmp_path / "judgements.sqlite")
-    assert sorted(row.attempts for row in ledger.rows()) == [1, 4]
+    # Three errors and two answers: the order that waits to be tried again lets the other go first.
+    assert sorted(row.attempts for row in ledger.rows()) == [2, 3]
 
 
 @pytest.mark.parametrize(("billed", "attempts"), [(False, 6), (True, 2)])
