@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -127,14 +128,16 @@ def _marked(tokenizer: Any, prompt: Prompt) -> tuple[Prompt, dict[str, str]]:
 
 def _framed_ids(tokenizer: Any, text: str, spelled: Mapping[str, str]) -> list[int]:
     """Encode what a chat template rendered; what stands for the marks stays text."""
+    # Wherever the template put the messages: some move the system turn behind others, or leave a turn out.
+    pieces = re.split("(" + "|".join(map(re.escape, spelled)) + ")", text) if spelled else [text]
     ids: list[int] = []
-    for mark, content in spelled.items():
-        before, found, after = text.partition(mark)
-        # A template may leave a turn out.
-        if found:
-            ids += [*tokenizer(before, add_special_tokens=False)["input_ids"], *text_ids(tokenizer, content)]
-            text = after
-    return [*ids, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+    for piece in pieces:
+        # Without text nothing is encoded: some tokenizers make a token of it.
+        if piece in spelled:
+            ids += text_ids(tokenizer, spelled[piece])
+        elif piece:
+            ids += tokenizer(piece, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def text_ids(tokenizer: Any, text: str, *, add_special_tokens: bool = False) -> list[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from morlaif_core.types import Doubles, ScoreMatrix
 
-from .score_checks import ScoreError, scored_rows, select
+from .score_checks import ScoreError, check_scores, scored_rows, select
 
 if TYPE_CHECKING:
     pass
@@ -63,11 +63,15 @@ def log_lengths(responses: Sequence[str]) -> Doubles:
 def fit_length_control(reference: ScoreMatrix, responses: Sequence[str]) -> LengthControl:
     """Fit the slopes by least squares on the raw scores (n, k) of the reference responses; rows that failed are left out.
 
-    Where all responses are of one length there is nothing to explain: the slopes are 0.
+    Where all responses are of one length there is nothing to explain: the slopes are 0. Raises `ScoreError` where a
+    principle failed in every row, or no row is left.
     """
     import numpy as np
 
+    check_scores(reference)
     rows = scored_rows(reference)
+    if not len(rows):
+        raise ScoreError("no reference response has a score under every principle; raise prompts.calibration")
     x = log_lengths(responses)[rows]
     centred = x - x.mean()
     spread = float(np.sum(centred**2))

@@ -13,7 +13,7 @@ from morlaif_core.types import Doubles, Floats, Prompt, ResponsePair, distinct_p
 
 from .context import Context
 from .judge import judge_pairs, note_unlabelled, unfinished
-from .pairs import read_pairs, response_of, share_ended, write_chunks
+from .pairs import FILE as PAIRS, read_pairs, response_of, share_ended, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
 from .train_pms import CALIBRATION, load_models
 from .train_policy import load_policy
@@ -79,7 +79,10 @@ def run(context: Context) -> str:
     context.unfinished = unfinished(verdicts)
     texts = {"before": [pair.b for pair in before_pairs], "after": list(after.values())}
     length = {when: sum(len(text.split()) for text in those) / len(those) for when, those in texts.items()}
-    whole = {when: share_ended(those) for when, those in texts.items()}
+    whole: dict[str, float | None] = {when: share_ended(those) for when, those in texts.items()}
+    # An earlier version sampled these pairs, and did not store it.
+    if not all("ended" in row for row in read_jsonl(context.path / PAIRS) if row["set"] == "evaluation"):
+        whole["before"] = None
     found = {"policy": policy, "win_rate": overall, "length": length, "ended": whole}
     write_json(context.path / FILE, found)
     context.write_results(**found)

@@ -96,3 +96,5 @@ def test_an_interrupted_run_goes_on(kept: Path, expected: Any, monkeypatch: pyte
             name: files[name] for name in files.keys() - trained
         }
         assert found.keys() == files.keys()
+    # Whether the answers of then ended was not stored, and is not made up.
+    assert load_run(kept / "interrupted").results["ended"]["before"] is None

@@ -67,6 +67,20 @@ def test_special_tokens_that_are_spelled_out_stay_text(chat: bool) -> None:
     assert "Write </s>." in tokenizer.decode(spelled)
 
 
+def test_a_template_may_move_a_message_that_spells_special_tokens() -> None:
+    tokenizer = tiny_tokenizer()
+    # As Mistral's: the system text stands in the last user turn.
+    tokenizer.chat_template = (
+        "{% for m in messages[1:] %}[{{ m.role }}]{% if loop.last %}{{ messages[0].content }} {% endif %}{{ m.content }}"
+        "</s>{% endfor %}"
+    )
+    turns = [("system", "No </s>!"), ("user", "What is </s>?"), ("assistant", "A token."), ("user", "Thanks")]
+    prompt = make_prompt([Message(role, text) for role, text in turns])  # type: ignore[arg-type]
+    ids = prompt_ids(tokenizer, prompt)
+    assert tokenizer.decode(ids) == "[user]What is </s>?</s>[assistant]A token.</s>[user]No </s>! Thanks</s>"
+    assert ids.count(tokenizer.eos_token_id) == 3
+
+
 def test_other_prompts_are_encoded_as_the_template_renders_them() -> None:
     tokenizer = turn_tokenizer()
     turns = [{"role": "user", "content": "How do I bake?"}]

@@ -11,6 +11,7 @@ from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.length_control import fit_length_control, log_lengths
 from morlaif_core.reward.score_checks import ScoreError
 from morlaif_core.testing import make_scores
+from morlaif_core.types import ScoreMatrix
 
 GENERATOR = np.random.default_rng(0)
 TEXTS = ["x" * int(n) for n in GENERATOR.integers(5, 400, 500)]
@@ -42,3 +43,15 @@ def test_it_is_part_of_the_calibration_and_saved_with_it(tmp_path: Path) -> None
     np.testing.assert_array_equal(again.apply(RAW, TEXTS)[0].values, calibration.apply(RAW, TEXTS)[0].values)
     with pytest.raises(ScoreError, match="0 responses for 500 rows"):
         again.apply(RAW)
+
+
+def test_a_principle_that_failed_is_named_and_no_mean_is_made_of_nothing() -> None:
+    values = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+    responses, ids = ["x" * n for n in range(6)], tuple("abcdef")
+    failed = values.copy()
+    failed[:, 1] = np.nan
+    with pytest.raises(ScoreError, match="broken"):
+        fit_length_control(ScoreMatrix(failed, ("good", "broken"), ids), responses)
+    values[::2, 0] = values[1::2, 1] = np.nan
+    with pytest.raises(ScoreError, match="under every principle"):
+        fit_length_control(ScoreMatrix(values, ("one", "other"), ids), responses)
