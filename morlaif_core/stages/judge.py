@@ -13,7 +13,7 @@ from morlaif_core.feedback.answers.panels_and_cascades import incomplete
 from morlaif_core.feedback.ledger.ledger import commonest_error
 from morlaif_core.feedback.types import Task, Verdict
 from morlaif_core.runs.folder import read_jsonl, write_jsonl
-from morlaif_core.types import Preference, Principle, ResponsePair, content_hash, distinct_pairs
+from morlaif_core.types import Preference, Principle, ResponsePair, content_hash, distinct_pairs, ended
 
 from .context import Context
 from .pairs import StoredPair, read_pairs
@@ -182,4 +182,7 @@ def labelled(
 
 def labels_hash(preferences: Sequence[Preference]) -> str:
     """A hash of what a preference model learns from."""
-    return content_hash([(item.prompt.id, item.a, item.b, item.p_a) for item in preferences])
+    rows = [(item.prompt.id, item.a, item.b, item.p_a) for item in preferences]
+    whole = [(ended(item.a), ended(item.b)) for item in preferences]
+    # A response that was cut off is read without its closing token. Where all ended, the hash is that of earlier runs.
+    return content_hash(rows) if all(map(all, whole)) else content_hash(rows, whole)

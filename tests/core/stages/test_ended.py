@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
-from morlaif_core import CutOff, Message, ended, load_run, make_pair, make_prompt
+from morlaif_core import CutOff, Message, Preference, ended, load_run, make_pair, make_prompt
 from morlaif_core.runs.folder import read_jsonl
+from morlaif_core.stages.judge import labels_hash
 from morlaif_core.stages.pairs import StoredPair, pair_row, read_pairs
 
 
@@ -22,6 +23,12 @@ def test_what_was_cut_off_is_so_after_reading(tmp_path: Path) -> None:
     # A run of an earlier version does not know: its responses are taken as they were then.
     assert [(ended(one.a), ended(one.b)) for one in read] == [(False, True), (True, True), (True, True)]
     assert read == [pair] * 3
+
+
+def test_a_preference_model_is_trained_anew_where_its_responses_are_known_to_be_cut_off() -> None:
+    prompt = make_prompt([Message("user", "Hi")])
+    cut, whole = (Preference(prompt, "Hello!", text, 1.0) for text in (CutOff("Good day to"), "Good day to"))
+    assert labels_hash([cut]) != labels_hash([whole])
 
 
 def test_results_count_the_answers_that_ended(finished: Path) -> None:
