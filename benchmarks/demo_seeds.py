@@ -56,8 +56,7 @@ def one_seed(seed: int, out: Path, sets: list[str]) -> dict[str, Any]:
     )
     print(f"seed {seed}: {'holds' if holds else 'does not hold'}", flush=True)
     last = json.loads((out / "policy/metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    found = {"seed": seed, "policy": blocks, "win": win, "ended": results["ended"], "kl": last["kl"], "holds": holds}
-    return found
+    return {"seed": seed, "policy": blocks, "win": win, "ended": results["ended"], "kl": last["kl"], "holds": holds}
 
 
 def shown(row: dict[str, Any]) -> dict[str, str]:

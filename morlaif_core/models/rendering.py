@@ -116,7 +116,7 @@ def _marked(tokenizer: Any, prompt: Prompt) -> tuple[Prompt, dict[str, str]]:
 
     Most messages hold none, and are encoded with what stands around them, as the model's authors did.
     """
-    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    special = _special_tokens(tokenizer)
     turns = list(prompt.messages)
     spelled: dict[str, str] = {}
     for place, turn in enumerate(prompt.messages):
@@ -124,6 +124,11 @@ def _marked(tokenizer: Any, prompt: Prompt) -> tuple[Prompt, dict[str, str]]:
             spelled[mark := f"MORLAIF-TURN-{place}-TEXT"] = turn.content
             turns[place] = replace(turn, content=mark)
     return Prompt(prompt.id, tuple(turns)), spelled
+
+
+@lru_cache(maxsize=16)  # of a tokenizer with hundreds, the list takes half as long as a prompt
+def _special_tokens(tokenizer: Any) -> frozenset[str]:
+    return frozenset(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
 
 
 def _framed_ids(tokenizer: Any, text: str, spelled: Mapping[str, str]) -> list[int]:

@@ -145,8 +145,9 @@ def _listed(state: tuple[Any, ...]) -> list[Any]:
 
 def _results(options: PPOOptions) -> dict[str, Any]:
     """The options that change results, as JSON gives them back."""
-    # `Tuning` fields, and they alone, carry something extra in their schema.
-    tuning = {name for name, field in PPOOptions.model_fields.items() if field.json_schema_extra}
+    extras = {name: field.json_schema_extra for name, field in PPOOptions.model_fields.items()}
+    # What `Tuning` marks; `Later`, which marks too, declares options that change results.
+    tuning = {name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("tuning")}
     return json.loads(options.model_dump_json(exclude=tuning))  # type: ignore[no-any-return]
 
 

@@ -13,7 +13,8 @@ class PPOOptions(Options):
     """What can be set beside ``use: ppo``.
 
     Where eos and padding bite: a response that ends by eos or at the next human turn counts as *ended*; one that runs
-    into ``generation.max_new_tokens`` does not, and pays ``missing_eos_penalty``. The token that ended a response is
+    into ``generation.max_new_tokens`` does not, and pays ``missing_eos_penalty`` times the share of the
+    untrained target's responses that end. The token that ended a response is
     kept, trained on and carries the reward; nothing after it is. Prompts are padded on the left and responses on the
     right; no padded position enters a mean, a loss or a baseline. Dropout is off everywhere, and that of LoRA refused:
     with it the first ratio would not be 1.

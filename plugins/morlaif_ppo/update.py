@@ -126,7 +126,9 @@ def update(training: Training, given: Targets, options: PPOOptions, seed: int) -
         farthest = found.pop("farthest")
         if index == 0:
             first = farthest
-            check_first_ratio(training, given.take(rows), first)
+            # The first step alone: what a model does not give the same twice, it does not from the start.
+            if training.step == 0:
+                check_first_ratio(training, given.take(rows), first)
         for name, value in found.items():
             sums[name] = sums.get(name, 0.0) + value / len(batches)
     # Once a step, since the schedule counts steps and not minibatches.
@@ -141,8 +143,7 @@ def check_first_ratio(training: Training, given: Targets, error: float) -> None:
     """Raise `UserError` where a training's very first ratio is too far from 1: every gradient after it would be wrong."""
     network = training.network
     limit = RATIO_ERROR if network.float32 else RATIO_ERROR_ROUNDED
-    # The first step alone: what a model does not give the same twice, it does not from the start.
-    if training.step or error <= limit:
+    if error <= limit:
         return
     with network.acting() as model:
         pair = [network.logprobs(model, network.states(model, given.batch), given.batch) for _ in range(2)]

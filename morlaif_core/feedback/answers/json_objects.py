@@ -6,20 +6,21 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_THINKING, _THOUGHT = "<think>", "</think>"
+from morlaif_core.models.rendering import THINK, THOUGHT
+
 _CLOSING = " \t\r\n`"
 """What may stand behind an object that ends an answer: the end of a code fence."""
 
 
 def thinks(text: str) -> bool:
     """Say whether an answer begins with the model's thoughts."""
-    return text.lstrip().startswith(_THINKING)
+    return text.lstrip().startswith(THINK)
 
 
 def split_thoughts(text: str) -> tuple[str, str]:
     """Return the model's thoughts and what follows them: nothing where they do not end. Templates may open them unseen,
     so that only their end is there; or what looks like it is quoted from a judged response."""
-    thoughts, end, answer = text.rpartition(_THOUGHT)
+    thoughts, end, answer = text.rpartition(THOUGHT)
     return (thoughts, answer) if end or not thinks(text) else (text, "")
 
 

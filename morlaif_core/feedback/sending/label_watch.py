@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from morlaif_core.errors import RunFailed
+from morlaif_core.feedback.answers.json_objects import thinks
 from morlaif_core.feedback.answers.verdict import Reading
 from morlaif_core.feedback.ledger.ledger import Ledger
 from morlaif_core.feedback.types import Mode, Status
@@ -84,7 +85,7 @@ def diagnosis(mode: Mode, status: Status, said: dict[str, Any]) -> tuple[str, st
     )
     if status in ("refused", "filtered"):
         return f"the answer was {status}", "use another model"
-    if text.startswith("<think"):
+    if thinks(text):
         return "the model thinks first", answer_at_once
     if (mode == "logprob" and not any(top)) or (mode == "rationale" and not top):
         return "no log-probabilities came with it", "set top_logprobs: 0, so that verdicts are asked for in JSON"

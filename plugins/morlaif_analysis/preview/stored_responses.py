@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from morlaif_core import Workbench
 
 FILE = "responses.jsonl"
-FORMAT = 2
+FORMAT = 3
 CHUNK = 32
 """Prompts of a cell: neighbours in the prompt set, fewer at its end or where some of them have responses already."""
 ROUND = 4
@@ -135,10 +135,9 @@ def _take(stored: Stored, line: bytes) -> bool:
 
 
 def _responses(item: dict[str, Any]) -> list[str]:
-    """Read a prompt's responses, with what is known of their ends. Raises ValueError where these do not fit."""
-    texts = item["responses"]
-    whole = item.get("ended", [True] * len(texts))
-    return [text if one else CutOff(text) for text, one in zip(texts, whole, strict=True)]
+    """Read a prompt's responses, each with whether it ended. Raises ValueError where these do not fit."""
+    rows = zip(item["responses"], item["ended"], strict=True)
+    return [text if whole else CutOff(text) for text, whole in rows]
 
 
 def _write(file: Path, lines: Sequence[bytes]) -> None:

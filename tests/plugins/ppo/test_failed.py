@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from morlaif_core import PolicyJob, Prompt, ScoreMatrix, UserError
+from morlaif_core import PolicyJob, Prompt, RewardBatch, ScoreMatrix, UserError
 from morlaif_core.config.settings import PrincipleSettings, RewardSettings
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.reward import PrincipledReward
@@ -124,12 +124,16 @@ def test_the_share_is_logged_and_training_goes_on(job: Callable[..., PolicyJob])
     assert "failed" in rows[1]
 
 
+def first_failing(job: PolicyJob, options: PPOOptions, failed: int) -> tuple[Rollout, RewardBatch]:
+    """A step's responses and rewards, of which the first ``failed`` have none."""
+    network, prompts = build(job, options, None).network, job.prompts[: options.prompts_per_step]
+    rollout = sample(network, job.target, prompts, job.generation, n=options.responses_per_prompt, seed=1)
+    return rollout, reward("weighted", Failing(set(rollout.texts[:failed])))(rollout.prompts, rollout.texts)
+
+
 def test_a_response_whose_peers_failed_has_no_baseline(job: Callable[..., PolicyJob]) -> None:
     options = PPOOptions(prompts_per_step=2, responses_per_prompt=3)
-    the_job = job()
-    training = build(the_job, options, None)
-    rollout = sample(training.network, the_job.target, the_job.prompts[:2], the_job.generation, n=3, seed=1)
-    scored = reward("weighted", Failing(set(rollout.texts[:2])))(rollout.prompts, rollout.texts)
+    rollout, scored = first_failing(job(), options, 2)
     left, _, groups, share = without_failed(rollout, scored, options)
     assert left.texts == rollout.texts[3:]
     assert groups.tolist() == [1, 1, 1]
@@ -140,9 +144,6 @@ def test_a_response_whose_peers_failed_has_no_baseline(job: Callable[..., Policy
 
 def test_more_than_half_failed_ends_training(job: Callable[..., PolicyJob]) -> None:
     options = PPOOptions(prompts_per_step=5, responses_per_prompt=4)
-    the_job = job()
-    training = build(the_job, options, None)
-    rollout = sample(training.network, the_job.target, the_job.prompts[:5], the_job.generation, n=4, seed=1)
-    scored = reward("weighted", Failing(set(rollout.texts[:11])))(rollout.prompts, rollout.texts)
+    rollout, scored = first_failing(job(), options, 11)
     with pytest.raises(UserError, match="11 of 20 responses"):
         without_failed(rollout, scored, options)
