@@ -153,7 +153,9 @@ class Sampler(Protocol):
         generation: Generation,
         backbones: Backbones,
     ) -> Sequence[tuple[str, ...]]:
-        """Answer one chunk: n responses for each prompt."""
+        """Answer one chunk: n responses for each prompt.
+
+        One that was stopped at ``generation.max_new_tokens`` is a `CutOff`; a plain str counts as ended."""
         ...
 
 
@@ -222,7 +224,8 @@ class Reward(Protocol):
     """Preference models + calibration + scalarizer. Pickles as (run folder, state) and loads at its first call.
 
     step: the training step, for terms that move; None: that of the last call before the restored state was saved, 0
-    where none was restored."""
+    where none was restored. A reward is NaN where a score failed: that response is to be left out of the step before any
+    mean, baseline or loss."""
 
     def __call__(
         self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None

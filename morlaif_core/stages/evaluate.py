@@ -13,7 +13,7 @@ from morlaif_core.types import Doubles, Floats, Prompt, ResponsePair, distinct_p
 
 from .context import Context
 from .judge import judge_pairs, note_unlabelled, unfinished
-from .pairs import FILE as PAIRS, read_pairs, response_of, share_ended, write_chunks
+from .pairs import FILE as PAIRS, read_pairs, response_of, says_ends, share_ended, write_chunks
 from .sample import CHUNK, by_length, chunk_seed
 from .train_pms import CALIBRATION, load_models
 from .train_policy import load_policy
@@ -49,7 +49,10 @@ def run(context: Context) -> str:
     # The policy's copy goes before the judge's and the preference models' are loaded.
     context.release()
     before_pairs = [item.pair for item in stored]
-    after_pairs = [make_pair(pair.prompt, pair.a, after[pair.prompt.id]) for pair in before_pairs]
+    known = says_ends(context.path / PAIRS)
+    # Told of one side alone, the judge would hold it against that side.
+    said = after if known else {prompt: str(text) for prompt, text in after.items()}
+    after_pairs = [make_pair(pair.prompt, pair.a, said[pair.prompt.id]) for pair in before_pairs]
     principles = context.judges.principles
     judge = context.settings.evaluation.judge
     # In one call, so that requests about before and after are in flight together; equal pairs are asked once.
@@ -79,10 +82,8 @@ def run(context: Context) -> str:
     context.unfinished = unfinished(verdicts)
     texts = {"before": [pair.b for pair in before_pairs], "after": list(after.values())}
     length = {when: sum(len(text.split()) for text in those) / len(those) for when, those in texts.items()}
-    whole: dict[str, float | None] = {when: share_ended(those) for when, those in texts.items()}
-    # An earlier version sampled these pairs, and did not store it.
-    if not all("ended" in row for row in read_jsonl(context.path / PAIRS) if row["set"] == "evaluation"):
-        whole["before"] = None
+    counted = {"before": known, "after": says_ends(context.path / RESPONSES)}
+    whole = {when: share_ended(those) if counted[when] else None for when, those in texts.items()}
     found = {"policy": policy, "win_rate": overall, "length": length, "ended": whole}
     write_json(context.path / FILE, found)
     context.write_results(**found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,19 +32,33 @@ def pair_row(stored: StoredPair) -> dict[str, Any]:
 
 
 def read_pairs(run: Path) -> list[StoredPair]:
-    """All pairs of a run, in the order of the file."""
-    return [_pair_of(row) for row in read_jsonl(run / FILE)]
+    """All pairs of a run, in the order of the file; where `says_ends` is false, as if all responses had ended."""
+    rows = list(read_jsonl(run / FILE))
+    known = _says_ends(rows)
+    return [_pair_of(row, known) for row in rows]
 
 
-def _pair_of(row: dict[str, Any]) -> StoredPair:
+def says_ends(file: Path) -> bool:
+    """Whether each row of pairs.jsonl or evaluation.jsonl says which responses ended; those of an earlier version do not.
+
+    All or nothing: responses of which some are told apart and some are not could not be compared.
+    """
+    return _says_ends(read_jsonl(file))
+
+
+def _says_ends(rows: Iterable[dict[str, Any]]) -> bool:
+    return all("ended" in row for row in rows)
+
+
+def _pair_of(row: dict[str, Any], known: bool) -> StoredPair:
     messages = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
     prompt = Prompt(row["prompt_id"], messages)
-    a, b = map(response_of, (row["a"], row["b"]), row.get("ended", (True, True)))
+    a, b = map(response_of, (row["a"], row["b"]), row["ended"] if known else (True, True))
     return StoredPair(row["set"], ResponsePair(row["id"], prompt, a, b, row["human"], row.get("labels")))
 
 
 def response_of(text: str, whole: bool) -> str:
-    """A stored response with what is known of its end."""
+    """A stored response, cut off or whole."""
     return text if whole else CutOff(text)
 
 

@@ -16,7 +16,7 @@ from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, conte
 
 from .context import Context
 from .judge import labelled, labels_hash, read_labels
-from .pairs import StoredPair, read_pairs
+from .pairs import FILE as PAIRS, StoredPair, read_pairs, says_ends
 
 if TYPE_CHECKING:
     from morlaif_core.types import Floats
@@ -147,7 +147,18 @@ def load_models(context: Context, backend: PMBackend | None = None) -> Preferenc
     """The trained preference models of all active principles, in their order."""
     backend = backend or context.plugins.build("pm_backend", context.config.block("preference_model"))
     names = tuple(item.name for item in context.config.principles)
-    return backend.load(context.path / FOLDER, names, context.pm_base, context.backbones)
+    model = backend.load(context.path / FOLDER, names, context.pm_base, context.backbones)
+    return model if says_ends(context.path / PAIRS) else _AsIfEnded(model)
+
+
+class _AsIfEnded:
+    """Preference models that have read each response as if it had ended: what is cut off now is not told apart either."""
+
+    def __init__(self, model: PreferenceModel) -> None:
+        self.model = model
+
+    def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
+        return self.model.score(prompts, list(map(str, responses)))
 
 
 def calibration_responses(stored: Sequence[StoredPair]) -> tuple[list[Any], list[str]]:

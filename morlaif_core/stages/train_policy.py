@@ -18,7 +18,7 @@ from morlaif_core.types import Prompt, ScoreMatrix
 
 from .context import Context
 from .metrics import Metrics
-from .pairs import read_pairs, share_ended
+from .pairs import FILE as PAIRS, read_pairs, says_ends, share_ended
 from .train_pms import CALIBRATION, FOLDER as MODELS, calibration_responses, load_models
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ def run(context: Context) -> str:
     metrics = Metrics(context.path / METRICS)
     # The models are settled before the bar opens: a bar does not nest in another.
     target, prompts = context.target, context.prompt_sets.sets["rl"]
+    if not says_ends(context.path / PAIRS):
+        context.screen.say(
+            "  note: pairs.jsonl does not say which of its responses ended, being of an earlier version: responses that are "
+            "cut off are scored and judged as if they had ended; a new run tells them apart"
+        )
     reward = _reward(context)
     with context.screen.bar(NAME) as bar:
         policy = trainer.train(

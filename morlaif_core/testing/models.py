@@ -20,7 +20,17 @@ from morlaif_core.plugins.protocols import (
     PreferenceModel,
     Reward,
 )
-from morlaif_core.types import Message, Preference, Principle, Prompt, make_pair, make_prompt
+from morlaif_core.types import (
+    Explanation,
+    Message,
+    Preference,
+    Principle,
+    Prompt,
+    RewardBatch,
+    ScoreMatrix,
+    make_pair,
+    make_prompt,
+)
 
 from .components import check_component, require
 from .fakes import memory_reward
@@ -126,7 +136,8 @@ def check_policy_trainer(
     *,
     reward: Reward | None = None,
 ) -> None:
-    """Check a policy trainer on a small base model: it reports steps, obeys stop, and returns a loadable policy.
+    """Check a policy trainer on a small base model: it reports steps, obeys stop, leaves out a response
+    whose score failed, and returns a loadable policy.
 
     Args:
         component: what the plugin's hook returned.
@@ -145,19 +156,45 @@ def check_policy_trainer(
     reward = reward or memory_reward(lambda prompt, response: -float(len(response)))
     backbones, prompts = LocalBackbones(device="cpu", threads=1), _questions()
     pairs = [make_pair(prompt, "Yes.", "No, not at all!") for prompt in prompts]
-    for part, report in (("whole", Recorder()), ("stopped", Recorder(stop_after=1))):
+    parts = [("whole", Recorder(), reward), ("stopped", Recorder(stop_after=1), reward)]
+    for part, report, given in [*parts, ("failed", Recorder(), _FirstFails(reward))]:
         out = folder / part
         out.mkdir(parents=True)
         generation, target = (
             Generation.model_validate({"max_new_tokens": 8}),
             Target.model_validate({"model": str(base)}),
         )
-        job = PolicyJob(target, prompts, pairs, reward, generation, out, 0, report, backbones)
+        job = PolicyJob(target, prompts, pairs, given, generation, out, 0, report, backbones)
         policy = component.build(chosen).train(job)
         require(policy.folder is not None and policy.folder.is_dir(), f"{name}: the policy's folder is {policy.folder}")
         _check_steps(name, report)
         policy_backbone(Policy(policy.target, policy.folder), backbones)
     backbones.release()
+
+
+@dataclass(frozen=True)
+class _FirstFails:
+    """A reward that is NaN for the first of several responses, as where a preference model gives no score."""
+
+    reward: Reward
+
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None) -> RewardBatch:
+        batch = self.reward(prompts, responses, step=step)
+        if len(responses) > 2:
+            batch.rewards[0] = batch.scores.values[0] = np.nan
+        return batch
+
+    def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
+        return self.reward.explain(batch, step=step)
+
+    def end_step(self, means: ScoreMatrix) -> None:
+        self.reward.end_step(means)
+
+    def state(self) -> Mapping[str, object]:
+        return self.reward.state()
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        self.reward.restore(state)
 
 
 def _check_steps(name: str, report: Recorder) -> None:

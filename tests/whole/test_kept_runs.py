@@ -79,6 +79,24 @@ def test_a_finished_run_has_nothing_to_do(
     assert final_files(Path("finished")) == expected["finished"]["files"]
 
 
+def test_a_policy_trained_anew_has_the_reward_of_then(
+    kept: Path, expected: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its preference models have only read responses with an end: those that are cut off now are not told apart."""
+    monkeypatch.chdir(kept)
+    then = first_reward(kept / "finished")
+    run("demo", out="finished", sets=[*SINCE, *expected["finished"]["sets"], "trainer.missing_eos_penalty=0.1"])
+    assert first_reward(kept / "finished") == pytest.approx(then, abs=0.05)
+    assert "does not say which of its responses ended" in capsys.readouterr().out
+    assert load_run(kept / "finished").results["ended"]["before"] is None
+
+
+def first_reward(folder: Path) -> float:
+    """Of the first step, whose policy is the untrained one."""
+    lines = (folder / "policy" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return float(json.loads(lines[0])["reward"])
+
+
 def test_an_interrupted_run_goes_on(kept: Path, expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = expected["interrupted"]
     monkeypatch.chdir(kept)

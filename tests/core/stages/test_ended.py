@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from morlaif_core import CutOff, Message, Preference, ended, load_run, make_pair, make_prompt
 from morlaif_core.runs.folder import read_jsonl
@@ -17,12 +19,16 @@ def test_what_was_cut_off_is_so_after_reading(tmp_path: Path) -> None:
     pair = make_pair(make_prompt([Message("user", "Hi")]), CutOff("Good day to"), "Hello!")
     rows = [pair_row(StoredPair("pm", pair)), pair_row(StoredPair("pm", replace(pair, a="Good day to")))]
     old = {key: value for key, value in rows[0].items() if key != "ended"}
-    lines = "".join(json.dumps(row) + "\n" for row in [*rows, old])
-    (tmp_path / "pairs.jsonl").write_text(lines, encoding="utf-8")
-    read = [item.pair for item in read_pairs(tmp_path)]
-    # A run of an earlier version does not know: its responses are taken as they were then.
-    assert [(ended(one.a), ended(one.b)) for one in read] == [(False, True), (True, True), (True, True)]
-    assert read == [pair] * 3
+    assert ends_of(tmp_path, rows) == [(False, True), (True, True)]
+    # A run of an earlier version does not know, nor does one that was begun by it: all are taken as they were then.
+    assert ends_of(tmp_path, [*rows, old]) == [(True, True)] * 3
+    assert [item.pair for item in read_pairs(tmp_path)] == [pair] * 3
+
+
+def ends_of(folder: Path, rows: Sequence[dict[str, Any]]) -> list[tuple[bool, bool]]:
+    """Which responses of these rows ended, as a stage reads them."""
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return [(ended(item.pair.a), ended(item.pair.b)) for item in read_pairs(folder)]
 
 
 def test_a_preference_model_is_trained_anew_where_its_responses_are_known_to_be_cut_off() -> None:

@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from morlaif_core import Answer, Capabilities, Component, NoOptions, Options, Principle, Prompt, component, make_prompt
+from morlaif_core import (
+    Answer,
+    Capabilities,
+    Component,
+    NoOptions,
+    Options,
+    Principle,
+    Prompt,
+    UserError,
+    component,
+    make_prompt,
+)
 from morlaif_core.plugins.hookspecs import Hooks
 from morlaif_core.testing import (
     ContractError,
@@ -115,6 +126,17 @@ def test_pm_backend(offered: Component[Any], tmp_path: Path) -> None:
 def test_policy_trainer(offered: Component[Any], tmp_path: Path) -> None:
     base = save_tiny(tmp_path / "base", "gpt2")
     check_policy_trainer(offered, base, tmp_path / "policy", TRAINER_OPTIONS[offered.name])
+
+
+def test_a_trainer_that_takes_a_failed_score_for_a_number_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ppo = next(offered for kind, offered in OFFERS if (kind, offered.name) == ("policy_trainer", "ppo"))
+    monkeypatch.setattr(
+        "morlaif_ppo.trainer.without_failed", lambda rollout, scored, options: (rollout, scored, None, 0.0)
+    )
+    with pytest.raises((ContractError, UserError), match="not finite"):
+        check_policy_trainer(ppo, save_tiny(tmp_path / "base", "gpt2"), tmp_path / "policy", TRAINER_OPTIONS["ppo"])
 
 
 class Undescribed(Options):
