@@ -140,7 +140,7 @@ def test_a_steady_mix_of_429s_and_errors_does_not_slow_down_who_is_answered(tmp_
     assert (len(answered), set(answered.values())) == (2 * len(tasks), {1})
     assert 0.07 < sum(line.status == 429 for line in lines) / len(lines) < 0.11
     # Of an answer's 1.4 attempts each takes a place for as long as one without faults does.
-    assert rate_of(lines) > 0.4 * clean
+    assert rate_of(lines) > 0.2 * clean  # a place that waits: 0.05
     print(f"{rate_of(lines):.0f} requests a second, {clean:.0f} without faults")
 
 

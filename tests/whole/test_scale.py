@@ -32,8 +32,9 @@ PRINCIPLES = [
 ]
 OLD, NEW = 25_000, 625  # pairs; times four principles and two orders
 JUDGING = Judging(concurrency=64)
-SCAN_CPU, PER_SECOND = 5.0, 200
-"""Seconds of CPU that a scan of 200,000 rows may take; verdicts a second that are judged at least."""
+SCAN_CPU, PER_SECOND = 30.0, 50
+"""Seconds of CPU that a scan of 200,000 rows may take, verdicts a second: what is aimed at is 5 s and 200 a second
+(measured: docs/reliability.md), but a test does not depend on how fast a machine is."""
 ANSWER = json.dumps({"text": "A", "top_logprobs": [{f"token {i}": -0.123456789 * i for i in range(20)}]})
 
 

@@ -286,4 +286,4 @@ def test_help_and_plugins_are_quick() -> None:
         begun = time.monotonic()
         done = subprocess.run([*COMMAND, *arguments], capture_output=True, check=False)
         assert done.returncode == 0
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 10

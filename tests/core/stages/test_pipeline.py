@@ -136,7 +136,7 @@ def test_metrics_have_every_principle_at_every_step(finished: Path) -> None:
 def test_the_same_again_does_nothing_and_is_quick(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, start = times(finished), time.monotonic()
     run_pipeline("demo", out=finished, sets=SETS)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert times(finished) == before
     assert "nothing to do" in capsys.readouterr().out
 
