@@ -134,7 +134,9 @@ def _default(field: FieldInfo) -> str:
 
 def _meaning(field: FieldInfo) -> str:
     tuning = isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(TUNING)
-    return f"{field.description}{' *(speed only)*' if tuning else ''}"
+    # One that is not about speed says for itself that it repeats no stage.
+    mark = tuning and "repeats no stage" not in str(field.description)
+    return f"{field.description}{' *(speed only)*' if mark else ''}"
 
 
 def main() -> None:

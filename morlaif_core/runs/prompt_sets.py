@@ -31,9 +31,12 @@ def draw_prompt_sets(
     test: Iterable[Prompt],
     wanted: PromptSettings,
     fits: Callable[[Sequence[Prompt]], Sequence[bool]],
+    too_long: Callable[[], str] = lambda: "too long",
 ) -> PromptSets:
-    """Draw all sets. fits: which prompts are short enough. Raises `UserError` with the table of what is needed.
-    Leaves out: near-duplicates, as only equal messages count as one prompt."""
+    """Draw all sets. fits: which prompts are short enough; too_long: how the others are counted.
+
+    Raises `UserError` with the table of what is needed. Leaves out: near-duplicates, as only equal messages count as one
+    prompt."""
     left_out: dict[str, int] = {}
     evaluation_pool = _distinct(test, left_out)
     # The whole test split, not the prompts drawn: another size of it must not reach into what was trained on.
@@ -43,8 +46,8 @@ def draw_prompt_sets(
     if shared:
         left_out["in both splits"] = len(shared)
         pool = [prompt for prompt in pool if prompt.id not in held_out]
-    pool = _short(pool, fits, left_out)
-    evaluation_pool = _short(evaluation_pool, fits, left_out)
+    pool = _short(pool, fits, left_out, too_long)
+    evaluation_pool = _short(evaluation_pool, fits, left_out, too_long)
     sizes = set_sizes(wanted, len(pool))
     _check_enough(sizes, wanted, len(pool), len(evaluation_pool), left_out)
     sets, start = {}, 0
@@ -78,11 +81,15 @@ def _distinct(prompts: Iterable[Prompt], left_out: dict[str, int]) -> list[Promp
 
 
 def _short(
-    prompts: list[Prompt], fits: Callable[[Sequence[Prompt]], Sequence[bool]], left_out: dict[str, int]
+    prompts: list[Prompt],
+    fits: Callable[[Sequence[Prompt]], Sequence[bool]],
+    left_out: dict[str, int],
+    too_long: Callable[[], str],
 ) -> list[Prompt]:
     kept = [prompt for prompt, good in zip(prompts, fits(prompts), strict=True) if good]
     if len(kept) < len(prompts):
-        left_out["too long"] = left_out.get("too long", 0) + len(prompts) - len(kept)
+        why = too_long()
+        left_out[why] = left_out.get(why, 0) + len(prompts) - len(kept)
     return kept
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -156,7 +157,11 @@ class Context:
         """The disjoint prompt sets; the first draw goes into the manifest; those that pairs
         were made of must come out equal in a later one. Raises `UserError`."""
         sets = draw_prompt_sets(
-            self.dataset.prompts("train"), self.dataset.prompts("test"), self.settings.prompts, self._fits
+            self.dataset.prompts("train"),
+            self.dataset.prompts("test"),
+            self.settings.prompts,
+            self._fits,
+            lambda: self._limit[1],
         )
         drawn = sets.ids()
         before = self.folder.manifest.get("prompt_sets", drawn)
@@ -165,7 +170,7 @@ class Context:
                 f"the data set '{self.settings.dataset.use}' gives other prompts than when {self.path} was begun; "
                 "start another run with --out, or restore the data set"
             )
-        lost = {**dict(self.dataset.skipped), **sets.left_out}
+        lost = dict(Counter(self.dataset.skipped) + Counter(sets.left_out))
         self.folder.manifest["prompt_sets"] = drawn
         self.folder.manifest["left_out"] = lost
         self.folder.save()
@@ -177,20 +182,28 @@ class Context:
         """Which prompts leave room for a response in the model's context, within prompts.max_tokens."""
         backbone = self.backbones.get(self.target)
         how = (self.target.template, self.target.chat_template_kwargs)
-        # 10**9: a model that names no limit has none.
-        context = context_length(backbone.model) or 10**9
-        limit = min(self.settings.prompts.max_tokens or 10**9, context - self.settings.generation.max_new_tokens)
-        if limit < 1:
-            raise UserError(
-                f"generation.max_new_tokens: {self.settings.generation.max_new_tokens} tokens leave no room for a "
-                f"prompt in the model's context of {context}"
-            )
+        limit = self._limit[0]
         systems = (prompt for prompt in prompts if any(turn.role == "system" for turn in prompt.messages))
         first = next(systems, None)
         if first is not None and not self._folded and not takes_system(backbone.tokenizer, first, *how):
             self._folded = True
             self.screen.say("the chat template takes no system turn: its text is put before the user's that follows")
         return [len(prompt_ids(backbone.tokenizer, prompt, *how)) <= limit for prompt in prompts]
+
+    @cached_property
+    def _limit(self) -> tuple[int, str]:
+        """The most tokens of a prompt, and how longer ones are counted: with the limit, and the key that sets it."""
+        # 10**9: a model that names no limit has none.
+        context = context_length(self.backbones.get(self.target).model) or 10**9
+        most, answer = self.settings.prompts.max_tokens or 10**9, self.settings.generation.max_new_tokens
+        if context - answer < 1:
+            raise UserError(
+                f"generation.max_new_tokens: {answer} tokens leave no room for a prompt in the model's context of {context}"
+            )
+        if most <= context - answer:
+            return most, f"longer than {most:,} tokens (prompts.max_tokens)"
+        key = f"the model's context of {context:,} less generation.max_new_tokens: {answer:,}"
+        return context - answer, f"longer than {context - answer:,} tokens ({key})"
 
     def read(self, *paths: str) -> dict[str, Any]:
         """Values at configuration paths, for a fingerprint: validated, without what only changes speed."""

@@ -1,4 +1,4 @@
-"""Local data files: JSON lines or an array, CSV, Parquet, plain or gzipped. Every error names the file and the line."""
+"""Local data files: JSON lines or an array, CSV or TSV, Parquet, plain or gzipped. Every error names file and line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from morlaif_core import UserError
 
 # A key of a message or of a completion: text may begin with brackets too.
-_LIST = re.compile(r"""\s*\[\s*\{\s*["'](role|content|from|value|response|annotations)["']\s*:""")
+_LIST = re.compile(r"""\s*\[?\s*\{\s*["'](role|content|from|value|response|annotations)["']\s*:""")
+LONGEST_CELL = 1_000_000
+"""Characters of a CSV cell; Python's own limit of 131,072 is less than a long conversation."""
 
 
 class Row(NamedTuple):
@@ -25,10 +28,13 @@ class Row(NamedTuple):
 
     place: str
     values: Mapping[str, object]
+    problem: str = ""
+    """Why it cannot be read where the rows after it can."""
 
 
 def read(path: Path) -> Iterator[Row]:
-    """Yield the rows of a file. Raises UserError for a file that cannot be read, is malformed, or has no row."""
+    """Yield the rows of a file, one that is malformed with its `problem`. Raises UserError for a file that cannot be read
+    on, or has no row."""
     reader = _READERS[kind_of(path)]
     empty = True
     with _told(path):
@@ -74,15 +80,15 @@ def _read_json(path: Path) -> Iterator[Row]:
                 return
             if line:
                 begun = True
-                yield Row(place, _object(line, place))
+                yield _row(place, partial(_object, line, place))
 
 
 def _array(text: str, path: Path) -> Iterator[Row]:
     for number, value in enumerate(cast("list[object]", _json(text, str(path))), start=1):
         place = f"{path}, item {number}"
-        if not isinstance(value, dict):
-            raise UserError(f"{place}: a JSON {type(value).__name__}, where an object is needed")
-        yield Row(place, value)
+        whole = isinstance(value, dict)
+        problem = "" if whole else f"{place}: a JSON {type(value).__name__}, where an object is needed"
+        yield Row(place, value if isinstance(value, dict) else {}, problem)
 
 
 def _text(raw: bytes, place: str) -> str:
@@ -113,16 +119,14 @@ def _object(line: str, place: str) -> Mapping[str, object]:
 
 def _read_csv(path: Path) -> Iterator[Row]:
     """Read a CSV file whose first line names the columns. A row that spans lines is told by its last line."""
+    csv.field_size_limit(LONGEST_CELL)
     with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
         # strict, or the parser would take a broken quote for text and run rows together.
         reader = csv.DictReader(file, strict=True, delimiter=_delimiter(path))
         try:
             for values in reader:
                 place = f"{path}:{reader.line_num}"
-                if None in values or None in values.values():
-                    columns = len(reader.fieldnames or ())
-                    raise UserError(f"{place}: not {columns} cells as in the first line; quote cells that hold commas")
-                yield Row(place, {key: _cell(value, f"{place}: '{key}'") for key, value in values.items()})
+                yield _row(place, partial(_cells, values, place))
         except csv.Error as error:
             raise UserError(f"{path}:{reader.reader.line_num}: not CSV ({error})") from error
         except UnicodeDecodeError as error:
@@ -131,15 +135,32 @@ def _read_csv(path: Path) -> Iterator[Row]:
             raise UserError(f"{after}; save the file as UTF-8") from error
 
 
+def _row(place: str, values: Callable[[], Mapping[str, object]]) -> Row:
+    try:
+        return Row(place, values())
+    except UserError as error:
+        return Row(place, {}, str(error))
+
+
 def _delimiter(path: Path) -> str:
-    """Return what parts the columns' names: a comma or, where there is none, a semicolon or a tab."""
+    """Return what parts the columns' names: the most frequent of comma, semicolon and tab there; ``.tsv``: the tab."""
+    if kind_of(path) == ".tsv":
+        return "\t"
     with _open(path) as file:
         head = file.readline()
-    return next((sign for sign in ",;\t" if sign.encode() in head), ",")
+    return max(",;\t", key=lambda sign: head.count(sign.encode()))
+
+
+def _cells(values: Mapping[str, str], place: str) -> Mapping[str, object]:
+    # The reader puts cells beyond the columns under None, and None into columns beyond the cells.
+    if None in values or None in values.values():
+        columns = sum(key is not None for key in values)
+        raise UserError(f"{place}: not {columns} cells as in the first line; quote cells that hold the separator")
+    return {key: _cell(value, f"{place}: '{key}'") for key, value in values.items()}
 
 
 def _cell(text: str, place: str) -> object:
-    """Read a cell; a list of messages or of completions is that, anything else is text. Raises UserError."""
+    """Read a cell; a message, or a list of messages or completions, is that, anything else text. Raises UserError."""
     if text.lstrip().startswith("[{"):
         try:
             return cast(object, json.loads(text))
@@ -176,6 +197,7 @@ _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _read_json,
     ".json": _read_json,
     ".csv": _read_csv,
+    ".tsv": _read_csv,
     ".parquet": _read_parquet,
 }
 SUFFIXES = tuple(_READERS)

@@ -13,7 +13,7 @@ from morlaif_core import Message, Prompt, UserError, make_prompt
 
 from .files import Row
 from .options import HHOptions
-from .rows import Pair, Parsed, RowsDataset, Skip
+from .rows import Bad, Pair, Parsed, RowsDataset, Skip
 from .source import FileSource, HubSource, HubSplits
 
 HUB_NAME = "Anthropic/hh-rlhf"
@@ -26,10 +26,11 @@ _ROLES: dict[str, Literal["user", "assistant"]] = {"Human": "user", "Assistant":
 def hh_dataset(options: HHOptions) -> RowsDataset:
     """Build the data set that the options name. Raises UserError for a local file that is not there."""
     if options.path is not None:
-        return RowsDataset(FileSource(options.path), parse_hh, options.held_out)
+        return RowsDataset(FileSource(options.path), parse_hh, options.held_out, options.bad_rows)
     subsets = SUBSETS if options.subset == "all" else (options.subset,)
     parts = tuple({"data_dir": subset, "revision": options.revision} for subset in subsets)
-    return RowsDataset(HubSource(HUB_NAME, parts, HubSplits("train", None)), parse_hh, options.held_out)
+    source = HubSource(HUB_NAME, parts, HubSplits("train", None))
+    return RowsDataset(source, parse_hh, options.held_out, options.bad_rows)
 
 
 def parse_hh(row: Row) -> Parsed:
@@ -47,7 +48,7 @@ def hh_pair(chosen: str, rejected: str) -> tuple[Prompt, str, str]:
     if turns[-1].role != "user":
         raise Skip("prompt does not end with a Human turn")
     if not good or not bad:
-        raise Skip("empty response")
+        raise Bad("empty response")
     return make_prompt(turns), good, bad
 
 
@@ -57,9 +58,9 @@ def hh_messages(text: str) -> list[Message]:
     start, *parts = _HEAD.split(text)
     turns = [Message(_ROLES[role], content.strip()) for role, content in zip(parts[::2], parts[1::2], strict=True)]
     if start.strip() or not turns:
-        raise Skip("not a conversation of Human and Assistant turns")
+        raise Bad("not a conversation of Human and Assistant turns")
     if not all(turn.content for turn in turns):
-        raise Skip("empty turn in the prompt")
+        raise Bad("empty turn in the prompt")
     return turns
 
 
@@ -68,7 +69,7 @@ def _split(text: str) -> tuple[str, str]:
     # The last head: earlier turns of the assistant are part of the prompt.
     prompt, head, response = text.rpartition(ASSISTANT)
     if not head or _HEAD.search(response):
-        raise Skip("does not end with an Assistant turn")
+        raise Bad("does not end with an Assistant turn")
     # Spaces alone: the line breaks before the first Human are part of its head.
     return prompt.strip(" "), response.strip()
 

@@ -27,4 +27,4 @@ def preferences_dataset(options: PreferencesOptions) -> RowsDataset:
         record = Record(row, options)
         return next(layout.read(record) for layout in LAYOUTS if layout.fits(record))
 
-    return RowsDataset(source, parse, options.held_out)
+    return RowsDataset(source, parse, options.held_out, options.bad_rows)

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from morlaif_core import Message, Prompt, UserError, make_prompt
 
 from ..hh import ASSISTANT, hh_messages
-from ..rows import Skip
+from ..rows import Bad, Skip
 
 Value: TypeAlias = str | list[Message]
 HUMAN = "\n\nHuman:"
@@ -29,7 +29,7 @@ def typed(value: object, place: str) -> Value:
     if isinstance(value, Mapping) and _keys(value):
         value = [value]
     if value is None:
-        raise Skip("a prompt or response that is null")
+        raise Bad("a prompt or response that is null")
     if not isinstance(value, Sequence) or isinstance(value, bytes):
         raise UserError(
             f"{place} is {type(value).__name__}; expected is text or a list of messages with role and content"
@@ -80,7 +80,7 @@ def prompt_of(value: Value) -> Prompt:
         text = value.rstrip().removesuffix(ASSISTANT.strip())
         value = hh_messages(text) if value.startswith(HUMAN) else [Message("user", value.strip())]
     if not value or not value[-1].content:
-        raise Skip("empty prompt")
+        raise Bad("empty prompt")
     if value[-1].role != "user":
         raise Skip("prompt does not end with the user's turn")
     return make_prompt(value)
@@ -95,7 +95,7 @@ def response_of(value: Value) -> str:
             raise Skip("response is not the assistant's")
         value = value[0].content if value else ""
     if not value.strip():
-        raise Skip("empty response")
+        raise Bad("empty response")
     return value.strip()
 
 

@@ -51,7 +51,7 @@ def test_the_real_sample_has_1149_usable_pairs() -> None:
     assert all(pair.a and pair.b and pair.p_a == 1.0 for pair in train + test)
     assert all(pair.prompt.messages[-1].role == "user" for pair in train + test)
     assert any(len(pair.prompt.messages) > 2 for pair in train)
-    assert data.skipped == {"empty response": 2, "prompts differ": 5}
+    assert data.skipped == {"empty response": 2, "prompts differ": 5, "repeated prompts": 1}
     assert {prompt.id for prompt in data.prompts("train")} == {pair.prompt.id for pair in train}
 
 
@@ -75,7 +75,7 @@ def test_text_that_is_not_unicode_is_left_out(tmp_path: Path) -> None:
         _line("q", "a\ude00", "b"),
         _line("r", "\U0001f600", "b"),
     ]
-    data = hh_dataset(HHOptions(path=_file(tmp_path, *lines)))
+    data = hh_dataset(HHOptions(path=_file(tmp_path, *lines), bad_rows=1))
     assert sorted(pair.a for pair in _pairs(data)) == ["a", "\U0001f600"]
     assert data.skipped == {"text that is not Unicode": 2}
 
@@ -97,7 +97,7 @@ def test_flawed_rows_are_counted_once_however_often_they_are_met(tmp_path: Path)
         _line("", "a", "b"),
         _line("q", "a", "b"),
     ]
-    data = hh_dataset(HHOptions(path=_file(tmp_path, *lines)))
+    data = hh_dataset(HHOptions(path=_file(tmp_path, *lines), bad_rows=1))
     for _ in range(2):
         assert len(_pairs(data)) == 1
         list(data.prompts("train"))

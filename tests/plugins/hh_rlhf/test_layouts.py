@@ -117,7 +117,7 @@ def test_other_spellings_of_a_tie_and_of_good(tmp_path: Path) -> None:
 
 def test_a_null_is_counted_like_an_empty_text(tmp_path: Path) -> None:
     rows = [{"prompt": "q", "chosen": "a", "rejected": "b"}, {"prompt": None, "chosen": "a", "rejected": "b"}]
-    data = _data(write_rows(tmp_path / "rows.jsonl", rows))
+    data = _data(write_rows(tmp_path / "rows.jsonl", rows), bad_rows=0.5)
     assert len(list(data.preferences("train"))) == 1
     assert data.skipped == {"a prompt or response that is null": 1}
 
@@ -170,7 +170,9 @@ def test_answers_and_labels_that_give_no_preference_are_told(tmp_path: Path, row
     data = _data(write_rows(tmp_path / "rows.jsonl", [row] * 3))
     assert [prompt.messages[-1].content for prompt in data.prompts("train")] == ["q"]
     assert not list(data.preferences("train"))
-    ((said, count),) = data.skipped.items()
+    skipped = dict(data.skipped)
+    assert skipped.pop("repeated prompts") == 2
+    ((said, count),) = skipped.items()
     assert count == 3
     assert re.search(reason, said), said
 

@@ -104,7 +104,7 @@ def test_unusable_rows_are_counted_by_reason(tmp_path: Path) -> None:
         {"prompt": user, "chosen": [], "rejected": _say("b")},
         {"chosen": user, "rejected": user},
     ]
-    data = _data(_write(tmp_path / "data.jsonl", rows))
+    data = _data(_write(tmp_path / "data.jsonl", rows), bad_rows=0.5)
     for _ in range(2):
         assert len(list(data.preferences("train"))) == 1
         assert data.skipped == {
@@ -128,7 +128,7 @@ def test_text_that_is_not_unicode_is_left_out(tmp_path: Path) -> None:
         {"prompt": "q", "chosen": "a", "rejected": half},
         {"prompt": "\U0001f600", "chosen": "whole", "rejected": "b"},
     ]
-    data = _data(_write(tmp_path / "data.jsonl", rows))
+    data = _data(_write(tmp_path / "data.jsonl", rows), bad_rows=0.6)
     assert [pair.a for pair in data.preferences("train")] == ["Blue", "whole"]
     assert data.skipped == {"text that is not Unicode": 3}
 
