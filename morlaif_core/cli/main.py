@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from morlaif_core import __version__
-from morlaif_core.errors import UserError, disk_trouble
+from morlaif_core.errors import RunFailed, UserError, disk_trouble
 
 from .plugin_commands import Commands
 
@@ -73,16 +73,23 @@ def run(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until
 @CONFIGS
 @SETS
 def check(configs: tuple[str, ...], sets: tuple[str, ...]) -> None:
-    """Check a configuration, print it with the origin of each value, and say what a run still needs."""
+    """Check a configuration, print it with the origin of each value, and say what a run still needs.
+
+    Local data are read, within bounds, and the prompt sets are shown. Exit 1 where a run would stop at its data.
+    """
     from morlaif_core.config.load import load_config
     from morlaif_core.readiness import check_judging, check_reward, needed_before_run
+    from morlaif_core.stages.look_at_data import look_at_data
 
     from .output import show_config
 
     config = load_config(configs, sets)
     check_judging(config)
     notes = check_reward(config)
-    show_config(config, notes, needed_before_run(config))
+    data = look_at_data(config)
+    show_config(config, notes, needed_before_run(config), data)
+    if data is not None and data.problem:
+        raise RunFailed(f"not ready to run: {data.problem}")
 
 
 @cli.command()

@@ -156,7 +156,23 @@ def _options(config: Config, kind: str, block: dict[str, Any], path: tuple[str, 
     try:
         return component.options.model_validate({key: value for key, value in block.items() if key != "use"})
     except ValidationError as error:
-        raise UserError(_with_origins(error, component.options, config.layers, path)) from None
+        told = _with_origins(error, component.options, config.layers, path)
+        raise UserError("\n".join([told, *_options_of_others(config, kind, error, path)])) from None
+
+
+def _options_of_others(config: Config, kind: str, error: ValidationError, path: tuple[str, ...]) -> list[str]:
+    """Name the components that have the keys which this one does not: ``dataset.path`` of a data set without files."""
+    unknown = [str(item["loc"][0]) for item in error.errors() if item["type"] == "extra_forbidden"]
+    lines = []
+    for key in dict.fromkeys(unknown):
+        offers = [offer.component for offer in config.plugins.offers_by_kind[kind]]
+        having = sorted(offer.name for offer in offers if key in offer.options.model_fields)
+        if having:
+            where = ".".join(path)
+            lines.append(
+                f"{where}.{key} is an option of {', '.join(having)}: choose one, as by --set {where}.use={having[-1]}"
+            )
+    return lines
 
 
 def _check_needs(config: Config) -> None:

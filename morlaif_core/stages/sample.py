@@ -10,7 +10,7 @@ from typing import Any
 from morlaif_core.config.settings import HUMAN_JUDGE
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.protocols import Policy
-from morlaif_core.runs.prompt_sets import PAIR_SETS, draw_prompt_sets
+from morlaif_core.runs.prompt_sets import PAIR_SETS, PromptSets, draw_prompt_sets
 from morlaif_core.types import Preference, Prompt, ResponsePair, content_hash, label_under, make_pair
 
 from .context import Context
@@ -41,12 +41,14 @@ def inputs(context: Context) -> dict[str, Any]:
     return {"seed": context.settings.seed_of("sample"), **context.read(*rest, *paths, *model)}
 
 
-def check(context: Context) -> None:
-    """Raise `UserError` where the data set has too few prompts, whatever their length, or lacks the labels that are to
-    come from it; no model is loaded for it."""
+def check(context: Context) -> PromptSets:
+    """Draw the prompt sets whatever the prompts' length; no model is loaded for it.
+
+    Raises `UserError` where the data set has too few prompts, or lacks the labels that are to come from it.
+    """
     _check_human_labels(context)
     data, wanted = context.dataset, context.settings.prompts
-    draw_prompt_sets(data.prompts("train"), data.prompts("test"), wanted, lambda prompts: [True] * len(prompts))
+    return draw_prompt_sets(data.prompts("train"), data.prompts("test"), wanted, lambda prompts: [True] * len(prompts))
 
 
 def run(context: Context) -> str:

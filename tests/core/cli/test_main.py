@@ -122,6 +122,24 @@ def test_check_accepts_every_shipped_example(morlaif: Cli, name: str) -> None:
     assert f"shipped {name}.yaml" in out
 
 
+@pytest.mark.parametrize(("name", "text"), [*DATA.items(), ("missing", (None, "no such file"))])
+def test_check_refuses_data_that_a_run_would_stop_at(morlaif: Cli, tmp_path: Path, name: str, text: Any) -> None:
+    if text[0] is not None:
+        (tmp_path / "data.jsonl").write_text(text[0])
+    code, out, err = morlaif("check", "demo", "--set", "dataset={use: hh-rlhf, path: data.jsonl}")
+    assert code == 1
+    assert "ready to run" not in out
+    assert text[1] in err
+
+
+def test_check_shows_the_prompt_sets(morlaif: Cli) -> None:
+    code, out, _ = morlaif("check", "demo", "--set", "prompts.rl=null")
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert ["pm", "640", "640"] in rows
+    assert ["rl", "the", "rest", "3,620"] in rows
+
+
 def test_check_lists_what_is_needed_from_outside(morlaif: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = morlaif("check", "demo", "--set", "principles.factuality.judge=gpt-35", "--set", "target.model=gpt2")
     assert code == 0
