@@ -20,6 +20,8 @@ NAMED = ("principles", "judges")
 """Blocks whose keys are names, in which ``-`` and ``_`` are the same."""
 FILE_KEYS = ("path", "ledger")
 """Values under these keys are paths, relative to the file that holds them."""
+COUNTS = {"pm": "auto", "calibration": "auto", "rl": None, "evaluation": "auto"}
+"""What ``prompts: auto`` is short for."""
 TARGETS: tuple[Path_, ...] = (("target",), ("preference_model", "base"))
 """Blocks of a model, which may be written as its name alone."""
 
@@ -46,6 +48,8 @@ class Layers:
         if whole and values.get("principles") is not None:
             self.drop(("principles",))
             values["principles"] = _named(values["principles"])
+        if values.get("prompts") == "auto":
+            values["prompts"] = COUNTS
         self._merge(self.values, values, (), (label, folder))
 
     def add_set(self, text: str, folder: Path) -> None:

@@ -53,15 +53,34 @@ class PrincipleSettings(Options):
     priority: int | None = Field(None, description="lower comes first; null: its place in the mapping")
 
 
+Count = Annotated[int, Field(ge=2)]
+AUTO = "auto"
+"""A count that fits the data."""
+
+
 class PromptSettings(Options):
     """How many prompts each set has. The sets are disjoint and drawn by hash."""
 
-    pm: int = Field(2000, ge=2, description="prompts whose pairs train and validate the preference models")
+    pm: Count | Literal["auto"] = Field(
+        2000,
+        description="prompts whose pairs train and validate the preference models; auto: 5 of 10 of the train split's, "
+        "at most 2000",
+    )
     validation: float = Field(0.1, gt=0, lt=1, description="share of `pm` kept for the held-out accuracy")
-    calibration: int = Field(200, ge=2, description="prompts whose responses fix zero and unit of every score")
+    calibration: Count | Literal["auto"] = Field(
+        200, description="prompts whose responses fix zero and unit of every score; auto: 1 of 10, at most 200"
+    )
     rl: int | None = Field(None, ge=1, description="prompts of policy training; null: the rest")
-    evaluation: int = Field(200, ge=2, description="prompts of the final evaluation, from the test split")
+    evaluation: Count | Literal["auto"] = Field(
+        200, description="prompts of the final evaluation, from the test split; auto: all of it, at most 200"
+    )
     max_tokens: int | None = Field(None, ge=1, description="longer prompts are left out and counted")
+
+    @field_validator("rl", mode="before")
+    @classmethod
+    def _the_rest(cls, value: Any) -> Any:
+        """Who writes auto for the others may write it here too."""
+        return None if value == AUTO else value
 
 
 class PairSettings(Options):

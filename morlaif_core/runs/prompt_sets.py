@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from morlaif_core.config.settings import PromptSettings
+from morlaif_core.config.settings import AUTO, PromptSettings
 from morlaif_core.errors import UserError
 from morlaif_core.types import Prompt, content_hash
 
 SETS = ("pm", "validation", "calibration", "rl", "evaluation")
 PAIR_SETS = ("pm", "validation", "calibration", "evaluation")
 """The sets whose prompts get pairs."""
+MOST = {"pm": 2000, "calibration": 200, "evaluation": 200}
+"""The most prompts that `auto` gives a set."""
+SHARES = {"pm": 5, "calibration": 1, "rl": 4}
+"""How those sets of the training split whose counts are not given share what the others leave."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,8 @@ def draw_prompt_sets(
         pool = [prompt for prompt in pool if prompt.id not in held_out]
     pool = _short(pool, fits, left_out, too_long)
     evaluation_pool = _short(evaluation_pool, fits, left_out, too_long)
-    sizes = set_sizes(wanted, len(pool))
-    _check_enough(sizes, wanted, len(pool), len(evaluation_pool), left_out)
+    sizes = set_sizes(wanted, len(pool), len(evaluation_pool))
+    _check_enough(sizes, wanted.rl, len(pool), len(evaluation_pool), left_out)
     sets, start = {}, 0
     # rl comes last, so that prompts.rl changes none of the sets that pairs are made of.
     for name in ("pm", "validation", "calibration", "rl"):
@@ -59,13 +63,34 @@ def draw_prompt_sets(
     return PromptSets(sets, left_out)
 
 
-def set_sizes(wanted: PromptSettings, pool: int = 0) -> dict[str, int]:
-    """Return how many prompts each set gets. pool: usable prompts of the training split, of which `rl` gets the rest."""
+def set_sizes(wanted: PromptSettings, train: int | None = None, test: int | None = None) -> dict[str, int]:
+    """Return how many prompts each set gets.
+
+    train, test: usable prompts of the splits, where they are known: `auto` gets a share of them, `rl` the rest.
+    """
+    given = {"pm": wanted.pm, "calibration": wanted.calibration, "rl": wanted.rl}
+    numbers = {name: count for name, count in given.items() if isinstance(count, int)}
+    free = None if train is None else max(0, train - sum(numbers.values()))
+    of = sum(share for name, share in SHARES.items() if name not in numbers)
+    for name in ("pm", "calibration"):
+        if name not in numbers:
+            numbers[name] = _auto(name, None if free is None else free * SHARES[name] // of)
     # At least one each, whatever the share: `prompts.pm` is 2 or more.
-    validation = min(max(1, round(wanted.pm * wanted.validation)), wanted.pm - 1)
-    sizes = {"pm": wanted.pm - validation, "validation": validation, "calibration": wanted.calibration}
-    sizes["rl"] = wanted.rl if wanted.rl is not None else max(0, pool - sum(sizes.values()))
-    return sizes | {"evaluation": wanted.evaluation}
+    validation = min(max(1, round(numbers["pm"] * wanted.validation)), numbers["pm"] - 1)
+    sizes = {"pm": numbers["pm"] - validation, "validation": validation, "calibration": numbers["calibration"]}
+    sizes["rl"] = numbers["rl"] if "rl" in numbers else max(0, (train or 0) - sum(sizes.values()))
+    return sizes | {"evaluation": _auto("evaluation", test) if wanted.evaluation == AUTO else int(wanted.evaluation)}
+
+
+def _auto(name: str, there: int | None) -> int:
+    return MOST[name] if there is None else min(MOST[name], max(2, there))
+
+
+def as_drawn(wanted: PromptSettings, drawn: Mapping[str, Sequence[object]]) -> PromptSettings:
+    """Put the counts of sets that were drawn before in place of `auto`."""
+    counts = {name: len(drawn.get(name, ())) for name in MOST}
+    counts["pm"] += len(drawn.get("validation", ()))
+    return wanted.model_copy(update={name: n for name, n in counts.items() if n and getattr(wanted, name) == AUTO})
 
 
 def _distinct(prompts: Iterable[Prompt], left_out: dict[str, int]) -> list[Prompt]:
@@ -93,24 +118,23 @@ def _short(
     return kept
 
 
-def _check_enough(
-    sizes: dict[str, int], wanted: PromptSettings, train: int, test: int, left_out: dict[str, int]
-) -> None:
-    need_rl = wanted.rl if wanted.rl is not None else 1
-    needed = wanted.pm + wanted.calibration + need_rl
-    if needed <= train and wanted.evaluation <= test:
+def _check_enough(sizes: dict[str, int], rl: int | None, train: int, test: int, left_out: dict[str, int]) -> None:
+    pm, need_rl = sizes["pm"] + sizes["validation"], rl if rl is not None else 1
+    needed = pm + sizes["calibration"] + need_rl
+    if needed <= train and sizes["evaluation"] <= test:
         return
     rows = [
-        f"  pm          {wanted.pm:>7,}  (of these {sizes['validation']:,} for validation)",
-        f"  calibration {wanted.calibration:>7,}",
-        f"  rl          {need_rl:>7,}{'  (null: the rest, at least 1)' if wanted.rl is None else ''}",
+        f"  pm          {pm:>7,}  (of these {sizes['validation']:,} for validation)",
+        f"  calibration {sizes['calibration']:>7,}",
+        f"  rl          {need_rl:>7,}{'  (null: the rest, at least 1)' if rl is None else ''}",
         f"  together    {needed:>7,}  of {train:,} usable prompts in the training split",
-        f"  evaluation  {wanted.evaluation:>7,}  of {test:,} usable prompts in the test split",
+        f"  evaluation  {sizes['evaluation']:>7,}  of {test:,} usable prompts in the test split",
     ]
     lost = ", ".join(f"{count:,} {why}" for why, count in left_out.items())
     raise UserError(
         "too few prompts for the sets under `prompts`:\n"
         + "\n".join(rows)
         + (f"\n  left out: {lost}" if lost else "")
-        + "\nLower prompts.pm, prompts.calibration, prompts.rl or prompts.evaluation, or take a larger data set."
+        + "\nLower prompts.pm, prompts.calibration, prompts.rl or prompts.evaluation (prompts: auto fits all of them to "
+        "the data), or take a larger data set."
     )

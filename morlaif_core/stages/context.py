@@ -17,7 +17,7 @@ from morlaif_core.models.rendering import ASSISTANT, hh_text, prompt_ids, takes_
 from morlaif_core.plugins.components import Target
 from morlaif_core.runs.folder import RunFolder, write_json
 from morlaif_core.runs.progress import Screen
-from morlaif_core.runs.prompt_sets import PAIR_SETS, PromptSets, draw_prompt_sets
+from morlaif_core.runs.prompt_sets import PAIR_SETS, PromptSets, as_drawn, draw_prompt_sets
 from morlaif_core.runs.stamps import file_stamp, folder_stamp, stable
 from morlaif_core.types import Prompt
 
@@ -155,11 +155,11 @@ class Context:
     @cached_property
     def prompt_sets(self) -> PromptSets:
         """The disjoint prompt sets; the first draw goes into the manifest; those that pairs
-        were made of must come out equal in a later one. Raises `UserError`."""
+        were made of must come out equal in a later one, `auto` counts as they were. Raises `UserError`."""
         sets = draw_prompt_sets(
             self.dataset.prompts("train"),
             self.dataset.prompts("test"),
-            self.settings.prompts,
+            as_drawn(self.settings.prompts, self.folder.manifest.get("prompt_sets", {})),
             self._fits,
             lambda: self._limit[1],
         )

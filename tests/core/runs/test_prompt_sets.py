@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from morlaif_core import Message, Prompt, UserError, make_prompt
 from morlaif_core.config.settings import PromptSettings
-from morlaif_core.runs.prompt_sets import SETS, draw_prompt_sets
+from morlaif_core.runs.prompt_sets import SETS, as_drawn, draw_prompt_sets, set_sizes
 
 
 def prompts(*texts: str) -> list[Prompt]:
@@ -114,3 +114,48 @@ def test_too_few_because_all_are_too_long_says_so() -> None:
             PromptSettings(pm=2, calibration=2, evaluation=2),
             lambda x: [False] * len(x),
         )
+
+
+AUTO = PromptSettings(pm="auto", calibration="auto", evaluation="auto")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "sizes"),
+    [
+        (45, 5, (20, 2, 4, 19, 5)),
+        (900, 100, (405, 45, 90, 360, 100)),
+        (9000, 1000, (1800, 200, 200, 6800, 200)),
+        (5, 2, (1, 1, 2, 1, 2)),
+    ],
+)
+def test_auto_fits_the_counts_to_the_data(train: int, test: int, sizes: tuple[int, ...]) -> None:
+    assert tuple(set_sizes(AUTO, train, test).values()) == sizes
+    drawn = draw_prompt_sets(numbered(0, train), numbered(train, test), AUTO, all_fit)
+    assert tuple(len(drawn.sets[name]) for name in SETS) == sizes
+
+
+def test_auto_shares_what_given_counts_leave() -> None:
+    wanted = AUTO.model_copy(update={"rl": 400})
+    # 600 of 1,000 prompts are left, of which pm gets 5 of 6.
+    assert tuple(set_sizes(wanted, 1000, 50).values()) == (450, 50, 100, 400, 50)
+    assert set_sizes(wanted.model_copy(update={"pm": 300}), 1000, 50)["calibration"] == 200
+    with pytest.raises(UserError, match="too few prompts"):
+        draw_prompt_sets(numbered(0, 4), numbered(9, 5), AUTO, all_fit)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(5, 4000), st.integers(2, 500))
+def test_auto_always_fits(train: int, test: int) -> None:
+    sizes = set_sizes(AUTO, train, test)
+    assert min(sizes.values()) >= 1
+    assert sum(size for name, size in sizes.items() if name != "evaluation") == train
+    assert 2 <= sizes["evaluation"] <= test
+
+
+def test_counts_stay_as_they_were_drawn() -> None:
+    drawn = draw_prompt_sets(numbered(0, 200), numbered(500, 30), AUTO, all_fit).ids()
+    again = draw_prompt_sets(numbered(0, 400), numbered(500, 60), as_drawn(AUTO, drawn), all_fit).ids()
+    counts = [[len(ids[name]) for name in SETS if name != "rl"] for ids in (drawn, again)]
+    assert counts[0] == counts[1]
+    assert as_drawn(PromptSettings(), drawn) == PromptSettings(), "a count that is given is what was asked for"
+    assert as_drawn(AUTO, {}) == AUTO
