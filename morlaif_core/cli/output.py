@@ -122,6 +122,8 @@ def _show_data(config: Config, data: DataLook) -> None:
     if config.settings.prompts.rl is None:
         wanted["rl"] = "the rest"
     wanted |= {name: "auto" for name in wanted if getattr(config.settings.prompts, name) == "auto"}
+    if wanted["pm"] == "auto":  # of which it is a share
+        wanted["validation"] = "auto"
     if data.sets:
         rows = [[name, _count(wanted[name]), _count(given)] for name, given in data.sets.items()]
         print_table(["prompt set", "wanted", "given"], rows, "\nprompts, before those that are too long are left out:")

@@ -39,10 +39,8 @@ class Layers:
 
     def add(self, layer: Mapping[str, Any], label: str, folder: Path | None = None, *, whole: bool = True) -> None:
         """Put a layer on top. ``whole``: its ``principles`` replace those below."""
-        # The paths in it are made absolute in place, and the mapping may be the caller's.
-        values = copy.deepcopy(dict(layer))
-        if folder is not None:
-            _absolute_paths(values, folder)
+        # A copy, as the mapping may be the caller's.
+        values = copy.deepcopy(dict(layer)) if folder is None else with_absolute_paths(layer, folder)
         for block in NAMED:
             _check_names(values.get(block), block, label)
         if whole and values.get("principles") is not None:
@@ -196,6 +194,13 @@ def _named(principles: Any) -> Any:
     if isinstance(principles, dict):
         return {name: {} if terms is None else terms for name, terms in principles.items()}
     return principles
+
+
+def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A layer whose paths to files are absolute; relative ones begin in the folder."""
+    copied = copy.deepcopy(dict(values))
+    _absolute_paths(copied, folder)
+    return copied
 
 
 def _absolute_paths(block: Any, folder: Path) -> None:

@@ -16,7 +16,7 @@ from morlaif_core.plugins.option_errors import explain_each
 
 from .config import BLOCKS, Config
 from .judges import check_judges, with_known_judges
-from .layers import Layers, in_order
+from .layers import Layers, in_order, with_absolute_paths
 from .model_names import check_revisions, name_folders
 from .nulls import drop_nulls
 from .principles import Known, known_principles, pick_principles
@@ -24,6 +24,8 @@ from .settings import Settings
 from .shipped_files import bundle, shipped_examples
 from .yaml_files import read_yaml
 
+SHIPPED = "shipped "
+"""How the labels of shipped files begin."""
 ADVICE: dict[str, str] = {
     "groups": "ppo supplies them with trainer.responses_per_prompt of 2 or more",
     "linear": "a step's reward is linear in its scores with reward.utility: expected, or with the scalarizer weighted",
@@ -56,7 +58,7 @@ def load_config(
     if not alone and local.is_file() and not (isinstance(shipped, Path) and shipped.resolve() == local.resolve()):
         _add_file(layers, local, "registry.yaml")
     for name in configs:
-        _add_file(layers, *find_config(name, folder))
+        _add_file(layers, *find_config(name, folder), folder)
     for key, value in (overrides or {}).items():
         layers.add({key: value}, "overrides", folder)
     for text in in_order(sets):
@@ -76,19 +78,22 @@ def find_config(name: str, folder: Path) -> tuple[Traversable, str]:
         return file, name
     examples = shipped_examples()
     if name in examples:
-        return examples[name], f"shipped {name}.yaml"
+        return examples[name], f"{SHIPPED}{name}.yaml"
     raise UserError(
         f"there is no configuration '{name}': neither a file nor a shipped name.{did_you_mean(name, list(examples))} "
         f"Shipped: {', '.join(examples)}"
     )
 
 
-def _add_file(layers: Layers, file: Traversable, label: str) -> None:
+def _add_file(layers: Layers, file: Traversable, label: str, working: Path | None = None) -> None:
+    """Put a file on top. working: the folder in which the user is, where a shipped configuration's data files lie."""
     data = read_yaml(file, label)
     if data is None:
         data = {}
     if not isinstance(data, dict):
         raise UserError(f"{label}: a configuration is a mapping of keys, not {type(data).__name__}")
+    if working is not None and label.startswith(SHIPPED):
+        data = with_absolute_paths(data, working)
     layers.add(data, label, file.parent if isinstance(file, Path) else None)
 
 

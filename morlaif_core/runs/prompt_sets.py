@@ -136,5 +136,5 @@ def _check_enough(sizes: dict[str, int], rl: int | None, train: int, test: int, 
         + "\n".join(rows)
         + (f"\n  left out: {lost}" if lost else "")
         + "\nLower prompts.pm, prompts.calibration, prompts.rl or prompts.evaluation (prompts: auto fits all of them to "
-        "the data), or take a larger data set."
+        "the data), or take a larger data set; dataset.held_out, where the data set has it, is the share of the test split."
     )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -49,19 +50,19 @@ def _script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def follow(user: Path, folder: Path, section: str) -> str:
+def follow(user: Path, folder: Path, section: str, small: Sequence[str] = SMALL) -> str:
     """Write the files that a section shows, then run its commands; returns what they print."""
     shown = blocks(README, section)
     for block in shown:
         if block.file:
             block.write(folder)
     script = "".join(block.text for block in shown if block.language == "sh")
-    lines = [_cut_small(line) for line in script.splitlines()]
+    lines = [_cut_small(line, small) for line in script.splitlines()]
     return run(user, folder, "\n".join(lines))
 
 
-def _cut_small(line: str) -> str:
-    return line + "".join(f" --set '{key}'" for key in SMALL) if line.startswith("morlaif run ") else line
+def _cut_small(line: str, small: Sequence[str]) -> str:
+    return line + "".join(f" --set '{key}'" for key in small) if line.startswith("morlaif run ") else line
 
 
 def run(user: Path, folder: Path, script: str) -> str:
@@ -140,6 +141,21 @@ def test_every_number_of_a_run_is_documented(finished: tuple[Path, str]) -> None
     files = {path.relative_to(run_folder).parts[0] for path in run_folder.rglob("*")}
     shown = {name for name in files if not name.startswith(".") and not name.endswith(".lock")}
     assert not [name for name in shown if name not in pages["run-folder.md"]]
+
+
+def test_use_your_own_data(user: Path, tmp_path: Path) -> None:
+    """The six lines, with more rows of the same form than the README has room for."""
+    (shown,) = (block for block in blocks(README, "Use your own data") if block.language == "json")
+    rows = [json.loads(line) for line in shown.text.splitlines()]
+    more = [{**rows[n % 2], "prompt": f"{rows[n % 2]['prompt']} And number {n}?"} for n in range(90)]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, *more]))
+    printed = follow(user, tmp_path, "Use your own data", [key for key in SMALL if not key.startswith("prompts")])
+    assert "ready to run" in printed
+    manifest = json.loads((tmp_path / "runs" / "demo+own" / "manifest.json").read_text(encoding="utf-8"))
+    counts = {name: len(ids) for name, ids in manifest["prompt_sets"].items()}
+    assert min(counts.values()) >= 2
+    assert sum(counts.values()) == 92
+    assert "overall win rate" in printed
 
 
 def test_mix_judges(user: Path, tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ def test_bad_data_is_exit_2_with_the_line(morlaif: Cli, tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("name", shipped_examples())
-def test_check_accepts_every_shipped_example(morlaif: Cli, name: str) -> None:
+def test_check_accepts_every_shipped_example(morlaif: Cli, tmp_path: Path, name: str) -> None:
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"prompt": f"q {n}"}) + "\n" for n in range(60)))
     code, out, err = morlaif("check", name)
     assert code == 0, err
     assert "ready to run" in out or "needed before run:" in out
@@ -174,6 +175,17 @@ def test_init_writes_a_configuration_that_checks(morlaif: Cli, tmp_path: Path) -
     assert morlaif("check", "mine.yaml")[0] == 0
     assert morlaif("init")[0] == 0
     assert (tmp_path / "morlaif.yaml").exists()
+
+
+def test_init_from_own_data_fits_the_users_file(morlaif: Cli, tmp_path: Path) -> None:
+    assert morlaif("init", "mine.yaml", "--from", "own-data")[0] == 0
+    code, _, err = morlaif("check", "mine.yaml")
+    assert (code, "data.jsonl: no such file" in err) == (1, True)
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"prompt": f"q {n}"}) + "\n" for n in range(60)))
+    for arguments in (["check", "mine.yaml"], ["check", "own-data"]):
+        code, out, err = morlaif(*arguments)
+        assert code == 0, err
+        assert ["rl", "the", "rest"] in [line.split()[:3] for line in out.splitlines()]
 
 
 def test_plugins_lists_every_offer(morlaif: Cli) -> None:

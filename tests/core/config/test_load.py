@@ -316,3 +316,7 @@ def test_needs_that_options_bring(tmp_path: Path) -> None:
 def test_a_trainer_that_answers_a_prompt_several_times_supplies_groups(load: Any) -> None:
     config = load("scalarizer: {use: leximin}\ntrainer: {responses_per_prompt: 4}\n")
     assert config.settings.scalarizer.use == "leximin"
+
+
+def test_a_shipped_configurations_data_lie_in_the_working_directory(tmp_path: Path) -> None:
+    assert load_config(["own-data"], folder=tmp_path).block("dataset")["path"] == str(tmp_path / "data.jsonl")
