@@ -126,6 +126,8 @@ def _show_data(config: Config, data: DataLook) -> None:
         wanted["validation"] = "auto"
     if data.sets:
         rows = [[name, _count(wanted[name]), _count(given)] for name, given in data.sets.items()]
+        if not data.whole:
+            rows = [[name, want, f"{got} or more" if want == "the rest" else got] for name, want, got in rows]
         print_table(["prompt set", "wanted", "given"], rows, "\nprompts, before those that are too long are left out:")
     if data.left_out:
         click.echo("left out: " + ", ".join(f"{count:,} {why}" for why, count in data.left_out.items()))

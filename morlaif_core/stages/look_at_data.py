@@ -22,7 +22,7 @@ from .context import Context
 
 ROWS = 200_000
 """Prompts, or preferences, of a split that are read at most."""
-SECONDS = 5.0
+SECONDS = 3.0
 """How long a split is read at most; it is asked after each prompt or preference."""
 T = TypeVar("T")
 

@@ -78,6 +78,10 @@ def _read_json(path: Path) -> Iterator[Row]:
             if line.startswith("[") and not begun:
                 yield from _array(_text(raw + file.read(), str(path)), path)
                 return
+            if line == "{" and not begun:
+                raise UserError(
+                    f"{path}: one JSON object over several lines; write each record on a line, or one array"
+                )
             if line:
                 begun = True
                 yield _row(place, partial(_object, line, place))

@@ -25,6 +25,12 @@ SMALL = (
     "trainer.minibatch=4",
     "trainer.accumulation=1",
 )
+TINY = (
+    "target.model={use: demo-base, steps: 10, width: 32}",
+    "generation.max_new_tokens=12",
+    "preference_model.epochs=1",
+    "trainer.steps=2",
+)
 
 
 def hh_file(folder: Path) -> Path:
@@ -77,3 +83,18 @@ def test_the_papers_settings_run(name: str, family: str, tmp_path: Path, monkeyp
     assert results["judge"]["helpfulness"]["position_bias"]["mean"] == pytest.approx(1.0, abs=0.05)
     assert 0 <= results["win_rate"]["overall"] <= 1
     assert len(json.loads((tmp_path / "run/manifest.json").read_text())["prompt_sets"]["evaluation"]) == 6
+
+
+@pytest.mark.slow(seconds=6)
+def test_the_configuration_for_own_data_runs_on_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"How do I {question} in {n} days?"} for n in range(10) for question in QUESTIONS]
+    Path("data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    Path("mine.yaml").write_text(shipped_examples()["own-data"].read_text(encoding="utf-8"), encoding="utf-8")
+    done = run("mine.yaml", quiet=True, sets=TINY)
+    counts = {name: len(ids) for name, ids in done.manifest["prompt_sets"].items()}
+    assert sum(counts.values()) == 60
+    assert counts["evaluation"] >= 2
+    assert set(done.results["policy"]) == {"helpfulness", "relevance", "conciseness"}
+    stages = done.manifest["stages"]
+    assert run("mine.yaml", quiet=True, sets=TINY).manifest["stages"] == stages, "resumed with the counts it began with"

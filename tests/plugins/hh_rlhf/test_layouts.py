@@ -281,6 +281,7 @@ def test_a_column_of_lists_as_numpy_writes_it_is_told(tmp_path: Path) -> None:
         ('[{"prompt": "a"}, {"question": "b"}]', r"rows\.json, item 2: no key 'prompt'"),
         ('[{"prompt": "a"', r"rows\.json: not JSON .* or the file one array"),
         ("[]", r"rows\.json: no records"),
+        ('{\n "train": [{"prompt": "a"}]\n}', r"rows\.json: one JSON object over several lines; write each record"),
     ],
 )
 def test_a_bad_array_is_told_by_item(tmp_path: Path, text: str, says: str) -> None:
