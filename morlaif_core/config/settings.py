@@ -63,12 +63,12 @@ class PromptSettings(Options):
 
     pm: Count | Literal["auto"] = Field(
         2000,
-        description="prompts whose pairs train and validate the preference models; auto: 5 of 10 of the train split's, "
-        "at most 2000",
+        description="prompts whose pairs train and validate the preference models; auto: half of the train split, at most "
+        "2000",
     )
     validation: float = Field(0.1, gt=0, lt=1, description="share of `pm` kept for the held-out accuracy")
     calibration: Count | Literal["auto"] = Field(
-        200, description="prompts whose responses fix zero and unit of every score; auto: 1 of 10, at most 200"
+        200, description="prompts whose responses fix zero and unit of every score; auto: a tenth, at most 200"
     )
     rl: int | None = Field(None, ge=1, description="prompts of policy training; null: the rest")
     evaluation: Count | Literal["auto"] = Field(

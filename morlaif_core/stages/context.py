@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from morlaif_core.config.config import BLOCKS, Config
+from morlaif_core.config.settings import AUTO
 from morlaif_core.errors import UserError
 from morlaif_core.feedback.judges import RunJudges
 from morlaif_core.models.layers import context_length
@@ -174,6 +175,9 @@ class Context:
         self.folder.manifest["prompt_sets"] = drawn
         self.folder.manifest["left_out"] = lost
         self.folder.save()
+        if AUTO in self.settings.prompts.model_dump().values():
+            counts = (f"{name} {len(prompts):,}" for name, prompts in sets.sets.items())
+            self.screen.say("prompts: " + ", ".join(counts))
         if lost:
             self.screen.say("left out: " + ", ".join(f"{count:,} {why}" for why, count in lost.items()))
         return sets

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from morlaif_core import UserError
+from morlaif_core import UserError, run
 from morlaif_core.config.load import load_config
-from tests.helpers.small_run import small
+from tests.helpers.small_run import SETS, small
 
 
 def test_prompts_that_are_too_long_name_the_limit_and_its_key(tmp_path: Path) -> None:
@@ -23,8 +23,11 @@ def test_prompts_that_are_too_long_name_the_limit_and_its_key(tmp_path: Path) ->
         small(tmp_path / "none", "prompts.max_tokens=5", until="sample")
 
 
-def test_counts_that_fit_the_data_are_kept_when_resumed(tmp_path: Path) -> None:
-    done = small(tmp_path / "run", "prompts=auto", until="sample")
+def test_counts_that_fit_the_data_are_told_and_kept_when_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = run("demo", out=tmp_path / "run", sets=[*SETS, "prompts=auto"], until="sample")
+    assert "prompts: pm 54, validation 18, calibration 14, rl 58, evaluation 16" in capsys.readouterr().out
     drawn = done.manifest["prompt_sets"]
     assert {name: len(ids) for name, ids in drawn.items()} == {
         **{"pm": 54, "validation": 18, "calibration": 14},
