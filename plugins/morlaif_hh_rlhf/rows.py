@@ -174,7 +174,7 @@ class RowsDataset:
         if usable:
             head = f"{len(bad):,} of {rows:,} rows are bad, more than dataset.bad_rows allows ({self._bad_rows:g})"
         else:
-            reasons = ", ".join(f"{reason} ({count})" for reason, count in self.skipped.items())
+            reasons = ", ".join(f"{reason} ({len(places)})" for reason, places in sorted(self._skipped.items()))
             head = f"no usable record; left out: {reasons or 'none, it is empty'}"
         lines, told = [], set[str]()
         for place, what in list(bad.items())[:LISTED]:
