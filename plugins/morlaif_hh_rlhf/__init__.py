@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from morlaif_core import Component, component, hookimpl
+from morlaif_core import Component, UserError, component, hookimpl
 
 from .options import HHOptions, PreferencesOptions
 
@@ -27,13 +27,23 @@ def _build_preferences(options: PreferencesOptions) -> Dataset:
 def _missing_hh(options: HHOptions) -> list[str]:
     from .hub import missing
 
-    return [] if options.path else missing("Anthropic/hh-rlhf")
+    return _missing_file(options.path) if options.path is not None else missing("Anthropic/hh-rlhf")
 
 
 def _missing_preferences(options: PreferencesOptions) -> list[str]:
     from .hub import missing
 
-    return [] if options.name is None else missing(options.name)
+    return missing(options.name) if options.name is not None else _missing_file(str(options.path))
+
+
+def _missing_file(path: str) -> list[str]:
+    from .source import FileSource
+
+    try:
+        FileSource(path)
+    except UserError as error:
+        return [str(error)]
+    return []
 
 
 @hookimpl

@@ -165,6 +165,9 @@ def test_run_refuses_what_check_lists_before_it_begins(morlaif: Cli, tmp_path: P
     assert code == 2
     assert "OPENAI_API_KEY" in err
     assert not (tmp_path / "r").exists()
+    code, _, err = morlaif("run", "demo", "--out", "r", "--set", "dataset={use: preferences, path: none.csv}")
+    assert (code, "dataset: " in err, "no such file" in err) == (2, True, True)
+    assert not (tmp_path / "r").exists()
 
 
 def test_init_writes_a_configuration_that_checks(morlaif: Cli, tmp_path: Path) -> None:

@@ -206,7 +206,9 @@ def test_a_hub_that_cannot_be_reached_is_told_with_advice() -> None:
 def test_what_is_missing_is_said_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer = next(offer for offer in morlaif_datasets() if offer.name == "hh-rlhf")
     assert offer.missing is not None
-    assert offer.missing(HHOptions(path="x.jsonl")) == []
+    assert offer.missing(HHOptions(path=_file(tmp_path, "{}"))) == []
+    (line,) = offer.missing(HHOptions(path=str(tmp_path / "none.jsonl")))
+    assert "no such file" in line
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     (line,) = offer.missing(HHOptions())
     assert "HF_HUB_OFFLINE forbids the hub" in line
