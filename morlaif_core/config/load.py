@@ -21,11 +21,9 @@ from .model_names import check_revisions, name_folders
 from .nulls import drop_nulls
 from .principles import Known, known_principles, pick_principles
 from .settings import Settings
-from .shipped_files import bundle, shipped_examples
+from .shipped_files import SHIPPED, bundle, shipped_examples
 from .yaml_files import read_yaml
 
-SHIPPED = "shipped "
-"""How the labels of shipped files begin."""
 ADVICE: dict[str, str] = {
     "groups": "ppo supplies them with trainer.responses_per_prompt of 2 or more",
     "linear": "a step's reward is linear in its scores with reward.utility: expected, or with the scalarizer weighted",

@@ -6,6 +6,9 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+SHIPPED = "shipped "
+"""How the labels of shipped files begin."""
+
 
 def bundle(name: str) -> Traversable:
     """Return a shipped file or folder."""
