@@ -131,10 +131,18 @@ def _check_enough(sizes: dict[str, int], rl: int | None, train: int, test: int, 
         f"  evaluation  {sizes['evaluation']:>7,}  of {test:,} usable prompts in the test split",
     ]
     lost = ", ".join(f"{count:,} {why}" for why, count in left_out.items())
+    advice = (
+        "Lower prompts.pm, prompts.calibration, prompts.rl or prompts.evaluation (prompts: auto fits all of them to the "
+        "data), or take a larger data set."
+    )
+    if needed <= train:
+        advice = (
+            "Lower prompts.evaluation, take a larger data set or, where a share of a single file is the test split, raise "
+            "dataset.held_out."
+        )
     raise UserError(
         "too few prompts for the sets under `prompts`:\n"
         + "\n".join(rows)
         + (f"\n  left out: {lost}" if lost else "")
-        + "\nLower prompts.pm, prompts.calibration, prompts.rl or prompts.evaluation (prompts: auto fits all of them to "
-        "the data), or take a larger data set; dataset.held_out, where the data set has it, is the share of the test split."
+        + f"\n{advice}"
     )

@@ -106,6 +106,11 @@ def test_too_few_prompts_shows_what_is_needed() -> None:
     assert raised.value.exit_code == 2
 
 
+def test_a_test_split_that_is_too_small_says_what_makes_it_larger() -> None:
+    with pytest.raises(UserError, match=r"Lower prompts\.evaluation, .* raise dataset\.held_out"):
+        draw_prompt_sets(numbered(0, 30), numbered(50, 1), PromptSettings(pm=2, calibration=2, evaluation=2), all_fit)
+
+
 def test_too_few_because_all_are_too_long_says_so() -> None:
     with pytest.raises(UserError, match="left out: 40 too long"):
         draw_prompt_sets(
