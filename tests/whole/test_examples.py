@@ -88,12 +88,12 @@ def test_the_papers_settings_run(name: str, family: str, tmp_path: Path, monkeyp
 @pytest.mark.slow(seconds=6)
 def test_the_configuration_for_own_data_runs_on_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = [{"prompt": f"How do I {question} in {n} days?"} for n in range(10) for question in QUESTIONS]
+    rows = [{"prompt": f"How do I {question} in {n} days?"} for n in range(30) for question in QUESTIONS]
     Path("data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     Path("mine.yaml").write_text(shipped_examples()["own-data"].read_text(encoding="utf-8"), encoding="utf-8")
     done = run("mine.yaml", quiet=True, sets=TINY)
     counts = {name: len(ids) for name, ids in done.manifest["prompt_sets"].items()}
-    assert sum(counts.values()) == 60
+    assert sum(counts.values()) == 180
     assert counts["evaluation"] >= 2
     assert set(done.results["policy"]) == {"helpfulness", "relevance", "conciseness"}
     stages = done.manifest["stages"]
