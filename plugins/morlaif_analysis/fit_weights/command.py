@@ -62,10 +62,10 @@ def fit_weights(
         terms = {name: item.model_dump(mode="json") for name, item in bench.settings.principles.items()}
         human = [name for name in terms if bench.settings.judge_of(name) == "human"]
         names = [name for name in terms if name not in human]
-        choices = _choices(bench, names, pairs)
+        choices, failed = _choices(bench, names, pairs)
         plan = Plan(bench.seed, resamples, orders, signed, _own_weights(terms, names))
         found = {"format": 1, **measure(choices, names, plan, bench.bar)}
-        found["left_out"] = dict.fromkeys(human, SAME_LABELS)
+        found |= {"left_out": dict.fromkeys(human, SAME_LABELS), "failed": failed}
         found["findings"] = findings(found)
         found["settings"] = {"pairs": pairs, "resamples": resamples, "seed": bench.seed, "run": bench.fingerprint}
         folder, dataset = bench.folder / "weights", bench.settings.dataset.use
@@ -89,8 +89,12 @@ def fit_weights(
         click.echo(f"\nsaved {folder / 'weights.json'}\nuse them: morlaif run CONFIG {file}")
 
 
-def _choices(bench: Any, names: Sequence[str], most: int) -> Choices:
-    """Score what people chose between. Raises `UserError` where there is nothing to learn from."""
+def _choices(bench: Any, names: Sequence[str], most: int) -> tuple[Choices, dict[str, Any]]:
+    """Score what people chose between, and say what is left out since a score failed.
+
+    Raises `UserError` where there is nothing to learn from.
+    """
+    from ..failed import failed_rows
     from .choices import Choices, draw
 
     if not names:
@@ -103,12 +107,14 @@ def _choices(bench: Any, names: Sequence[str], most: int) -> Choices:
             f"the data set '{bench.settings.dataset.use}' has no human labels on the prompts of {', '.join(SETS)}; take one "
             "that has (hh-rlhf, or `preferences` with your own file), or set the weights by hand under `principles`"
         )
-    prompts = tuple(item.prompt.id for item in labels)
-    return Choices(_differences(bench, labels, names), _p_a(labels), prompts)
+    choices = Choices(_differences(bench, labels, names), _p_a(labels), tuple(item.prompt.id for item in labels))
+    rows, by = failed_rows(choices.differences, names, "human choices")
+    failed = {"choices": int(rows.sum()), "principles": by}
+    return choices.rows((~rows).nonzero()[0]), failed
 
 
 def _differences(bench: Any, labels: Sequence[Preference], names: Sequence[str]) -> Any:
-    """Return the calibrated score of a minus that of b (m, k) in float64."""
+    """Return the calibrated score of a minus that of b (m, k) in float64, NaN where one of them failed."""
     import numpy as np
 
     parts = []

@@ -16,6 +16,7 @@ from morlaif_analysis.fit_weights.command import _differences, fit_weights
 from morlaif_core import Doubles, Preference, UserError, load_run
 from morlaif_core.cli.main import cli
 from morlaif_core.config.load import load_config
+from tests.helpers.failing_scores import let_fail, one_in
 from tests.helpers.small_run import small
 
 
@@ -82,6 +83,23 @@ def test_the_command_prints_what_it_found(run: Path, tmp_path: Path) -> None:
     assert all(
         terms["weight"] >= 0 for terms in yaml.safe_load(file.read_text(encoding="utf-8"))["principles"].values()
     )
+
+
+def test_choices_whose_score_failed_are_left_out_and_counted(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = json.loads(called(run, "--json").stdout)["choices"]["n"]
+    with monkeypatch.context() as patch:
+        let_fail(patch, "detail", one_in(20))
+        result = called(run, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        failed = found["failed"]["choices"]
+        assert 0 < failed == before - found["choices"]["n"]
+        assert found["failed"]["principles"] == {"detail": failed}
+        assert f"{failed} more are left out: a response has no score (detail {failed})" in called(run).stdout
+    let_fail(monkeypatch, "detail", lambda text: True)
+    none = called(run)
+    assert isinstance(none.exception, UserError)
+    assert f"{before:,} of {before:,} human choices have no score (detail" in str(none.exception)
 
 
 def test_the_command_refuses_what_it_cannot_learn_from(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
