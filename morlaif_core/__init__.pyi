@@ -67,6 +67,7 @@ from .types import (
     Request as Request, ResponsePair as ResponsePair, RewardBatch as RewardBatch, ScoreMatrix as ScoreMatrix,
     Split as Split, Terms as Terms, Usage as Usage, content_hash as content_hash, distinct_pairs as distinct_pairs,
     ended as ended, make_pair as make_pair, make_prompt as make_prompt,
+    response_key as response_key,
 )
 from .workbench import Workbench as Workbench
 # fmt: on

@@ -19,7 +19,7 @@ def p_second(
 ) -> Doubles:
     """P(response b preferred over the frozen reference a) per prompt; NaN where the judge gave no label."""
     # Equal responses are a tie that nobody was asked about.
-    values = [0.5 if pair.a == pair.b else preferred[pair.id, principle] for pair in pairs]
+    values = [0.5 if pair.identical else preferred[pair.id, principle] for pair in pairs]
     return np.array([np.nan if value is None else 1 - value for value in values], dtype=np.float64)
 
 

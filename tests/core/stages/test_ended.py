@@ -16,6 +16,7 @@ from morlaif_core import CutOff, Message, Preference, ended, load_run, make_pair
 from morlaif_core.runs.folder import read_jsonl
 from morlaif_core.stages.judge import labels_hash
 from morlaif_core.stages.pairs import StoredPair, pair_row, read_pairs
+from morlaif_core.stages.train_pms import calibration_responses
 from morlaif_core.stages.train_policy import _reference_ended
 
 
@@ -75,3 +76,10 @@ def test_the_share_that_ended_before_training_is_in_the_results(finished: Path) 
     assert load_run(finished).results["reference_ended"] == share < 1
     row = json.loads((finished / "policy" / "metrics.jsonl").read_text().splitlines()[0])
     assert row["missing_eos_penalty"] == 0.5 * share
+
+
+def test_a_text_that_ended_and_the_same_cut_off_are_scored_apart() -> None:
+    prompt = make_prompt([Message("user", "Hi")])
+    pair = make_pair(prompt, CutOff("Good day"), "Good day")
+    _, texts = calibration_responses([StoredPair("calibration", pair)])
+    assert [ended(text) for text in texts] == [False, True]
