@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,8 +35,11 @@ class Workbench(JudgeBench):
     def fingerprint(self) -> str:
         """A hash of all that `sample` and `scores` depend on. Raises `RunFailed` before the preference models are there."""
         stages = self._trained_stages()
-        manifest, calibration = self._context.folder.manifest, repr(self._calibration)
-        return content_hash(stages["train-pms"]["inputs"], manifest.get("preference_models"), calibration)
+        calibration = asdict(self._calibration)
+        # No score depends on these, and an earlier version's files have other ones.
+        del calibration["notes"], calibration["deviation"]
+        models = self._context.folder.manifest.get("preference_models")
+        return content_hash(stages["train-pms"]["inputs"], models, calibration)
 
     def _trained_stages(self) -> dict[str, Any]:
         stages = self._context.folder.section("stages")
