@@ -17,6 +17,7 @@ from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, conte
 from .context import Context
 from .judge import labelled, labels_hash, read_labels
 from .pairs import FILE as PAIRS, StoredPair, read_pairs, says_ends
+from .pm_accuracy import accuracy, at_chance, shown_accuracy
 
 if TYPE_CHECKING:
     from morlaif_core.types import Floats
@@ -53,13 +54,14 @@ def run(context: Context) -> str:
     scores = _score_once(load_models(context, backend), stored, labels)
     calibration = _calibrate(context, scores, stored, labels)
     calibration.save(context.path / CALIBRATION)
-    results = {name: _accuracy(scores, name, pairs) for name, pairs in labels["validation"].items()}
+    results = {name: accuracy(scores.differences(name, pairs), pairs) for name, pairs in labels["validation"].items()}
     context.write_results(preference_models=results)
     for note in calibration.notes:
         context.screen.say(f"  note: {note}")
+    if chance := at_chance(results):
+        context.screen.say(f"  warning: {chance}")
     context.release()
-    known = [f"{name} {block['accuracy']:.2f}" for name, block in results.items() if block["accuracy"] is not None]
-    return "held-out accuracy " + ", ".join(known)
+    return "held-out accuracy " + ", ".join(f"{name} {shown_accuracy(block)}" for name, block in results.items())
 
 
 def all_labels(context: Context, stored: Sequence[StoredPair]) -> dict[str, dict[str, list[Preference]]]:
@@ -237,25 +239,3 @@ def _calibrate(
         for name, preferences in labels["calibration"].items()
     }
     return replace(fit_calibration(reward.calibrate, reward.clip, reference, differences, p_a), length=length)
-
-
-def _accuracy(scores: Scores, name: str, preferences: Sequence[Preference]) -> dict[str, Any]:
-    """Share of held-out pairs whose winner scores higher (equal scores half), with its 95 % interval."""
-    import numpy as np
-
-    from morlaif_core.feedback.statistics.intervals import number_prompts, share_figure
-
-    decided = [item for item in preferences if item.p_a != 0.5]
-    if not decided:
-        return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has a winner"}}
-    difference = scores.differences(name, decided)
-    # A score that failed (NaN) is neither right nor wrong.
-    decided = [item for item, known in zip(decided, ~np.isnan(difference), strict=True) if known]
-    if not decided:
-        return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has scores"}}
-    difference = difference[~np.isnan(difference)]
-    sign = np.where(np.array([item.p_a for item in decided]) > 0.5, difference, -difference)
-    # Half for equal scores, or a model that scores everything alike would be at 0, not at chance.
-    right = (sign > 0) + 0.5 * (sign == 0)
-    figure = share_figure(right, number_prompts([item.prompt.id for item in decided]))
-    return {"n": len(decided), "accuracy": figure.mean, "ci95": figure.ci95}
