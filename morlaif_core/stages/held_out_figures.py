@@ -108,8 +108,8 @@ def overall_block(wins: Mapping[str, Doubles], weights: Mapping[str, float]) -> 
 
 
 def mean_interval(values: Doubles, level: float = 0.95) -> list[float | None] | None:
-    """Return Student's interval of the mean of one value a prompt, (n,); None where they do not vary."""
-    return mean_figure(values, np.arange(len(values)), level).ci95 if np.ptp(values) > SAME else None
+    """Return Student's interval of the mean of one value in [-1, 1] a prompt, (n,); None where they do not vary."""
+    return mean_figure(values, np.arange(len(values)), level, within=(-1, 1)).ci95 if np.ptp(values) > SAME else None
 
 
 def share_interval(hits: Doubles, level: float = 0.95) -> list[float | None] | None:

@@ -82,5 +82,5 @@ def _measured(labels: list[float | None]) -> dict[str, Any]:
     if not len(known):
         return {"mean": None, "ci95": None, "n": 0}
     # Prompts that do not differ, ties for example, say nothing of their spread.
-    figure = mean_figure(known, np.arange(len(known)))
+    figure = mean_figure(known, np.arange(len(known)), within=(0, 1))
     return {"mean": figure.mean, "ci95": figure.ci95 if np.ptp(known) else None, "n": len(known)}
