@@ -47,9 +47,9 @@ def fit_weights(
 
     RUN has its preference models (`--until train-pms`). Their score differences on pairs that they were not trained on
     predict which response people chose. All numbers go to RUN/weights/weights.json; the YAML is a layer:
-    `morlaif run CONFIG RUN/weights/weights.yaml`.
+    `morlaif run CONFIG RUN/weights/weights.yaml`. It is not written where the weights predict worse than equal ones.
     """
-    from .findings import findings
+    from .findings import findings, recommended
     from .measure import Plan, measure
     from .show_weights import show_weights
     from .weights_file import check_writable, weights_layer
@@ -66,13 +66,13 @@ def fit_weights(
         plan = Plan(bench.seed, resamples, orders, signed, _own_weights(terms, names))
         found = {"format": 1, **measure(choices, names, plan, bench.bar)}
         found |= {"left_out": dict.fromkeys(human, SAME_LABELS), "failed": failed}
-        found["findings"] = findings(found)
+        found |= {"findings": findings(found), "recommended": recommended(found)}
         found["settings"] = {"pairs": pairs, "resamples": resamples, "seed": bench.seed, "run": bench.fingerprint}
         folder, dataset = bench.folder / "weights", bench.settings.dataset.use
         write_json(folder / "weights.json", found)
-        file = out or folder / "weights.yaml"
         usable = any(block["weight"] > 0 for block in found["principles"].values())
-        if usable:
+        file = out or folder / "weights.yaml"
+        if usable and (found["recommended"] or out):
             write_text(file, weights_layer(found, terms, dataset, file))
         elif out is None:
             file.unlink(missing_ok=True)  # an older fit's would be taken for this one's
@@ -85,8 +85,22 @@ def fit_weights(
             "no principle has a coefficient above 0: none predicts what people chose, so no YAML is written; "
             f"see {folder / 'weights.json'}"
         )
-    if not as_json:
-        click.echo(f"\nsaved {folder / 'weights.json'}\nuse them: morlaif run CONFIG {file}")
+    _say_what_to_do(found["recommended"], folder / "weights.json", file, written=file.exists(), quiet=as_json)
+
+
+def _say_what_to_do(recommended: bool, numbers: Path, file: Path, *, written: bool, quiet: bool) -> None:
+    """Recommend the weights, or equal ones: on stderr where stdout is JSON."""
+    if not quiet:
+        click.echo(f"\nsaved {numbers}")
+    if recommended:
+        click.echo(f"use them: morlaif run CONFIG {file}", err=quiet)
+        return
+    rest = f"{file} holds them all the same" if written else "no YAML is written (--out FILE writes it all the same)"
+    click.echo(
+        "not recommended: the fitted weights predict the held-out choices worse than equal ones do. Keep equal weights, or "
+        f"fit on more choices (--pairs, prompts.rl); {rest}",
+        err=quiet,
+    )
 
 
 def _choices(bench: Any, names: Sequence[str], most: int) -> tuple[Choices, dict[str, Any]]:

@@ -19,6 +19,9 @@ from morlaif_core.config.load import load_config
 from tests.helpers.failing_scores import let_fail, one_in
 from tests.helpers.small_run import small
 
+SEED = 0
+"""Of noise whose fit predicts worse than equal weights."""
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -114,6 +117,33 @@ def test_the_command_refuses_what_it_cannot_learn_from(run: Path, monkeypatch: p
     assert "no YAML is written" in str(opposed.exception)
     assert not (run / "weights" / "weights.yaml").exists()
     assert json.loads((run / "weights" / "weights.json").read_text(encoding="utf-8"))["findings"]
+
+
+def test_weights_that_predict_worse_than_equal_ones_are_not_recommended(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert called(run).exit_code == 0
+    monkeypatch.setattr("morlaif_analysis.fit_weights.command._differences", _noise)
+    result = called(run)
+    assert result.exit_code == 0, result.output
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("not recommended: the fitted weights predict the held-out choices worse than equal ones do.")
+    assert "use them" not in result.stdout
+    assert not (run / "weights" / "weights.yaml").exists()
+    assert not json.loads((run / "weights" / "weights.json").read_text(encoding="utf-8"))["recommended"]
+    file = tmp_path / "mine.yaml"
+    assert f"{file} holds them all the same" in called(run, "--out", str(file)).stdout
+    assert "# Not recommended" in file.read_text(encoding="utf-8")
+    as_json = called(run, "--json")
+    assert not json.loads(as_json.stdout)["recommended"]
+    assert "not recommended" in as_json.stderr
+
+
+def _noise(bench: Any, labels: Sequence[Preference], names: Sequence[str]) -> Doubles:
+    """What people weigh alike, and too much noise for a fit on a few hundred of them to find."""
+    generator = np.random.default_rng(SEED)
+    sign = np.array([item.p_a - 0.5 for item in labels])[:, None]
+    return np.asarray(sign * 0.3 + generator.normal(size=(len(labels), len(names))))
 
 
 def _opposed(bench: Any, labels: Sequence[Preference], names: Sequence[str]) -> Doubles:
