@@ -40,9 +40,9 @@ class Kept:
 
 
 def fitting(size: int, free: int) -> int:
-    """Return how many models of a size (bytes) fit in half of the free memory, at least 1."""
-    # The other half: the policy, its optimizer and activations come after.
-    return max(1, free // 2 // max(size, 1))
+    """Return how many models of a size (bytes) fit in a third of the free memory, at least 1."""
+    # The rest is the policy's, which comes after: weights, gradients, the optimizer's two copies, activations.
+    return max(1, free // 3 // max(size, 1))
 
 
 def free_memory(device: str) -> int:

@@ -38,8 +38,8 @@ class FullOptions(TrainOptions):
 
     keep_loaded: Annotated[int, Field(ge=1)] | Literal["auto"] = Tuning(
         "auto",
-        description="models that stay in memory between scoring calls, the others are loaded at each; auto: all that fit in "
-        "half of the free memory",
+        description="models that stay in memory between scoring calls, the others are loaded at each; auto: those that fit "
+        "in a third of the free memory",
     )
 
 
