@@ -202,7 +202,7 @@ def test_weights_are_recommended_where_they_predict_no_worse_than_equal_ones() -
     saved = [report(planted([1.0] * 4, 130, seed)) for seed in range(12)]
     gains = [item["held_out"]["equal"]["log_loss_gain"]["mean"] for item in saved]
     assert [item["recommended"] for item in saved] == [gain >= 0 for gain in gains]
-    assert 6 <= sum(gain < 0 for gain in gains) < 12
+    assert 3 <= sum(gain < 0 for gain in gains) <= 9
 
 
 def test_weights_that_lose_accuracy_for_sure_are_not_recommended() -> None:
