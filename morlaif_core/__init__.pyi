@@ -40,6 +40,7 @@ from .models.layers import (
     positions as positions, run_bottom as run_bottom, run_middle as run_middle, run_top as run_top,
 )
 from .models.loading import no_progress_bars as no_progress_bars
+from .models.plain_text import text_tokenizer as text_tokenizer
 from .models.rendering import (
     Encoded as Encoded, encode_pair as encode_pair, hh_text as hh_text, prompt_ids as prompt_ids, render as render,
 )
@@ -66,6 +67,7 @@ from .types import (
     Request as Request, ResponsePair as ResponsePair, RewardBatch as RewardBatch, ScoreMatrix as ScoreMatrix,
     Split as Split, Terms as Terms, Usage as Usage, content_hash as content_hash, distinct_pairs as distinct_pairs,
     ended as ended, make_pair as make_pair, make_prompt as make_prompt,
+    response_key as response_key,
 )
 from .workbench import Workbench as Workbench
 # fmt: on

@@ -131,13 +131,24 @@ def run(
     until: str | None = None,
     only: str | None = None,
     quiet: bool = False,
+    strict: bool = False,
 ) -> Run:
     """Do what ``morlaif run`` does. Raises `UserError` with the advice that the command prints."""
     config = load_config(configs, sets, overrides)
-    return run_config(config, default_out(config) if out is None else Path(out), Screen(quiet), until, only)
+    return run_config(
+        config, default_out(config) if out is None else Path(out), Screen(quiet), until, only, strict=strict
+    )
 
 
-def run_config(config: Config, out: Path, screen: Screen, until: str | None = None, only: str | None = None) -> Run:
+def run_config(
+    config: Config,
+    out: Path,
+    screen: Screen,
+    until: str | None = None,
+    only: str | None = None,
+    *,
+    strict: bool = False,
+) -> Run:
     """Run a loaded configuration in a folder. Of several processes (torchrun) the first does it, the others wait."""
     mine = ranks()
     # Before anything heavy: a misspelt stage is told at once.
@@ -157,7 +168,7 @@ def run_config(config: Config, out: Path, screen: Screen, until: str | None = No
     try:
         with first_of(mine, folder, screen):
             folder.manifest.update(describe(config))
-            run_pipeline(Context(config, folder, screen), until, only, missing)
+            run_pipeline(Context(config, folder, screen), until, only, missing, strict=strict)
     finally:
         folder.close()
     return Run(out)

@@ -1,9 +1,10 @@
-"""What a user can cause: errors with an exit code and advice, printed without a traceback."""
+"""What a user can cause: errors with an exit code and advice, printed without a traceback; and what a provider raises."""
 
 from __future__ import annotations
 
 import errno
 import re
+from typing import Literal
 
 
 class UserError(Exception):
@@ -22,6 +23,32 @@ class RunFailed(UserError):
     """A stage could not finish for a reason outside the configuration: disk full, server down (exit 1)."""
 
     exit_code = 1
+
+
+class ProviderError(Exception):
+    """A request that got no answer.
+
+    kind: ``rate`` (429: all workers wait), ``transient`` (try again), ``item`` (this request will never do), ``run``
+    (stop: key, quota, model). billed: it may have been paid for. retry_after: seconds. reason: where more is to be told:
+    ``unsent`` (the server knows nothing of it), ``gone`` (not there: 404, 410), ``full`` (no room for a whole batch).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        kind: Literal["rate", "transient", "item", "run"],
+        *,
+        retry_after: float | None = None,
+        billed: bool = False,
+        reason: Literal["unsent", "gone", "full"] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind, self.retry_after, self.billed, self.reason = kind, retry_after, billed, reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with the kind: exceptions are made again from their message alone."""
+        more = {"retry_after": self.retry_after, "billed": self.billed, "reason": self.reason}
+        return type(self), (str(self), self.kind), more
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)

@@ -164,11 +164,11 @@ class JudgeBench:
         return read_pairs(self.folder)
 
     def trained_responses(self) -> dict[str, str]:
-        """Return the trained policy's responses by prompt id; empty until it has answered the evaluation's prompts."""
-        file = self.folder / evaluate.RESPONSES
-        if not file.exists() or not self.is_finished("train-policy"):
+        """Return the trained policy's responses by prompt id, as the evaluation has them judged; empty until it has answered
+        the evaluation's prompts."""
+        if not (self.folder / evaluate.RESPONSES).exists() or not self.is_finished("train-policy"):
             return {}
-        return evaluate.read_after(file)
+        return evaluate.read_compared(self.folder)
 
     def dataset_prompts(self) -> tuple[list[Prompt], list[Prompt]]:
         """Return the data set's prompts, train and test. Raises `UserError` or `OSError` where it cannot be read here."""

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from .errors import ProviderError as ProviderError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -45,13 +47,18 @@ class Prompt:
 class CutOff(str):
     """A response that was stopped at ``generation.max_new_tokens`` instead of ending. Who reads its text need not know."""
 
-    # A str, so that it passes through every plugin that takes responses as text, and ids do not depend on it.
+    # A str, so that it passes through every plugin that takes responses as text; see `response_key`.
     __slots__ = ()
 
 
 def ended(response: str) -> bool:
     """Say whether a response ended by itself; one that nobody calls `CutOff` did."""
     return not isinstance(response, CutOff)
+
+
+def response_key(response: str) -> tuple[str, bool]:
+    """Return what tells a response from others: its text, and whether it ended, as judges and preference models see it."""
+    return str(response), ended(response)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,11 @@ class ResponsePair:
     b: str
     human: float | None = None
     labels: Labels | None = field(default=None, hash=False)
+
+    @property
+    def identical(self) -> bool:
+        """Whether a is the same response as b: a tie that nobody is asked about."""
+        return response_key(self.a) == response_key(self.b)
 
 
 @dataclass(frozen=True)
@@ -237,32 +249,6 @@ class Explanation:
     """(n, k) calibrated: the columns' values; influence belongs to them."""
 
 
-class ProviderError(Exception):
-    """A request that got no answer.
-
-    kind: ``rate`` (429: all workers wait), ``transient`` (try again), ``item`` (this request will never do), ``run``
-    (stop: key, quota, model). billed: it may have been paid for. retry_after: seconds. reason: where more is to be told:
-    ``unsent`` (the server knows nothing of it), ``gone`` (not there: 404, 410), ``full`` (no room for a whole batch).
-    """
-
-    def __init__(
-        self,
-        message: str,
-        kind: Literal["rate", "transient", "item", "run"],
-        *,
-        retry_after: float | None = None,
-        billed: bool = False,
-        reason: Literal["unsent", "gone", "full"] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.kind, self.retry_after, self.billed, self.reason = kind, retry_after, billed, reason
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle with the kind: exceptions are made again from their message alone."""
-        more = {"retry_after": self.retry_after, "billed": self.billed, "reason": self.reason}
-        return type(self), (str(self), self.kind), more
-
-
 # Every id and fingerprint is a hash of these bytes: with another form every run would be made anew.
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
 
@@ -271,6 +257,9 @@ def content_hash(*parts: object) -> str:
     """Return 16 hex digits that depend on the JSON form of the parts alone: the same in every run."""
     # 64 bits: among ten million ids a collision has a chance of 3 in 1,000,000.
     return hashlib.sha256(_JSON.encode(parts).encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+_CUT = ":cut-"
 
 
 def make_prompt(messages: Iterable[Message]) -> Prompt:
@@ -283,8 +272,16 @@ def make_prompt(messages: Iterable[Message]) -> Prompt:
 
 
 def make_pair(prompt: Prompt, a: str, b: str, human: float | None = None, labels: Labels | None = None) -> ResponsePair:
-    """Build a `ResponsePair` with its id, a hash of prompt and responses."""
-    return ResponsePair(content_hash("pair", prompt.id, a, b), prompt, a, b, human, labels)
+    """Build a `ResponsePair` with its id, a hash of prompt and responses, and which of these were cut off."""
+    texts = content_hash("pair", prompt.id, a, b)
+    cut = "".join(side for side, text in (("a", a), ("b", b)) if not ended(text))
+    return ResponsePair(f"{texts}{_CUT}{cut}" if cut else texts, prompt, a, b, human, labels)
+
+
+def texts_id(pair: str) -> str:
+    """Return a pair's id as if both responses had ended: all that is drawn for its texts is drawn by that."""
+    # A judge that is not told what was cut off is then asked the same, and not paid again.
+    return pair.partition(_CUT)[0]
 
 
 def label_under(principle: str, overall: float | None, labels: Labels | None) -> float | None:
@@ -296,4 +293,4 @@ def label_under(principle: str, overall: float | None, labels: Labels | None) ->
 
 def distinct_pairs(pairs: Iterable[ResponsePair]) -> list[ResponsePair]:
     """Pairs whose responses differ, each once; equal responses are a tie without asking."""
-    return list({pair.id: pair for pair in pairs if pair.a != pair.b}.values())
+    return list({pair.id: pair for pair in pairs if not pair.identical}.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,8 +11,8 @@ from morlaif_core.config.load import check_named
 from morlaif_core.plugins.components import Component
 from morlaif_core.plugins.protocols import Policy, PreferenceModel, Scalarizer
 from morlaif_core.reward.calibration import Calibration
-from morlaif_core.reward.scale import scalarize
-from morlaif_core.reward.score_checks import check_finite
+from morlaif_core.reward.scale import scalarize_scored
+from morlaif_core.reward.score_checks import check_scores, scored_rows
 from morlaif_core.reward.terms.weights_and_thresholds import resolve_terms
 from morlaif_core.stages.pairs import read_pairs
 
@@ -35,8 +35,11 @@ class Workbench(JudgeBench):
     def fingerprint(self) -> str:
         """A hash of all that `sample` and `scores` depend on. Raises `RunFailed` before the preference models are there."""
         stages = self._trained_stages()
-        manifest, calibration = self._context.folder.manifest, repr(self._calibration)
-        return content_hash(stages["train-pms"]["inputs"], manifest.get("preference_models"), calibration)
+        calibration = asdict(self._calibration)
+        # No score depends on these, and an earlier version's files have other ones.
+        del calibration["notes"], calibration["deviation"]
+        models = self._context.folder.manifest.get("preference_models")
+        return content_hash(stages["train-pms"]["inputs"], models, calibration)
 
     def _trained_stages(self) -> dict[str, Any]:
         stages = self._context.folder.section("stages")
@@ -86,15 +89,20 @@ class Workbench(JudgeBench):
     def scores(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
         """Return calibrated scores (n, k) of responses, one for each prompt, under all active principles.
 
-        Raises `RunFailed` before the preference models are there, `ScoreError` for a score that is no number.
+        NaN is a score that failed. Raises `RunFailed` before the preference models are there, `ScoreError` for a score that
+        is infinite.
         """
-        scores, _ = self._calibration.apply(self._models.score(prompts, responses), responses)
-        check_finite(scores)
-        return scores
+        # Commands ask for a few at a time: how many failed is theirs to judge.
+        return self._calibration.apply(self._models.score(prompts, responses), responses, part=True)[0]
 
     def reference(self) -> ScoreMatrix:
-        """Return the calibrated scores of the calibration responses, on which thresholds rest."""
-        return self.scores(*train_pms.calibration_responses(read_pairs(self.folder)))
+        """Return the calibrated scores of the calibration responses, on which thresholds rest, without those that failed.
+
+        Raises `ScoreError` where all of them failed under a principle.
+        """
+        scores = self.scores(*train_pms.calibration_responses(read_pairs(self.folder)))
+        check_scores(scores)
+        return scores.take(scored_rows(scores))
 
     def scalarizers(self) -> dict[str, Component[Scalarizer]]:
         """Return every offered scalarizer; one of a name that is offered twice goes by ``plugin/name``."""
@@ -106,7 +114,8 @@ class Workbench(JudgeBench):
         }
 
     def scalarize(self, scores: ScoreMatrix, block: Mapping[str, Any], reference: ScoreMatrix) -> Floats:
-        """Return u (n,) of calibrated scores under a scalarizer with the run's terms, before any standardisation.
+        """Return u (n,) of calibrated scores under a scalarizer with the run's terms, before any standardisation; NaN where
+        a score failed.
 
         Args:
             scores: of all active principles; equal prompt ids form a group.
@@ -132,7 +141,7 @@ class Workbench(JudgeBench):
         resolved = resolve_terms(self.settings.principles, component, reward, self._calibration, reference)
         # Another package's scalarizer may write into what it is given: the next one must not see that.
         own = replace(scores, values=scores.values.copy())
-        return scalarize(component.name, component.build(options), resolved, own)
+        return scalarize_scored(component.name, component.build(options), resolved, own)
 
     def judge(self, pairs: Sequence[ResponsePair]) -> dict[tuple[str, str], float | None]:
         """Ask the run's judges about pairs: (pair id, principle) -> P(a preferred), None where there is no label.

@@ -41,7 +41,12 @@ def cli() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; runs/CONFIG by default.")
 @click.option("--until", metavar="STAGE", help="Stop after a stage.")
 @click.option("--only", metavar="STAGE", help="Run only this stage; the stages before it must be done.")
-def run(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until: str | None, only: str | None) -> None:
+@click.option(
+    "--strict", is_flag=True, help="Stop before the policy if a preference model is not shown to be better than chance."
+)
+def run(
+    configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until: str | None, only: str | None, strict: bool
+) -> None:
     """Run the pipeline: sample, judge, train-pms, train-policy, evaluate.
 
     CONFIG is a file or a shipped name (demo); several layer from left to right. Finished stages whose inputs
@@ -59,7 +64,7 @@ def run(configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until
     # Of several processes only the first speaks, or each line would stand there several times.
     screen = Screen(quiet=not ranks().first)
     try:
-        done = run_config(config, folder, screen, until, only)
+        done = run_config(config, folder, screen, until, only, strict=strict)
     except BaseException as error:
         if not was_interrupted(error):
             raise

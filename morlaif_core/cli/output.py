@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from morlaif_core.runs.progress import Screen
-from morlaif_core.runs.tables import change, format_interval, format_number, measured, print_json, print_table
+from morlaif_core.runs.tables import change, format_interval, measured, print_json, print_table
 
 if TYPE_CHECKING:
     from morlaif_core.config.config import Config
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 
 def show_results(results: Mapping[str, Any], screen: Screen) -> None:
     """The table at the end of a run: per principle, judge and preference model before and after."""
-    policy = results.get("policy")
+    from morlaif_core.stages.pm_accuracy import at_chance, shown_accuracy
+
+    policy, models = results.get("policy"), results.get("preference_models", {})
     if not policy or screen.quiet:
         return
-    models = results.get("preference_models", {})
     interval = "95 % interval"
     columns = [
-        *("principle", "PM accuracy", "after training (majority)", "judge score"),
+        *("principle", f"PM accuracy, {interval}", "after training (majority)", "judge score"),
         *(f"difference, {interval}", f"win rate, {interval}", "PM score"),
     ]
     rows = [
         [
             name,
-            format_number(models.get(name, {}).get("accuracy"), 2),
+            shown_accuracy(models.get(name, {})),
             _beside(block.get("pm_accuracy"), block.get("pm_majority")),
             change(block.get("judge_before"), block.get("judge_after"), 3),
             measured(block.get("judge_difference"), _interval(block, "judge_difference_ci95")),
@@ -45,8 +46,11 @@ def show_results(results: Mapping[str, Any], screen: Screen) -> None:
     judged = sum(block.get("win_rate_ci95_adjusted") is not None for block in policy.values())
     if judged > 1:
         click.echo(
-            f"intervals adjusted for {judged} principles (Bonferroni): all of a column hold together in 95 % of runs"
+            f"intervals of the judge adjusted for {judged} principles (Bonferroni): all of a column hold together in "
+            "95 % of runs"
         )
+    if chance := at_chance(models):
+        click.echo(f"warning: {chance}")
     win, length = results["win_rate"], results["length"]
     if win["overall"] is not None:
         click.echo(
@@ -72,6 +76,7 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None
     """Stages with state and seconds, then the results' table."""
     from morlaif_core.stages.judge import few_labels
     from morlaif_core.stages.pipeline import STAGES
+    from morlaif_core.stages.pm_accuracy import at_chance
 
     stages = manifest.get("stages", {})
     rows = [
@@ -89,6 +94,9 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None
         click.echo(f"the cost of judging is not known: {results['notes']['cost_usd']}")
     for line in few_labels(results.get("judge", {})):
         click.echo(line)
+    # Else it stands below the table.
+    if "policy" not in results and (chance := at_chance(results.get("preference_models", {}))):
+        click.echo(f"warning: {chance}")
     shares = {name: block["effective_weight"] for name, block in results.get("reward", {}).items()}
     shares = {name: share for name, share in shares.items() if share is not None}
     if shares:

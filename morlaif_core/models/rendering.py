@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from morlaif_core.errors import UserError
 from morlaif_core.types import Message, Prompt, ended
 
+from .plain_text import steering_tokens, text_ids
+
 Template = Literal["auto", "chat", "hh"]
 Variables: TypeAlias = Mapping[str, Any] | None
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
@@ -112,23 +114,19 @@ def _head_ids(tokenizer: Any, prompt: Prompt, template: Template, kwargs: Variab
 
 
 def _marked(tokenizer: Any, prompt: Prompt) -> tuple[Prompt, dict[str, str]]:
-    """Put marks in place of messages in which special tokens are spelled out; returns these messages by their marks.
+    """Put marks in place of messages in which steering tokens are spelled out; returns these messages by their marks.
 
     Most messages hold none, and are encoded with what stands around them, as the model's authors did.
     """
-    special = _special_tokens(tokenizer)
+    special, others = (steering_tokens(tokenizer, special=mark) for mark in (True, False))
     turns = list(prompt.messages)
     spelled: dict[str, str] = {}
     for place, turn in enumerate(prompt.messages):
-        if any(token in turn.content for token in special):
+        # A model's own turns may hold the others (`<think>`, `<tool_call>`): the template looks for them.
+        if any(token in turn.content for token in (special if turn.role == "assistant" else special | others)):
             spelled[mark := f"MORLAIF-TURN-{place}-TEXT"] = turn.content
             turns[place] = replace(turn, content=mark)
     return Prompt(prompt.id, tuple(turns)), spelled
-
-
-@lru_cache(maxsize=16)  # of a tokenizer with hundreds, the list takes half as long as a prompt
-def _special_tokens(tokenizer: Any) -> frozenset[str]:
-    return frozenset(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
 
 
 def _framed_ids(tokenizer: Any, text: str, spelled: Mapping[str, str]) -> list[int]:
@@ -143,11 +141,6 @@ def _framed_ids(tokenizer: Any, text: str, spelled: Mapping[str, str]) -> list[i
         elif piece:
             ids += tokenizer(piece, add_special_tokens=False)["input_ids"]
     return ids
-
-
-def text_ids(tokenizer: Any, text: str, *, add_special_tokens: bool = False) -> list[int]:
-    """Encode what somebody wrote: a special token that is spelled out in it stays text."""
-    return list(tokenizer(text, add_special_tokens=add_special_tokens, split_special_tokens=True)["input_ids"])
 
 
 def closing_id(tokenizer: Any, template: Template = "auto") -> int:

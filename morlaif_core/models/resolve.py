@@ -194,7 +194,7 @@ def _counted(options: Options) -> dict[str, object]:
     """Return the options that change the result: see `counts`."""
     values = options.model_dump(mode="json")
     fields = type(options).model_fields
-    return {key: value for key, value in values.items() if counts(fields[key], getattr(options, key))}
+    return {key: value for key, value in values.items() if counts(fields[key], key, options)}
 
 
 def _hash_texts(texts: Iterable[str]) -> str:

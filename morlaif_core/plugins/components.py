@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
-from pydantic_core import core_schema
+from pydantic_core import PydanticUndefined, core_schema
 
 from morlaif_core.redaction import REVEALED
 from morlaif_core.types import Need
@@ -61,13 +61,16 @@ class NoOptions(Options):
     """For components without options."""
 
 
-def Tuning(default: Any = ..., **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
+def Tuning(default: Any = PydanticUndefined, **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
     """Declare a field like pydantic's ``Field``; its value changes speed, not results, so no fingerprint counts it."""
     return Field(default, json_schema_extra={TUNING: True}, **kwargs)
 
 
-def Later(default: Any, **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
-    """Declare an option that came later: its default is in no fingerprint, so that runs from before it stay done."""
+def Later(default: Any = PydanticUndefined, **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
+    """Declare an option that came later: its default is in no fingerprint, so that runs from before it stay done.
+
+    default, or ``default_factory=``, is what runs from before it did.
+    """
     return Field(default, json_schema_extra={LATER: True}, **kwargs)
 
 

@@ -11,7 +11,7 @@ from morlaif_core.runs.folder import write_json
 from morlaif_core.types import Doubles, Floats, ScoreMatrix
 
 from .length_control import LengthControl
-from .score_checks import ScoreError, check_scores, read_json, select
+from .score_checks import ScoreError, check_finite, check_scores, read_json, select
 from .soft_clip import soft_clip
 
 if TYPE_CHECKING:
@@ -56,12 +56,15 @@ class Calibration:
     length: LengthControl | None = None
     deviation: tuple[float, ...] = ()
 
-    def apply(self, scores: ScoreMatrix, responses: Sequence[str] = ()) -> tuple[ScoreMatrix, float]:
+    def apply(
+        self, scores: ScoreMatrix, responses: Sequence[str] = (), *, part: bool = False
+    ) -> tuple[ScoreMatrix, float]:
         """Calibrate raw scores.
 
         Args:
             scores: raw, values (n, k') float32, holding at least the calibration's principles in any order.
             responses: the n texts that were scored; needed for length control alone.
+            part: of what is scored; a principle may have failed in all these rows, and others follow.
 
         Returns:
             The calibrated scores, (n, k) in the calibration's order, NaN where a score failed, and the share of them that
@@ -73,7 +76,10 @@ class Calibration:
         import numpy as np
 
         scores = select(scores, self.principles)
-        check_scores(scores)
+        if part:
+            check_finite(scores, failed=True)
+        else:
+            check_scores(scores)
         if self.length is not None:
             scores = self.length.remove(scores, responses)
         scale = np.array(self.scale)

@@ -14,8 +14,8 @@ from morlaif_core.types import Explanation, Prompt, RewardBatch, ScoreMatrix
 from .calibration import Calibration
 from .expected_utility import Expected, Stateful, numbers_in
 from .explanation import explain
-from .scale import RewardScale, scalarize
-from .score_checks import ScoreError, scored_rows, select
+from .scale import RewardScale, scalarize_scored
+from .score_checks import ScoreError, scored_rows
 
 
 class PrincipledReward:
@@ -55,8 +55,8 @@ class PrincipledReward:
             with a score that failed (NaN), of a principle that counts, has a NaN reward, and is no part of its group.
 
         Raises:
-            ScoreError: a score is infinite, a reward is no number, a principle is missing or failed in every row, no row has
-                all its scores, a shape or row does not fit.
+            ScoreError: a score is infinite, a reward is no number, a principle is missing or failed in every one of several
+                rows, none of several rows has all its scores, a shape or row does not fit.
         """
         import numpy as np
 
@@ -74,17 +74,14 @@ class PrincipledReward:
             raise ScoreError(
                 f"the preference model scored {len(raw.prompt_ids)} rows that are not the {len(ids)} prompts asked"
             )
-        scores, clipped = self.calibration.apply(raw, responses)
+        # A single one that failed may be the text's fault; all of several are the model's.
+        several = len(ids) > 1
+        scores, clipped = self.calibration.apply(raw, responses, part=not several)
         self._step = self._restored if step is None else step
-        counted = select(scores, self.resolved.principles)
-        rows = scored_rows(counted)
-        if not len(rows):
+        u = scalarize_scored(self.name, self.scalarizer, self.resolved, scores, self._step)
+        if several and np.isnan(u).all():
             raise ScoreError("no response has a score under every principle: the preference models give NaN")
-        # Scalarized without those that failed, which would be ranked, or move a group's mean.
-        u = scalarize(self.name, self.scalarizer, self.resolved, counted.take(rows), self._step)
-        rewards = np.full(len(ids), np.nan, dtype=np.float32)
-        rewards[rows] = self.scale.apply(u, self._step)
-        return RewardBatch(rewards, scores, clipped)
+        return RewardBatch(self.scale.apply(u, self._step), scores, clipped)
 
     def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
         """Say which principle decided each reward of a batch; of an empty one, only which columns there are.

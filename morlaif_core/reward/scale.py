@@ -9,7 +9,7 @@ from morlaif_core.plugins.protocols import Scalarizer
 from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
 from morlaif_core.types import Floats, ScoreMatrix
 
-from .score_checks import ScoreError, check_finite
+from .score_checks import ScoreError, check_finite, scored_rows, select
 
 CONSTANT = 1e-6
 """A reward whose deviation over the reference is below this is constant: it is shifted, not divided."""
@@ -108,6 +108,21 @@ def _in_groups(reference: ScoreMatrix, size: int) -> ScoreMatrix:
     rows = rows[: len(rows) // size * size]
     ids = tuple(f"group-{place // size}" for place in range(len(rows)))
     return replace(reference.take(rows), prompt_ids=ids)
+
+
+def scalarize_scored(
+    name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores: ScoreMatrix, step: int = 0
+) -> Floats:
+    """Return u (n,) as `scalarize` does, NaN in the rows where a score of a principle that counts failed."""
+    import numpy as np
+
+    counted = select(scores, resolved.principles)
+    rows = scored_rows(counted)
+    u = np.full(len(scores.prompt_ids), np.nan, dtype=np.float32)
+    if len(rows):
+        # Without those that failed, which would be ranked, or move a group's mean.
+        u[rows] = scalarize(name, scalarizer, resolved, counted.take(rows), step)
+    return u
 
 
 def scalarize(name: str, scalarizer: Scalarizer, resolved: ResolvedTerms, scores: ScoreMatrix, step: int = 0) -> Floats:

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from morlaif_core.plugins.components import LATER, TUNING, Options, Secret
 from morlaif_core.types import content_hash
 
 
 def stable(value: Any) -> Any:
-    """A value as JSON, fields declared with `Tuning` left out, and those with `Later` at their default."""
+    """A value as JSON without fields declared with `Tuning`, those with `Later` at their default, and those that a dump
+    leaves out (``exclude_if``)."""
     if isinstance(value, Secret):
         return None  # Another variable with the key changes no verdict.
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        kept = {name: getattr(value, name) for name, field in fields.items() if counts(field, getattr(value, name))}
+        kept = {name: getattr(value, name) for name, field in fields.items() if counts(field, name, value)}
         extra = value.__pydantic_extra__ or {}
         return {name: stable(item) for name, item in {**kept, **extra}.items()}
     if isinstance(value, dict):
@@ -28,10 +30,14 @@ def stable(value: Any) -> Any:
     return value
 
 
-def counts(field: Any, value: Any) -> bool:
+def counts(field: FieldInfo, name: str, options: BaseModel) -> bool:
     """Whether an option is one that a fingerprint counts."""
     marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    return not marks.get(TUNING) and not (marks.get(LATER) and value == field.default)
+    value = getattr(options, name)
+    if marks.get(TUNING) or (field.exclude_if and field.exclude_if(value)):
+        return False
+    # A default may be made, also of the options before it.
+    return not marks.get(LATER) or value != field.get_default(call_default_factory=True, validated_data=vars(options))
 
 
 def file_stamp(options: Options) -> dict[str, str]:

@@ -50,9 +50,9 @@ def format_interval(bounds: Sequence[float] | None, digits: int = 3) -> str:
     return "-" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
 
 
-def measured(value: float | None, bounds: Sequence[float] | None) -> str:
+def measured(value: float | None, bounds: Sequence[float] | None, digits: int = 3) -> str:
     """A figure with its interval, or a dash."""
-    return "-" if value is None else f"{format_number(value)} {format_interval(bounds)}"
+    return "-" if value is None else f"{format_number(value, digits)} {format_interval(bounds, digits)}"
 
 
 def change(before: float | None, after: float | None, digits: int) -> str:

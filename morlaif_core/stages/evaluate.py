@@ -49,9 +49,7 @@ def run(context: Context) -> str:
     # The policy's copy goes before the judge's and the preference models' are loaded.
     context.release()
     before_pairs = [item.pair for item in stored]
-    known = says_ends(context.path / PAIRS)
-    # Told of one side alone, the judge would hold it against that side.
-    said = after if known else {prompt: str(text) for prompt, text in after.items()}
+    said = read_compared(context.path)
     after_pairs = [make_pair(pair.prompt, pair.a, said[pair.prompt.id]) for pair in before_pairs]
     principles = context.judges.principles
     judge = context.settings.evaluation.judge
@@ -82,7 +80,7 @@ def run(context: Context) -> str:
     context.unfinished = unfinished(verdicts)
     texts = {"before": [pair.b for pair in before_pairs], "after": list(after.values())}
     length = {when: sum(len(text.split()) for text in those) / len(those) for when, those in texts.items()}
-    counted = {"before": known, "after": says_ends(context.path / RESPONSES)}
+    counted = {"before": says_ends(context.path / PAIRS), "after": says_ends(context.path / RESPONSES)}
     whole = {when: share_ended(those) if counted[when] else None for when, those in texts.items()}
     found = {"policy": policy, "win_rate": overall, "length": length, "ended": whole}
     write_json(context.path / FILE, found)
@@ -110,6 +108,13 @@ def _after(context: Context, prompts: Sequence[Prompt]) -> dict[str, str]:
 def read_after(file: Path) -> dict[str, str]:
     """The stored responses of the trained policy, by prompt id."""
     return {row["prompt_id"]: response_of(row["after"], row.get("ended", True)) for row in read_jsonl(file)}
+
+
+def read_compared(folder: Path) -> dict[str, str]:
+    """The stored responses of the trained policy as they are judged and scored beside those of pairs.jsonl."""
+    after = read_after(folder / RESPONSES)
+    # Told of one side alone, the judge would hold it against that side.
+    return after if says_ends(folder / PAIRS) else {prompt: str(text) for prompt, text in after.items()}
 
 
 def _responses(context: Context, policy: Policy, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ def p_second(
 ) -> Doubles:
     """P(response b preferred over the frozen reference a) per prompt; NaN where the judge gave no label."""
     # Equal responses are a tie that nobody was asked about.
-    values = [0.5 if pair.a == pair.b else preferred[pair.id, principle] for pair in pairs]
+    values = [0.5 if pair.identical else preferred[pair.id, principle] for pair in pairs]
     return np.array([np.nan if value is None else 1 - value for value in values], dtype=np.float64)
 
 
@@ -108,8 +108,8 @@ def overall_block(wins: Mapping[str, Doubles], weights: Mapping[str, float]) -> 
 
 
 def mean_interval(values: Doubles, level: float = 0.95) -> list[float | None] | None:
-    """Return Student's interval of the mean of one value a prompt, (n,); None where they do not vary."""
-    return mean_figure(values, np.arange(len(values)), level).ci95 if np.ptp(values) > SAME else None
+    """Return Student's interval of the mean of one value in [-1, 1] a prompt, (n,); None where they do not vary."""
+    return mean_figure(values, np.arange(len(values)), level, within=(-1, 1)).ci95 if np.ptp(values) > SAME else None
 
 
 def share_interval(hits: Doubles, level: float = 0.95) -> list[float | None] | None:

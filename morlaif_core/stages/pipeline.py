@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from morlaif_core.config.prices import unpriced
-from morlaif_core.errors import UserError, did_you_mean, needed
+from morlaif_core.errors import RunFailed, UserError, did_you_mean, needed
 from morlaif_core.feedback.ledger.spending import spent_by
 from morlaif_core.runs.folder import write_json, write_text
 from morlaif_core.types import content_hash
 
 from . import evaluate, judge, sample, train_pms, train_policy
 from .context import Context
+from .pm_accuracy import at_chance
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,17 @@ def last_stage(until: str | None, only: str | None) -> int:
 
 
 def run_pipeline(
-    context: Context, until: str | None = None, only: str | None = None, missing: Sequence[str] = ()
+    context: Context,
+    until: str | None = None,
+    only: str | None = None,
+    missing: Sequence[str] = (),
+    *,
+    strict: bool = False,
 ) -> None:
     """Run every stage that is not done, up to ``until``, or one alone.
 
-    missing: what a run needs from outside and lacks; nothing is begun then. Raises `UserError`.
+    missing: what a run needs from outside and lacks; nothing is begun then. strict: stop before the policy where a
+    preference model of the reward is not shown to be better than chance. Raises `UserError`.
     """
     prints = _fingerprints(context)
     stages = _asked(until, only)
@@ -69,10 +76,25 @@ def run_pipeline(
         sample.check(context)  # before what was made of other settings moves away
     _announce(context, stages, todo, prints)
     _keep_settings(context, stages, todo, prints)
+    strict = strict and STAGES.index(stages[-1]) >= STAGES.index(stage_named(train_pms.NAME))
     for stage in stages:
         # Looked at anew: what a stage asked again may have made those behind it out of date.
         if not _done(context, stage, prints):
+            if strict:
+                _stop_at_chance(context, prints)
             _run_stage(context, stage, prints[stage.name])
+    if strict:
+        _stop_at_chance(context, prints)
+
+
+def _stop_at_chance(context: Context, prints: dict[str, dict[str, Any]]) -> None:
+    """Raise `RunFailed` where trained preference models that count in the reward are not shown to be better than chance."""
+    if not _done(context, stage_named(train_pms.NAME), prints):
+        return  # the numbers that are there, if any, are of other settings
+    counted = [name for name, terms in context.settings.principles.items() if terms.weight > 0]
+    chance = at_chance(context.folder.section("results").get("preference_models", {}), counted)
+    if chance:
+        raise RunFailed(f"--strict: {chance}; or give such a principle weight 0, or run without --strict")
 
 
 def _keep_settings(

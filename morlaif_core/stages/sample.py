@@ -63,7 +63,7 @@ def run(context: Context) -> str:
             lambda done: bar(done, len(chunks)) and None,
         )
     stored = [item for item in read_pairs(context.path) if item.set != "evaluation"]
-    identical = sum(item.pair.a == item.pair.b for item in stored)
+    identical = sum(item.pair.identical for item in stored)
     context.write_results(pairs={"n": len(stored), "identical": identical})
     return f"{len(stored):,} pairs, {identical:,} of them with equal responses"
 

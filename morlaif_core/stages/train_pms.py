@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from morlaif_core.config.settings import HUMAN_JUDGE
 from morlaif_core.errors import UserError
@@ -12,15 +12,18 @@ from morlaif_core.plugins.protocols import PMBackend, PMJob, PreferenceModel
 from morlaif_core.reward.calibration import Calibration, fit_calibration
 from morlaif_core.reward.length_control import fit_length_control
 from morlaif_core.runs.stamps import folder_stamp
-from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash, label_under
+from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash, label_under, response_key
 
 from .context import Context
 from .judge import labelled, labels_hash, read_labels
 from .pairs import FILE as PAIRS, StoredPair, read_pairs, says_ends
+from .pm_accuracy import accuracy, at_chance, shown_accuracy
 
 if TYPE_CHECKING:
     from morlaif_core.types import Floats
 
+Key: TypeAlias = tuple[str, str, bool]
+"""A prompt's id, a response's text, and whether it ended."""
 NAME = "train-pms"
 FOLDER = "preference_models"
 CALIBRATION = f"{FOLDER}/calibration.json"
@@ -51,13 +54,14 @@ def run(context: Context) -> str:
     scores = _score_once(load_models(context, backend), stored, labels)
     calibration = _calibrate(context, scores, stored, labels)
     calibration.save(context.path / CALIBRATION)
-    results = {name: _accuracy(scores, name, pairs) for name, pairs in labels["validation"].items()}
+    results = {name: accuracy(scores.differences(name, pairs), pairs) for name, pairs in labels["validation"].items()}
     context.write_results(preference_models=results)
     for note in calibration.notes:
         context.screen.say(f"  note: {note}")
+    if chance := at_chance(results):
+        context.screen.say(f"  warning: {chance}")
     context.release()
-    known = [f"{name} {block['accuracy']:.2f}" for name, block in results.items() if block["accuracy"] is not None]
-    return "held-out accuracy " + ", ".join(known)
+    return "held-out accuracy " + ", ".join(f"{name} {shown_accuracy(block)}" for name, block in results.items())
 
 
 def all_labels(context: Context, stored: Sequence[StoredPair]) -> dict[str, dict[str, list[Preference]]]:
@@ -161,34 +165,39 @@ class _AsIfEnded:
         return self.model.score(prompts, list(map(str, responses)))
 
 
-def calibration_responses(stored: Sequence[StoredPair]) -> tuple[list[Any], list[str]]:
+def calibration_responses(stored: Sequence[StoredPair]) -> tuple[list[Prompt], list[str]]:
     """Prompts and responses that calibration is fitted on: each response of the calibration prompts once."""
-    seen: dict[tuple[str, str], Any] = {}
+    seen: dict[Key, tuple[Prompt, str]] = {}
     for item in stored:
         if item.set == "calibration":
             for text in (item.pair.a, item.pair.b):
-                seen.setdefault((item.pair.prompt.id, text), item.pair.prompt)
-    return list(seen.values()), [text for _, text in seen]
+                seen.setdefault(_key(item.pair.prompt, text), (item.pair.prompt, text))
+    return [prompt for prompt, _ in seen.values()], [text for _, text in seen.values()]
+
+
+def _key(prompt: Prompt, response: str) -> Key:
+    return prompt.id, *response_key(response)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Raw scores of responses, looked up by prompt id and text: each response is scored once for all principles."""
+    """Raw scores of responses, looked up by prompt and response: each is scored once for all principles."""
 
     matrix: ScoreMatrix
-    row: Mapping[tuple[str, str], int]
+    responses: Sequence[str]
+    row: Mapping[Key, int]
 
     def of(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
         """The scores (n, k) of these responses."""
-        rows = [self.row[prompt.id, text] for prompt, text in zip(prompts, responses, strict=True)]
+        rows = [self.row[_key(prompt, text)] for prompt, text in zip(prompts, responses, strict=True)]
         ids = tuple(prompt.id for prompt in prompts)
         return ScoreMatrix(self.matrix.values[rows], self.matrix.principles, ids)
 
     def differences(self, name: str, preferences: Sequence[Preference]) -> Floats:
         """Score of a minus score of b under one principle, (m,)."""
         column = self.matrix.values[:, self.matrix.principles.index(name)]
-        a = [self.row[item.prompt.id, item.a] for item in preferences]
-        b = [self.row[item.prompt.id, item.b] for item in preferences]
+        a = [self.row[_key(item.prompt, item.a)] for item in preferences]
+        b = [self.row[_key(item.prompt, item.b)] for item in preferences]
         return column[a] - column[b]
 
 
@@ -196,14 +205,17 @@ def _score_once(
     model: PreferenceModel, stored: Sequence[StoredPair], labels: Mapping[str, Mapping[str, list[Preference]]]
 ) -> Scores:
     """Score all that calibration and accuracy look at."""
-    found = {(prompt.id, text): prompt for prompt, text in zip(*calibration_responses(stored), strict=True)}
+    asked = list(zip(*calibration_responses(stored), strict=True))
     for name in ("calibration", "validation"):
         for item in (item for preferences in labels[name].values() for item in preferences):
-            found.setdefault((item.prompt.id, item.a), item.prompt)
-            found.setdefault((item.prompt.id, item.b), item.prompt)
+            asked += [(item.prompt, item.a), (item.prompt, item.b)]
     # Each once, as most responses stand in pairs of several principles.
-    matrix = model.score(list(found.values()), [text for _, text in found])
-    return Scores(matrix, {key: row for row, key in enumerate(found)})
+    found: dict[Key, tuple[Prompt, str]] = {}
+    for prompt, text in asked:
+        found.setdefault(_key(prompt, text), (prompt, text))
+    responses = [text for _, text in found.values()]
+    matrix = model.score([prompt for prompt, _ in found.values()], responses)
+    return Scores(matrix, responses, {key: row for row, key in enumerate(found)})
 
 
 def _calibrate(
@@ -219,7 +231,7 @@ def _calibrate(
     length = fit_length_control(scores.of(prompts, responses), responses) if reward.length_control else None
     # Before zero and unit are fitted, in the order in which `Calibration.apply` takes them off.
     if length is not None:
-        scores = replace(scores, matrix=length.remove(scores.matrix, [text for _, text in scores.row]))
+        scores = replace(scores, matrix=length.remove(scores.matrix, scores.responses))
     reference = scores.of(prompts, responses)
     differences = {name: scores.differences(name, preferences) for name, preferences in labels["calibration"].items()}
     p_a = {
@@ -227,25 +239,3 @@ def _calibrate(
         for name, preferences in labels["calibration"].items()
     }
     return replace(fit_calibration(reward.calibrate, reward.clip, reference, differences, p_a), length=length)
-
-
-def _accuracy(scores: Scores, name: str, preferences: Sequence[Preference]) -> dict[str, Any]:
-    """Share of held-out pairs whose winner scores higher (equal scores half), with its 95 % interval."""
-    import numpy as np
-
-    from morlaif_core.feedback.statistics.intervals import number_prompts, share_figure
-
-    decided = [item for item in preferences if item.p_a != 0.5]
-    if not decided:
-        return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has a winner"}}
-    difference = scores.differences(name, decided)
-    # A score that failed (NaN) is neither right nor wrong.
-    decided = [item for item, known in zip(decided, ~np.isnan(difference), strict=True) if known]
-    if not decided:
-        return {"n": 0, "accuracy": None, "ci95": None, "notes": {"accuracy": "no held-out pair has scores"}}
-    difference = difference[~np.isnan(difference)]
-    sign = np.where(np.array([item.p_a for item in decided]) > 0.5, difference, -difference)
-    # Half for equal scores, or a model that scores everything alike would be at 0, not at chance.
-    right = (sign > 0) + 0.5 * (sign == 0)
-    figure = share_figure(right, number_prompts([item.prompt.id for item in decided]))
-    return {"n": len(decided), "accuracy": figure.mean, "ci95": figure.ci95}

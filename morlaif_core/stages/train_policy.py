@@ -30,7 +30,7 @@ REWARD = f"{MODELS}/reward.json"
 POLICY = f"{FOLDER}/policy.json"
 METRICS = f"{FOLDER}/metrics.jsonl"
 OUTPUTS = (FOLDER, REWARD)
-RESULTS = ("reward",)
+RESULTS = ("reward", "reference_ended")
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def run(context: Context) -> str:
             "  note: pairs.jsonl does not say which of its responses ended, being of an earlier version: responses that are "
             "cut off are scored and judged as if they had ended; a new run tells them apart"
         )
-    reward = _reward(context)
+    reward, ended = _reward(context), _reference_ended(context)
     with context.screen.bar(NAME) as bar:
         policy = trainer.train(
             PolicyJob(
@@ -69,7 +69,7 @@ def run(context: Context) -> str:
                 seed=context.settings.seed_of("train_policy"),
                 report=_Watched(bar, metrics, reward),
                 backbones=context.backbones,
-                reference_ended=share_ended(calibration_responses(read_pairs(context.path))[1]),
+                reference_ended=1.0 if ended is None else ended,
             )
         )
     _save_policy(context, policy)
@@ -83,7 +83,18 @@ def run(context: Context) -> str:
         f"{last.get('step', 0)} steps"
         + (f", last {shown}" if shown else "")
         + (f"; effective weights {said}" if said else "")
+        + (f"; {ended:.2f} of the untrained model's responses ended" if ended is not None else "")
     )
+
+
+def _reference_ended(context: Context) -> float | None:
+    """Write the share of the calibration responses that ended to results.json; None where pairs.jsonl does not say."""
+    pairs = [item.pair for item in read_pairs(context.path) if item.set == "calibration"]
+    # Each response counts, not each text: those that are often equal are the short ones, which end.
+    share = share_ended([text for pair in pairs for text in (pair.a, pair.b)])
+    known = share if says_ends(context.path / PAIRS) else None
+    context.write_results(reference_ended=known)
+    return known
 
 
 def _effective_weights(context: Context, reward: PrincipledReward) -> dict[str, float]:

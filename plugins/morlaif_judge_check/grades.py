@@ -1,4 +1,4 @@
-"""From a judge's figures to usable, doubtful or not usable: which faults it has, corrected for how many are looked for.
+"""From a judge's figures to a grade: which faults it has, corrected for how many are looked for, or too few to tell.
 
 Leaves out: control of the false discovery rate, because one wrong fault is enough to refuse a judge; a total score: the
 worst fault decides.
@@ -18,13 +18,16 @@ from morlaif_core import Figure, HardBias, effective_rows, spread
 from .evidence import Probe, bias_rows, lift, noise_rows, right, wording_rows
 from .measures import Measured
 
-Grade = Literal["usable", "doubtful", "not usable"]
+Grade = Literal["usable", "doubtful", "not usable", "too few to tell"]
 Name = Literal["position bias", "labels", "accuracy", "length", "injection", "noise", "wording", "evidence"]
 
+_WORST: tuple[Grade, ...] = ("not usable", "doubtful", "too few to tell", "usable")
 ALPHA = 0.05
 """Chance of one wrong fault or more, over all that are looked for in one family (Holm 1979)."""
 MIN_PAIRS = 20
-"""Fewer pairs show no fault, whatever there is."""
+"""Where fewer show no fault, that says nothing."""
+LEAST = 8
+"""Fewer pairs show nothing but that labels are missing: all going one way, they would by chance, as 1 / 2^7 > ALPHA / 7."""
 BIAS = 0.5
 """Log-odds of the place alone, by estimate, where it is more than chance: what is a tie then reads 0.62 in one order."""
 HARD_FLIPS = 0.25
@@ -44,7 +47,7 @@ WORDING = 0.2
 
 
 class Fault(NamedTuple):
-    """What is wrong. grade: doubtful or not usable. p: Holm's adjusted p-value; None where it is no test."""
+    """What is wrong. grade: any but usable. p: Holm's adjusted p-value; None where it is no test."""
 
     name: Name
     grade: Grade
@@ -94,18 +97,16 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def _judgement(item: Measured, faults: list[Fault]) -> Judgement:
     faults += _without_test(item, {fault.name for fault in faults})
-    grades = {fault.grade for fault in faults}
-    worst: Grade = "not usable" if "not usable" in grades else "doubtful" if grades else "usable"
-    return Judgement(worst, tuple(sorted(faults, key=lambda fault: fault.grade != "not usable")))
+    faults.sort(key=lambda fault: _WORST.index(fault.grade))
+    return Judgement(faults[0].grade if faults else "usable", tuple(faults))
 
 
 def _without_test(item: Measured, named: set[Name]) -> list[Fault]:
     """What makes a judge doubtful although no fault was shown: too little evidence."""
-    found = []
     if item.pairs < MIN_PAIRS:
-        found.append(
-            Fault("evidence", "doubtful", f"{item.pairs} pairs are too few to tell (--pairs adds the run's own)")
-        )
+        few = f"{item.pairs} pair{'s' * (item.pairs != 1)}, and at least {MIN_PAIRS} are needed (--pairs adds the run's own)"
+        return [Fault("evidence", "too few to tell", few)]
+    found = []
     accuracy = item.accuracy
     if accuracy is not None and accuracy.low is not None and accuracy.low <= 0.5 and "accuracy" not in named:
         known = f"{item.known} pairs with a known winner do not show it better than a coin"
@@ -114,7 +115,8 @@ def _without_test(item: Measured, named: set[Name]) -> list[Fault]:
 
 
 def _checks(item: Measured) -> list[_Check]:
-    tests = (_bias, _labels, _accuracy, _length, _injection, _noise, _wording)
+    every = (_bias, _labels, _accuracy, _length, _injection, _noise, _wording)
+    tests = every if item.pairs >= LEAST else (_labels,)
     return [check for test in tests if (check := test(item)) is not None]
 
 

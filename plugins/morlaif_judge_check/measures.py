@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -74,7 +75,7 @@ def measure(evidence: Evidence) -> Measured:
         mass=float(mass.mean()) if len(mass) else None,
         # Log-odds of a few letters say nothing of size.
         lifts_q={} if hard else _figures({probe: lift(evidence, probe, "q") for probe in moving}, notes),
-        lifts_p=_figures({probe: lift(evidence, probe, "p") for probe in moving}, notes),
+        lifts_p=_figures({probe: lift(evidence, probe, "p") for probe in moving}, notes, 1.0),
         changed={probe: figure for probe in same if (figure := _changed(evidence, probe, notes)) is not None},
         reliability=_reliability(evidence, notes),
         wording=_wording(evidence, notes),
@@ -125,9 +126,16 @@ def _flips(evidence: Evidence, notes: dict[str, str]) -> Figure | None:
     return share_figure(flipped.astype(float), evidence.prompts[both])
 
 
-def _figures(rows: Mapping[Probe, tuple[Doubles, Places]], notes: dict[str, str]) -> dict[Probe, Figure]:
+def _figures(
+    rows: Mapping[Probe, tuple[Doubles, Places]], notes: dict[str, str], reach: float = math.inf
+) -> dict[Probe, Figure]:
+    """Return the mean of each probe's rows, which lie in [-reach, reach]."""
     notes.update({probe: _NOT_BOTH for probe, (values, _) in rows.items() if not len(values)})
-    return {probe: mean_figure(values, prompts) for probe, (values, prompts) in rows.items() if len(values)}
+    return {
+        probe: mean_figure(values, prompts, within=(-reach, reach))
+        for probe, (values, prompts) in rows.items()
+        if len(values)
+    }
 
 
 def _changed(evidence: Evidence, probe: Probe, notes: dict[str, str]) -> Figure | None:

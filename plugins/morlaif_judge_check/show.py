@@ -96,7 +96,7 @@ def _show_more(item: Checked) -> None:
 
 def _show_principles(item: Checked) -> None:
     rows = [
-        [name, *_figures(measured, _alone), "-" if judgement is None else judgement.grade]
+        [name, *_figures(measured, _alone), "too few to tell" if judgement is None else judgement.grade]
         for name, (measured, judgement) in item.by_principle.items()
     ]
     print_table(["principle", *COLUMNS], rows, f"\n{item.judge}, by principle:")

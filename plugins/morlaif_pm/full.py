@@ -8,7 +8,6 @@ Leaves out: one model with a head for each principle, so that a new principle ca
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,10 @@ from morlaif_core import Backbones, PMJob, PreferenceModel, Target
 from .encoding import length_limit, load_tokenizer, resolved
 from .folders import clean, finish, is_done, read_done
 from .jobs import Plan, need_folder, rows_of
+from .kept import Kept, fitting, free_memory
 from .models import device_of, dtype_for, load_base, load_scorer, pooling_pad, quiet, set_threads
 from .options import FullOptions
 from .scoring import Scorers
-
-SMALL = 2**28
-"""Bytes of weights of all K models together up to which they stay in memory."""
 
 
 class FullBackend:
@@ -64,14 +61,21 @@ class FullBackend:
         finish(training.folder, plan.summary(name, rows, loss, max_length))
 
     def load(self, folder: Path, principles: tuple[str, ...], base: Target, backbones: Backbones) -> PreferenceModel:
-        """Make K models ready, to be loaded one after the other. Raises `UserError` naming a missing one."""
+        """Make K models ready, each to be loaded when it first scores. Raises `UserError` naming a missing one."""
         done = read_done(folder, principles, "full")
         device = device_of(backbones)
         half = device != "cpu" and base.dtype != "float32"
         tokenizer = load_tokenizer(need_folder(folder / principles[0]) if principles else resolved(base))
-        models = OneByOne([folder / name for name in principles], lambda path: self._load_one(path, base, device))
+        models = Kept(lambda path: self._load_one(path, base, device), partial(self._count, folder, principles, device))
         columns = [partial(_ready, models, folder / name, backbones) for name in principles]
         return Scorers(principles, columns, done, tokenizer, self.options.batch_tokens, autocast=half)
+
+    def _count(self, folder: Path, principles: tuple[str, ...], device: str) -> int:
+        """Return how many models stay in memory."""
+        if self.options.keep_loaded != "auto":
+            return self.options.keep_loaded
+        sizes = [sum(file.stat().st_size for file in (folder / name).glob("*.safetensors")) for name in principles]
+        return fitting(max(sizes), free_memory(device))
 
     def _load_one(self, folder: Path, base: Target, device: str) -> Any:
         dtype = dtype_for(base, device, trained=True)
@@ -79,31 +83,7 @@ class FullBackend:
         return load_scorer(str(folder), revision=None, dtype=dtype, pad=pad, device=device)
 
 
-class OneByOne:
-    """Models in memory one at a time, loaded as they are asked for; all of them where they are small together."""
-
-    def __init__(self, folders: Sequence[Path], load: Callable[[Path], Any]) -> None:
-        self.load, self.loaded = load, dict[Path, Any]()
-        files = (file for folder in folders for file in folder.glob("*.safetensors"))
-        # To load a small one takes longer than to score with it.
-        self.keep = sum(file.stat().st_size for file in files) <= SMALL
-
-    def get(self, folder: Path) -> Any:
-        """Return the model of this folder."""
-        import torch
-
-        if folder not in self.loaded:
-            if not self.keep:
-                self.loaded.clear()
-                # Its forward is bound to it: a circle that counting references does not free.
-                gc.collect()
-            # Amid a training, whose random numbers loading must not move.
-            with torch.random.fork_rng(devices=[]):
-                self.loaded[folder] = self.load(folder)
-        return self.loaded[folder]
-
-
-def _ready(models: OneByOne, folder: Path, backbones: Backbones) -> Any:
+def _ready(models: Kept, folder: Path, backbones: Backbones) -> Any:
     """Return the model of this folder, torch's threads set for it."""
     model = models.get(folder)
     set_threads(model, backbones)

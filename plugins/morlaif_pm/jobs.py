@@ -78,7 +78,7 @@ class Plan:
     def _key(self, name: str, rows: Rows) -> str:
         # What is left out changes speed and memory, so a checkpoint made with other values can be gone on from.
         settings = self.options.model_dump(
-            exclude={"minibatch", "checkpoint_every", "gradient_checkpointing", "batch_tokens"}
+            exclude={"minibatch", "checkpoint_every", "gradient_checkpointing", "batch_tokens", "keep_loaded"}
         )
         base = self.job.base.model_dump()
         return content_hash(self.backend, settings, base, self.job.seed, name, rows.a, rows.b, rows.p_a)

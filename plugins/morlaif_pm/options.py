@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,12 @@ class TrainOptions(Options):
 
 class FullOptions(TrainOptions):
     """Options of `full`."""
+
+    keep_loaded: Annotated[int, Field(ge=1)] | Literal["auto"] = Tuning(
+        "auto",
+        description="models that stay in memory between scoring calls, the others are loaded at each; auto: those that fit "
+        "in a third of the free memory",
+    )
 
 
 class LoraOptions(TrainOptions):

@@ -28,13 +28,13 @@ from morlaif_core import (
     Encoded,
     Floats,
     PMJob,
-    Preference,
     PreferenceModel,
     Prompt,
     ScoreMatrix,
     Target,
     UserError,
     content_hash,
+    response_key,
 )
 
 from .encoding import encode_all, length_limit, rendering_of
@@ -82,12 +82,13 @@ class ProbeBackend:
 
     def _train(self, job: PMJob, names: list[str]) -> None:
         # A text that several principles or pairs share is run once.
-        texts = list(dict.fromkeys(key for name in names for pair in preferences_of(job, name) for key in _texts(pair)))
-        place = {(prompt.id, response): index for index, (prompt, response) in enumerate(texts)}
+        pairs = [pair for name in names for pair in preferences_of(job, name)]
+        texts = {_key(pair.prompt, text): (pair.prompt, text) for pair in pairs for text in (pair.a, pair.b)}
+        place = {key: index for index, key in enumerate(texts)}
         backbone = job.backbones.get(job.base)
         how = self._how(job.base, backbone)
         total = len(place) + len(names)
-        prompts, responses = [prompt for prompt, _ in texts], [response for _, response in texts]
+        prompts, responses = zip(*texts.values(), strict=True)
         values = features(
             backbone,
             _encode(backbone, prompts, responses, how),
@@ -114,11 +115,11 @@ class ProbeBackend:
         }
 
     def _fit(
-        self, job: PMJob, name: str, values: Floats, place: dict[tuple[str, str], int], how: dict[str, Any]
+        self, job: PMJob, name: str, values: Floats, place: dict[tuple[str, str, bool], int], how: dict[str, Any]
     ) -> float:
         """Fit and write one head; returns the mean loss on its training pairs, penalty left out."""
         pairs = preferences_of(job, name)
-        rows = np.array([[place[pair.prompt.id, pair.a], place[pair.prompt.id, pair.b]] for pair in pairs])
+        rows = np.array([[place[_key(pair.prompt, text)] for text in (pair.a, pair.b)] for pair in pairs])
         # Each text once: a text of many pairs must not weigh more in mean and scale.
         own = values[np.unique(rows)].astype(np.float64)
         mean, scale = own.mean(axis=0), own.std(axis=0)
@@ -168,9 +169,9 @@ class ProbeModel:
         return ScoreMatrix(scores, self.principles, tuple(prompt.id for prompt in prompts))
 
 
-def _texts(pair: Preference) -> list[tuple[Prompt, str]]:
-    """Return the two texts of a pair."""
-    return [(pair.prompt, pair.a), (pair.prompt, pair.b)]
+def _key(prompt: Prompt, response: str) -> tuple[str, str, bool]:
+    """Return what tells a text that is run from others."""
+    return prompt.id, *response_key(response)
 
 
 def _encode(

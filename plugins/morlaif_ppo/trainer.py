@@ -102,12 +102,15 @@ class PPO:
         """Return the rewards (n,) less penalties, and None; or their parts (n, c) and weights (c,), a value head each."""
         device = rollout.logprobs.device
         rewards = torch.as_tensor(np.asarray(scored.rewards, dtype=np.float32), device=device)
-        # A target whose responses the limit cuts off anyway would learn to be short before all else.
-        rewards = rewards - self.options.missing_eos_penalty * job.reference_ended * ~rollout.ended
+        rewards = rewards - self._eos_penalty(job) * ~rollout.ended
         if not training.columns:
             return rewards, None
         # As the reward was when it scored: its state moves at the end of the step.
         return take_apart(scored, job.reward.explain(scored, step=training.step), rewards)
+
+    def _eos_penalty(self, job: PolicyJob) -> float:
+        # A target whose responses the limit cuts off anyway would learn to be short before all else.
+        return self.options.missing_eos_penalty * job.reference_ended
 
     def _report(self, training: Training, job: PolicyJob, metrics: Mapping[str, float]) -> None:
         """Tell the core; ``raise_kl`` doubles the penalty's coefficient, ``stop`` ends training with what it is now."""
@@ -116,7 +119,7 @@ class PPO:
             seed = seed_of("look", job.seed, training.step)
             return sample(training.network, job.target, prompts, job.generation, n=1, seed=seed).texts
 
-        metrics = {**metrics, "kl_coefficient": training.kl}
+        metrics = {**metrics, "kl_coefficient": training.kl, "missing_eos_penalty": self._eos_penalty(job)}
         answer = job.report(training.step, self.options.steps, metrics, generate=generate)
         if answer == "raise_kl":
             training.kl *= 2

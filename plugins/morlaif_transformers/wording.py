@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from morlaif_core import Message, ProviderError, UserError, content_hash
+from morlaif_core import Message, ProviderError, UserError, content_hash, text_tokenizer
 
-_MARKS = "<[{|"
-"""What an added token begins with where it steers a model rather than stands for text (``<think>``, ``[INST]``)."""
 _SETTINGS = {"date_string": "1 January 2025", "enable_thinking": False}
 """For templates that ask: a date of today would make tomorrow's verdict another one; the letter comes at once."""
 
@@ -110,32 +106,3 @@ def _start(tokenizer: Any) -> list[int]:
     """Return bos where the tokenizer puts it before a text."""
     added = tokenizer("")["input_ids"]
     return [tokenizer.bos_token_id] if tokenizer.bos_token_id in added else []
-
-
-def text_tokenizer(tokenizer: Any) -> tuple[Any, frozenset[int]]:
-    """Return a `tokenizers.Tokenizer` that knows no special and no steering token, and the ids that it must not give.
-
-    Added tokens that stand for text (runs of spaces, letters that the model lacks) stay, with their ids.
-    """
-    from tokenizers import Tokenizer
-
-    # By way of JSON, as a tokenizer cannot be asked to forget a token.
-    parts = json.loads(tokenizer.backend_tokenizer.to_str())
-    added = parts["added_tokens"]
-    parts |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-    known = Tokenizer.from_str(json.dumps(parts))
-    special = set(tokenizer.all_special_ids)
-    for token in added:
-        if _is_text(token):
-            parts["added_tokens"].append(token)
-            continue
-        special.add(token["id"])
-        # Ids beyond the model's words are given in order: one left out would shift those behind it.
-        if known.token_to_id(token["content"]) is None:
-            # A name that no text can hold.
-            parts["added_tokens"].append({**token, "content": secrets.token_hex(16)})
-    return Tokenizer.from_str(json.dumps(parts)), frozenset(special - {tokenizer.unk_token_id})
-
-
-def _is_text(token: Mapping[str, Any]) -> bool:
-    return not token["content"].strip() or not (token["special"] or token["content"].strip()[0] in _MARKS)

@@ -27,7 +27,8 @@ def generate(run: Path, prompt: str, count: int, seed: int, as_json: bool) -> No
     drawn = load_run(run).generate([make_prompt([Message("user", prompt)])], n=count, seed=seed)
     before, after = (list(answers[0]) for answers in drawn)
     if as_json:
-        print_json({"before": before, "after": after})
+        whole = {"before": list(map(ended, before)), "after": list(map(ended, after))}
+        print_json({"before": before, "after": after, "ended": whole})
         return
     for one, other in zip(before, after, strict=True):
         click.echo(f"before: {_shown(one)}\nafter:  {_shown(other)}\n")

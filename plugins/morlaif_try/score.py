@@ -37,6 +37,11 @@ def _show(texts: Sequence[str], batch: RewardBatch, as_json: bool) -> None:
     numbers = [[None if math.isnan(value) else value for value in row] for row in batch.scores.values.tolist()]
     rewards = [None if math.isnan(value) else value for value in batch.rewards.tolist()]
     rows = list(zip(texts, rewards, numbers, strict=True))
+    for number, row in enumerate(numbers, 1):
+        if lacking := [name for name, value in zip(names, row, strict=True) if value is None]:
+            click.echo(
+                f"response {number} has no score under {', '.join(lacking)}: its preference model failed", err=True
+            )
     if as_json:
         print_json([{"response": t, "reward": r, "scores": dict(zip(names, s, strict=True))} for t, r, s in rows])
         return

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from morlaif_core import Message, Task, UserError, make_pair, make_prompt, open_judges
+from morlaif_core import Message, Task, UserError, ended, make_pair, make_prompt, open_judges
 from morlaif_core.errors import Busy
+from morlaif_core.runs.folder import json_line, read_jsonl
 
 PAIR = make_pair(make_prompt([Message("user", "May I ask?")]), "Yes, please do!", "No.")
 
@@ -54,3 +56,14 @@ def test_a_judge_that_refuses_a_principle_says_why(tmp_path: Path) -> None:
         assert bench.refusal("rules", by_name["factuality"])
         assert bench.model("rules") == "rules"
         assert bench.model("gpt-4o-mini") == "gpt-4o-mini"
+
+
+def test_trained_responses_are_those_that_the_evaluation_has_judged(finished: Path, tmp_path: Path) -> None:
+    """Plain ones where the run's pairs, of an earlier version, do not say what was cut off."""
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    with open_judges([str(run)], hold=False) as bench:
+        assert not all(map(ended, bench.trained_responses().values()))
+    rows = [{key: value for key, value in row.items() if key != "ended"} for row in read_jsonl(run / "pairs.jsonl")]
+    (run / "pairs.jsonl").write_text("".join(map(json_line, rows)), encoding="utf-8")
+    with open_judges([str(run)], hold=False) as bench:
+        assert all(map(ended, bench.trained_responses().values()))

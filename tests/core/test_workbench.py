@@ -110,6 +110,10 @@ def test_its_fingerprint_is_of_what_scores_rest_on(copied: Run) -> None:
         assert before == bench.fingerprint
         file = bench.folder / "preference_models" / "calibration.json"
         content = json.loads(file.read_text())
+        # How it is written down, and what no score depends on, does not count.
+        file.write_text(json.dumps({**content, "notes": ["Said otherwise."]}, indent=4))
+    with copied.workbench() as bench:
+        assert bench.fingerprint == before
         content["clip"] = 2.5
         file.write_text(json.dumps(content))
     with copied.workbench() as bench:

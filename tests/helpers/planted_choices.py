@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from morlaif_analysis.fit_weights.choices import Choices
-from morlaif_analysis.fit_weights.findings import findings
+from morlaif_analysis.fit_weights.findings import findings, recommended
 from morlaif_analysis.fit_weights.measure import Plan, measure
 
 NAMES = ("one", "two", "three", "four", "five", "six")
@@ -29,4 +29,4 @@ def planted(
 def report(choices: Choices, *, signed: bool = False) -> dict[str, Any]:
     """All numbers with what they say."""
     found = measure(choices, NAMES[: choices.differences.shape[1]], Plan(0, 200, 24, signed))
-    return {**found, "findings": findings(found)}
+    return {**found, "findings": findings(found), "recommended": recommended(found)}

@@ -15,9 +15,8 @@ from morlaif_core.feedback.statistics.agreement import cohen_kappa
 from morlaif_core.feedback.statistics.judge_statistics import judge_statistics
 from morlaif_core.feedback.types import Verdict
 from morlaif_core.reward.calibration import fit_slope
-from morlaif_core.reward.score_checks import ScoreMatrix
 from morlaif_core.stages.held_out_figures import judge_block, p_second
-from morlaif_core.stages.train_pms import Scores, _accuracy
+from morlaif_core.stages.pm_accuracy import accuracy
 from morlaif_core.types import Preference, Principle, Request, ResponsePair
 from morlaif_judge_check.measures import measure
 from morlaif_judge_check.probes import Heard, Item, evidence_of
@@ -97,13 +96,9 @@ def test_a_preference_model_measured_against_a_known_judge(kind: str, judged: Ju
     """A model that scores by length: right about the longer one, one half about a coin, nothing to say of a place."""
     said, asked = judged(kind, True), pairs()
     labels = [Preference(p.prompt, p.a, p.b, v.p_a) for p, v in zip(asked, said, strict=True) if v.p_a is not None]
-    texts = [(p.prompt.id, text) for p in asked for text in (p.a, p.b)]
-    values = np.array([[len(text)] for _, text in texts], dtype=np.float32)
-    matrix = ScoreMatrix(values, ("candour",), tuple(prompt for prompt, _ in texts))
-    scores = Scores(matrix, {key: row for row, key in enumerate(texts)})
-    found = _accuracy(scores, "candour", labels)
-    differences = scores.differences("candour", labels).astype(float)
-    slope, _ = fit_slope(differences, np.array([label.p_a for label in labels]))
+    differences = np.array([len(label.a) - len(label.b) for label in labels], dtype=np.float32)
+    found = accuracy(differences, labels)
+    slope, _ = fit_slope(differences.astype(float), np.array([label.p_a for label in labels]))
     if kind in ("first", "second"):
         assert found["accuracy"] is None
         assert "no held-out pair has a winner" in found["notes"]["accuracy"]

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from morlaif_core.config.judge_settings import Judging
 from morlaif_core.errors import UserError
 from morlaif_core.feedback.types import HARD, MIN_LABEL_MASS, Mode
-from morlaif_core.types import Capabilities, Principle, Request, ResponsePair, content_hash
+from morlaif_core.types import Capabilities, Principle, Request, ResponsePair, content_hash, texts_id
 
 from .prompt import render, shared_text
 from .schemas import joint_schema, verdict_schema
@@ -96,7 +96,7 @@ def orders_of(pair: str, principle: str, orders: Literal["both", "one_random"], 
     if orders == "both":
         return "ab", "ba"
     # A hash, not a generator: a pair's order must not depend on which others are asked.
-    return ("ab",) if int(content_hash("order", seed, pair, principle), 16) % 2 == 0 else ("ba",)
+    return ("ab",) if int(content_hash("order", seed, texts_id(pair), principle), 16) % 2 == 0 else ("ba",)
 
 
 def in_order(pair: ResponsePair, order: Order, asking: Asking) -> tuple[str, str]:

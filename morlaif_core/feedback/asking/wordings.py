@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from morlaif_core.types import Example, Principle, ResponsePair, content_hash
+from morlaif_core.types import Example, Principle, ResponsePair, content_hash, texts_id
 
 
 class Shot(NamedTuple):
@@ -40,7 +40,7 @@ def _question(principle: Principle, pair: str) -> str:
         return principle.question
     wordings = (principle.question, *principle.phrasings)
     # By name, not by text: to mend one phrasing must not draw the others anew.
-    return wordings[int(content_hash("wording", pair, principle.name), 16) % len(wordings)]
+    return wordings[int(content_hash("wording", texts_id(pair), principle.name), 16) % len(wordings)]
 
 
 def wording_of(principle: Principle, pair: ResponsePair, few_shots: int) -> Wording:
@@ -50,7 +50,7 @@ def wording_of(principle: Principle, pair: ResponsePair, few_shots: int) -> Word
 
 def joint_order(principles: Sequence[Principle], pair: str) -> tuple[Principle, ...]:
     """Draw the order in which a joint request asks its principles, by a hash of the pair."""
-    return tuple(sorted(principles, key=lambda principle: content_hash("joint", pair, principle.name)))
+    return tuple(sorted(principles, key=lambda principle: content_hash("joint", texts_id(pair), principle.name)))
 
 
 def _shots(principle: Principle, pair: ResponsePair, n: int) -> tuple[Shot, ...]:
@@ -62,9 +62,9 @@ def _shots(principle: Principle, pair: ResponsePair, n: int) -> tuple[Shot, ...]
         return ()
     judged = {pair.a, pair.b}
     others = [example for example in principle.examples if {example.a, example.b} != judged]
-    drawn = _shuffled(len(others), "shot", pair.id, principle.name)[:n]
+    drawn = _shuffled(len(others), "shot", texts_id(pair.id), principle.name)[:n]
     # An even number of places is half A, half B; of an odd number of shots the place left over decides.
-    places = _shuffled(len(drawn) + len(drawn) % 2, "letter", pair.id, principle.name)
+    places = _shuffled(len(drawn) + len(drawn) % 2, "letter", texts_id(pair.id), principle.name)
     return tuple(
         _shot(others[which], principle.picks, "A" if place % 2 else "B")
         for which, place in zip(drawn, places, strict=False)

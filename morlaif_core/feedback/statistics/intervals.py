@@ -82,15 +82,20 @@ def spread(residuals: Doubles, prompts: Places) -> Spread:
     return Spread(math.sqrt(groups / (groups - 1) * float(sums @ sums)) / len(residuals), groups - 1)
 
 
-def mean_figure(values: Doubles, prompts: Places, level: float = 0.95) -> Figure:
-    """Return the mean of rows (n,), n > 0, with Student's interval over prompts; one prompt has none."""
+def mean_figure(
+    values: Doubles, prompts: Places, level: float = 0.95, *, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Figure:
+    """Return the mean of rows (n,), n > 0, with Student's interval over prompts; one prompt has none.
+
+    within: the range of the rows, which Student's interval does not know, and no end of it leaves.
+    """
     # fsum, so that the order of the rows cannot change the last digit of a report.
     mean = math.fsum(values) / len(values)
     known = spread(values - mean, prompts)
     if known.freedom < 1:
         return Figure(mean)
     reach = student(known.freedom, level) * known.error
-    return Figure(mean, mean - reach, mean + reach)
+    return Figure(mean, max(within[0], mean - reach), min(within[1], mean + reach))
 
 
 def share_figure(hits: Doubles, prompts: Places, level: float = 0.95) -> Figure:

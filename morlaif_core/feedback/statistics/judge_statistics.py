@@ -161,7 +161,7 @@ def prefer_longer_excess(
         notes["prefer_longer_excess"] = "no pair of unequal length is labelled by both judge and human"
         return None
     values, prompts = zip(*rows, strict=True)
-    return {**_shown(mean_figure(np.array(values), number_prompts(prompts))), "n": len(rows)}
+    return {**_shown(mean_figure(np.array(values), number_prompts(prompts), within=(-1, 1))), "n": len(rows)}
 
 
 def cost_usd(verdicts: Sequence[Verdict], notes: dict[str, str]) -> float | None:

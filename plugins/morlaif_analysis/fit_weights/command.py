@@ -47,9 +47,9 @@ def fit_weights(
 
     RUN has its preference models (`--until train-pms`). Their score differences on pairs that they were not trained on
     predict which response people chose. All numbers go to RUN/weights/weights.json; the YAML is a layer:
-    `morlaif run CONFIG RUN/weights/weights.yaml`.
+    `morlaif run CONFIG RUN/weights/weights.yaml`. It is not written where the weights predict worse than equal ones.
     """
-    from .findings import findings
+    from .findings import findings, recommended
     from .measure import Plan, measure
     from .show_weights import show_weights
     from .weights_file import check_writable, weights_layer
@@ -62,17 +62,17 @@ def fit_weights(
         terms = {name: item.model_dump(mode="json") for name, item in bench.settings.principles.items()}
         human = [name for name in terms if bench.settings.judge_of(name) == "human"]
         names = [name for name in terms if name not in human]
-        choices = _choices(bench, names, pairs)
+        choices, failed = _choices(bench, names, pairs)
         plan = Plan(bench.seed, resamples, orders, signed, _own_weights(terms, names))
         found = {"format": 1, **measure(choices, names, plan, bench.bar)}
-        found["left_out"] = dict.fromkeys(human, SAME_LABELS)
-        found["findings"] = findings(found)
+        found |= {"left_out": dict.fromkeys(human, SAME_LABELS), "failed": failed}
+        found |= {"findings": findings(found), "recommended": recommended(found)}
         found["settings"] = {"pairs": pairs, "resamples": resamples, "seed": bench.seed, "run": bench.fingerprint}
         folder, dataset = bench.folder / "weights", bench.settings.dataset.use
         write_json(folder / "weights.json", found)
-        file = out or folder / "weights.yaml"
         usable = any(block["weight"] > 0 for block in found["principles"].values())
-        if usable:
+        file = out or folder / "weights.yaml"
+        if usable and (found["recommended"] or out):
             write_text(file, weights_layer(found, terms, dataset, file))
         elif out is None:
             file.unlink(missing_ok=True)  # an older fit's would be taken for this one's
@@ -85,12 +85,30 @@ def fit_weights(
             "no principle has a coefficient above 0: none predicts what people chose, so no YAML is written; "
             f"see {folder / 'weights.json'}"
         )
-    if not as_json:
-        click.echo(f"\nsaved {folder / 'weights.json'}\nuse them: morlaif run CONFIG {file}")
+    _say_what_to_do(found["recommended"], folder / "weights.json", file, written=file.exists(), quiet=as_json)
 
 
-def _choices(bench: Any, names: Sequence[str], most: int) -> Choices:
-    """Score what people chose between. Raises `UserError` where there is nothing to learn from."""
+def _say_what_to_do(recommended: bool, numbers: Path, file: Path, *, written: bool, quiet: bool) -> None:
+    """Recommend the weights, or equal ones: on stderr where stdout is JSON."""
+    if not quiet:
+        click.echo(f"\nsaved {numbers}")
+    if recommended:
+        click.echo(f"use them: morlaif run CONFIG {file}", err=quiet)
+        return
+    rest = f"{file} holds them all the same" if written else "no YAML is written (--out FILE writes it all the same)"
+    click.echo(
+        "not recommended: the fitted weights predict the held-out choices worse than equal ones do. Keep equal weights, or "
+        f"fit on more choices (--pairs, prompts.rl); {rest}",
+        err=quiet,
+    )
+
+
+def _choices(bench: Any, names: Sequence[str], most: int) -> tuple[Choices, dict[str, Any]]:
+    """Score what people chose between, and say what is left out since a score failed.
+
+    Raises `UserError` where there is nothing to learn from.
+    """
+    from ..failed import failed_rows
     from .choices import Choices, draw
 
     if not names:
@@ -103,12 +121,14 @@ def _choices(bench: Any, names: Sequence[str], most: int) -> Choices:
             f"the data set '{bench.settings.dataset.use}' has no human labels on the prompts of {', '.join(SETS)}; take one "
             "that has (hh-rlhf, or `preferences` with your own file), or set the weights by hand under `principles`"
         )
-    prompts = tuple(item.prompt.id for item in labels)
-    return Choices(_differences(bench, labels, names), _p_a(labels), prompts)
+    choices = Choices(_differences(bench, labels, names), _p_a(labels), tuple(item.prompt.id for item in labels))
+    rows, by = failed_rows(choices.differences, names, "human choices")
+    failed = {"choices": int(rows.sum()), "principles": by}
+    return choices.rows((~rows).nonzero()[0]), failed
 
 
 def _differences(bench: Any, labels: Sequence[Preference], names: Sequence[str]) -> Any:
-    """Return the calibrated score of a minus that of b (m, k) in float64."""
+    """Return the calibrated score of a minus that of b (m, k) in float64, NaN where one of them failed."""
     import numpy as np
 
     parts = []

@@ -9,6 +9,8 @@ import click
 
 from morlaif_core import format_interval, format_number, print_table
 
+from ..failed import by_principle
+
 CALLED = {"fitted": "fitted", "equal": "equal weights", "own": "the run's own weights", "best_single": "best single"}
 
 
@@ -17,8 +19,14 @@ def show_weights(found: Mapping[str, Any]) -> None:
     sizes = found["choices"]
     click.echo(
         f"{sizes['n']:,} human choices ({sizes['decided']:,} decided) on {sizes['prompts']:,} prompts; fitted on "
-        f"{sizes['fitted_on']:,}, held out {sizes['held_out']:,}; penalty {found['penalty']['chosen']:g}\n"
+        f"{sizes['fitted_on']:,}, held out {sizes['held_out']:,}; penalty {found['penalty']['chosen']:g}"
     )
+    if found["failed"]["choices"]:
+        failed = found["failed"]
+        click.echo(
+            f"{failed['choices']:,} more are left out: a response has no score ({by_principle(failed['principles'])})"
+        )
+    click.echo()
     _show_principles(found)
     _show_held_out(found)
     orders = found["orders"]

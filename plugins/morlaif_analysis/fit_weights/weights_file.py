@@ -27,6 +27,8 @@ def weights_layer(found: Mapping[str, Any], terms: Mapping[str, Mapping[str, Any
         file: where it will lie, for the comment.
     """
     lines = [HEAD.format(decided=found["choices"]["decided"], dataset=dataset, file=file, slope=found["slope"]["mean"])]
+    if not found["recommended"]:
+        lines.append("# Not recommended: they predict the held-out choices worse than equal weights do.\n")
     lines.append("principles:\n")
     for name, own in terms.items():
         block = found["principles"].get(name)

@@ -118,7 +118,7 @@ def compared(
         found = sampled(bench, folder, Wanted(prompts, responses, judged), seed)
         rewards, left_out = rewards_of(bench, found, choices)
         result = _trade_offs(bench, found, rewards, seed)
-        result |= {"left_out": left_out, "settings": _settings(found, choices, rewards, seed)}
+        result |= {"left_out": left_out, "failed": found.failed, "settings": _settings(found, choices, rewards, seed)}
         # Before the judges are asked: where they are cut short, this is what is kept.
         write_json(folder / "preview.json", result)
         if judged is None:
@@ -130,7 +130,7 @@ def compared(
             return folder, result, stopped
     for name, block in scores.items():
         result["scalarizers"][name]["judged"] = block
-    result["settings"]["judged_prompts"] = judged
+    result["settings"]["judged_prompts"] = min(judged, len(found.prompts))
     write_json(folder / "preview.json", result)
     return folder, result, None
 

@@ -50,7 +50,7 @@ def judge_picks(
         ]
         for name, picks in picked.items()
     }
-    distinct = {pair.id: pair for row in pairs.values() for pair in row if pair.a != pair.b}
+    distinct = {pair.id: pair for row in pairs.values() for pair in row if not pair.identical}
     bench.say(
         f"judging {len(distinct):,} pairs under {len(asked)} principles: at most "
         f"{len(distinct) * requests_a_pair(bench, asked):,} requests; what the ledger holds is not asked again"
@@ -73,7 +73,7 @@ def requests_a_pair(bench: Workbench, principles: Iterable[str]) -> int:
 
 
 def _label(pair: ResponsePair, principle: str, labels: Mapping[tuple[str, str], float | None]) -> float | None:
-    return 0.5 if pair.a == pair.b else labels.get((pair.id, principle))
+    return 0.5 if pair.identical else labels.get((pair.id, principle))
 
 
 def _measured(labels: list[float | None]) -> dict[str, Any]:
@@ -82,5 +82,5 @@ def _measured(labels: list[float | None]) -> dict[str, Any]:
     if not len(known):
         return {"mean": None, "ci95": None, "n": 0}
     # Prompts that do not differ, ties for example, say nothing of their spread.
-    figure = mean_figure(known, np.arange(len(known)))
+    figure = mean_figure(known, np.arange(len(known)), within=(0, 1))
     return {"mean": figure.mean, "ci95": figure.ci95 if np.ptp(known) else None, "n": len(known)}

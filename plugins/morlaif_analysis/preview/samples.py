@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from morlaif_core import Prompt, ScoreMatrix, UserError, content_hash, load_run
 
+from ..failed import by_principle, failed_rows
 from .stored_responses import CHUNK, FILE, ROUND, Stored, append, append_cell, begin, read_responses
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ class Sampled:
         scores: calibrated scores (m * n, k), prompt by prompt.
         reference: calibrated scores of the calibration responses.
         fingerprint: of all that responses and scores depend on, the seed among it.
+        failed: prompts that were left out since a response had no score; by principle, how many had none.
     """
 
     prompts: tuple[Prompt, ...]
@@ -65,10 +69,13 @@ class Sampled:
     scores: ScoreMatrix
     reference: ScoreMatrix
     fingerprint: str
+    failed: dict[str, Any]
 
 
 def sampled(bench: Workbench, folder: Path, wanted: Wanted, seed: int) -> Sampled:
     """Return scored responses of the RL set's first prompts; what is missing is sampled and scored first.
+
+    A prompt with a response whose score failed is left out: best of n needs n.
 
     Args:
         bench: the run.
@@ -77,7 +84,7 @@ def sampled(bench: Workbench, folder: Path, wanted: Wanted, seed: int) -> Sample
         seed: of the sampling.
 
     Raises:
-        UserError: the set has fewer prompts, or the run has no preference models.
+        UserError: the set has fewer prompts, the run has no preference models, or more than half of the scores failed.
     """
     from .stored_scores import scored
 
@@ -91,8 +98,21 @@ def sampled(bench: Workbench, folder: Path, wanted: Wanted, seed: int) -> Sample
     scores, reference = scored(bench, folder, key, stored, groups, count, wanted.responses)
     rounds = range(ceil(wanted.responses / ROUND))
     answers = [[text for number in rounds for text in stored.responses[name, number]] for name in names[:count]]
-    asked = tuple(stored.prompts[name] for name in names[:count])
-    return Sampled(asked, tuple(tuple(texts[: wanted.responses]) for texts in answers), scores, reference, key)
+    rows, by = failed_rows(scores.values, scores.principles, "responses")
+    whole = ~rows.reshape(count, wanted.responses).any(axis=1)
+    if not whole.any():
+        raise UserError(f"each prompt has a response without a score ({by_principle(by)}); say --responses with fewer")
+    scores = scores.take(np.flatnonzero(whole.repeat(wanted.responses)))
+    kept = np.flatnonzero(whole).tolist()
+    failed = {"prompts": count - len(kept), "principles": by}
+    return Sampled(
+        tuple(stored.prompts[names[row]] for row in kept),
+        tuple(tuple(answers[row][: wanted.responses]) for row in kept),
+        scores,
+        reference,
+        key,
+        failed,
+    )
 
 
 def cells(names: Sequence[str], prompts: int, responses: int) -> list[tuple[Sequence[str], int]]:

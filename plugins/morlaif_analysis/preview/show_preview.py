@@ -12,6 +12,7 @@ import click
 
 from morlaif_core import format_interval, print_table
 
+from ..failed import by_principle
 from .labels import NO_WEIGHT, principle_label, rewarded
 
 PLAIN_COLUMNS = 4
@@ -32,6 +33,11 @@ def show_preview(result: Mapping[str, Any]) -> None:
         f"best of {result['responses']} responses, {result['prompts']:,} prompts; scores are those of the preference "
         "models that also select (in sample)"
     )
+    if result["failed"]["prompts"]:
+        click.echo(
+            f"{result['failed']['prompts']:,} more prompts are left out: a response has no score "
+            f"({by_principle(result['failed']['principles'])})"
+        )
     _show_scores(result)
     _show_choices(result)
     _show_conflict(result)

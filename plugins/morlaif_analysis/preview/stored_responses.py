@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from morlaif_core import Workbench
 
 FILE = "responses.jsonl"
-FORMAT = 3
+FORMAT = 4
 CHUNK = 32
 """Prompts of a cell: neighbours in the prompt set, fewer at its end or where some of them have responses already."""
 ROUND = 4

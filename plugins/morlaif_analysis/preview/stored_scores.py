@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from morlaif_core import ScoreMatrix
+from morlaif_core import ScoreMatrix, ended, response_key
 
 from .stored_responses import ROUND, Stored
 
@@ -86,8 +86,14 @@ def checksums(responses: Stored) -> NDArray[np.int64]:
             texts = responses.responses.get((name, number))
             if texts is not None:
                 # Checksums of texts: a damaged cell is sampled anew, and old scores must not pass for its own.
-                sums[row, _columns(number)] = [zlib.crc32(text.encode()) for text in texts]
+                sums[row, _columns(number)] = [_checksum(text) for text in texts]
     return sums
+
+
+def _checksum(text: str) -> int:
+    """Return a number >= 0 of a response that ended, one below -1 of one that was cut off."""
+    plain = zlib.crc32(text.encode())
+    return plain if ended(text) else -2 - plain
 
 
 def _columns(number: int) -> slice:
@@ -158,8 +164,9 @@ def _missing(
 def _has(grid: Arrays, sums: NDArray[np.int64], row: int, number: int) -> bool:
     if "values" not in grid:
         return False
+    # By the checksums alone: a score that is NaN failed, and would again.
     block = row, _columns(number)
-    return bool(np.array_equal(grid["checksums"][block], sums[block]) and not np.isnan(grid["values"][block]).any())
+    return bool(np.array_equal(grid["checksums"][block], sums[block]))
 
 
 def _score(
@@ -195,26 +202,26 @@ def _score_cell(
     number: int,
 ) -> None:
     """Score a round of these prompts. Equal responses of a prompt are scored once: they are equal in every digit."""
-    first: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str, tuple[str, bool]], tuple[int, str]] = {}
     for earlier in range(number + 1):
         for name in names:
             for column, text in enumerate(responses.responses[name, earlier], earlier * ROUND):
-                first.setdefault((name, text), column)
-    own = [item for item, column in first.items() if column >= number * ROUND]
+                first.setdefault((name, response_key(text)), (column, text))
+    own = [(name, column, text) for (name, _), (column, text) in first.items() if column >= number * ROUND]
     if own:
-        fresh = bench.scores([responses.prompts[name] for name, _ in own], [text for _, text in own])
+        fresh = bench.scores([responses.prompts[name] for name, _, _ in own], [text for _, _, text in own])
         for part in PARTS:
             values = getattr(fresh, part)
             if values is not None:
                 if part not in grid:
                     grid[part] = np.full((*sums.shape, values.shape[1]), np.nan, dtype=np.float32)
-                for item, value in zip(own, values, strict=True):
-                    grid[part][row[item[0]], first[item]] = value
+                for (name, column, _), value in zip(own, values, strict=True):
+                    grid[part][row[name], column] = value
     for name in names:
         for column, text in enumerate(responses.responses[name, number], number * ROUND):
             for part in PARTS:
                 if part in grid:
-                    grid[part][row[name], column] = grid[part][row[name], first[name, text]]
+                    grid[part][row[name], column] = grid[part][row[name], first[name, response_key(text)][0]]
     places = [row[name] for name in names]
     sums_there = grid.setdefault("checksums", np.full(sums.shape, -1, dtype=np.int64))
     sums_there[places, _columns(number)] = sums[places, _columns(number)]

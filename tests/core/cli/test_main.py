@@ -249,6 +249,10 @@ def test_status_score_and_generate(morlaif: Cli, finished: Path) -> None:
     code, out, _ = morlaif("generate", str(finished), "--prompt", "How are you?", "-n", "2", "--json")
     assert code == 0
     assert [len(json.loads(out)[key]) for key in ("before", "after")] == [2, 2]
+    plain = morlaif("generate", str(finished), "--prompt", "How are you?", "-n", "2")[1]
+    for when, ends in json.loads(out)["ended"].items():
+        lines = [line for line in plain.splitlines() if line.startswith(f"{when}:")]
+        assert ends == [not line.endswith("[cut off]") for line in lines]
     assert "after:" in morlaif("generate", str(finished), "--prompt", "How are you?")[1]
 
 

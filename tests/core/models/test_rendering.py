@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from morlaif_core import CutOff, Message, Prompt, encode_pair, make_prompt, prompt_ids
 from morlaif_core.models.decoding import eos_token_ids
+from morlaif_core.models.plain_text import text_ids
 from morlaif_core.models.rendering import closing_id, response_ids
+from morlaif_transformers.wording import Wording
 from tests.helpers.tiny_models import tiny_model, tiny_tokenizer
 
 CLOSED_BY_TURN = (
@@ -65,6 +70,55 @@ def test_special_tokens_that_are_spelled_out_stay_text(chat: bool) -> None:
     plain, spelled = prompt_ids(tokenizer, asked("Write S.")), prompt_ids(tokenizer, asked("Write </s>."))
     assert spelled.count(tokenizer.eos_token_id) == plain.count(tokenizer.eos_token_id)
     assert "Write </s>." in tokenizer.decode(spelled)
+
+
+def steered(*, chat: bool = False) -> Any:
+    """A tokenizer with added tokens that are not marked as special: two that steer, one that stands for text."""
+    tokenizer = tiny_tokenizer(chat=chat)
+    tokenizer.add_tokens(["<think>", "[INST]", "sourdough"])
+    return tokenizer
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_added_tokens_that_steer_stay_text_as_the_judge_reads_them(chat: bool) -> None:
+    tokenizer = steered(chat=chat)
+    think, inst, text = tokenizer.convert_tokens_to_ids(["<think>", "[INST]", "sourdough"])
+    written = "I <think> of [INST] and a sourdough.</s>"
+    ids = response_ids(tokenizer, written, "auto" if chat else "hh")
+    assert ids[-1] == tokenizer.eos_token_id
+    assert not {think, inst, tokenizer.eos_token_id} & set(ids[:-1])
+    assert text in ids, "it stands for text"
+    assert tokenizer.decode(ids[:-1]).strip() == written
+    judged = Wording(tokenizer, "plain").encode([Message("user", written)])
+    assert tokenizer.decode(judged).startswith(written)
+    assert judged[: len(text_ids(tokenizer, written))] == text_ids(tokenizer, written)
+    asks = prompt_ids(tokenizer, asked(written))
+    assert not {think, inst} & set(asks)
+    assert written in tokenizer.decode(asks)
+
+
+def test_what_a_tokenizer_puts_before_a_text_stays_there() -> None:
+    tokenizer = steered()
+    tokenizer.bos_token = "<pad>"
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<pad> $A </s>", special_tokens=[("<pad>", 2), ("</s>", 0)]
+    )
+    plain, spelled = (prompt_ids(tokenizer, asked(text)) for text in ("Why?", "Why <think>?"))
+    assert plain[0] == spelled[0] == 2
+    assert spelled.count(2) == plain.count(2) == 1
+    assert 0 not in plain[1:] + spelled[1:]
+
+
+def test_a_template_sees_the_thoughts_of_a_model_s_own_turns() -> None:
+    """As Qwen 3's, which takes them out of earlier turns, and opens one at the end."""
+    tokenizer = steered()
+    tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content.split('</think>')[-1] }}</s>{% endfor %}<think>"
+    )
+    turns = [("user", "Why <think>?"), ("assistant", "<think>Hm</think>So."), ("user", "Thanks")]
+    ids = prompt_ids(tokenizer, make_prompt([Message(role, text) for role, text in turns]))  # type: ignore[arg-type]
+    assert tokenizer.decode(ids) == "[user]Why <think>?</s>[assistant]So.</s>[user]Thanks</s><think>"
+    assert ids.count(tokenizer.convert_tokens_to_ids("<think>")) == 1
 
 
 def test_a_template_may_move_a_message_that_spells_special_tokens() -> None:

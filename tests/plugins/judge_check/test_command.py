@@ -163,13 +163,26 @@ def test_a_panel_and_a_cascade(tmp_path: Path) -> None:
     assert blocks["both"]["bias"] is None
     assert faults(blocks["gpt-biased"]) == {"position bias", "evidence"}
     assert faults(blocks["both"]) == {"evidence"}, "ten examples are too few"
-    assert blocks["both"]["grade"] == "doubtful"
+    assert blocks["both"]["grade"] == "too few to tell"
     replay = blocks["planted"]["replays"]["gpt-good > both"]
     assert replay[0]["asked"] == 0
     assert replay[-1]["asked"] == 1
     assert replay[-1]["agreement"] == 1
     assert "gpt-good > both, replayed at other bounds:" in shown
     assert "worth 1.0" in shown
+
+
+def test_two_pairs_are_too_few_to_tell(tmp_path: Path) -> None:
+    """A principle's two examples, under a judge that obeys instructions: all intervals stay in their range."""
+    with FaultServer(Planted(obeys=5.0)) as server:
+        shown = check(config(tmp_path, of(server, "planted"), NAMES[:1]), "--out", tmp_path / "run").output
+    assert "planted (planted-1): too few to tell\n  2 pairs, and at least 20 are needed" in shown
+    row = next(line for line in shown.splitlines() if line.startswith("planted "))
+    assert "too few to tell" in row
+    *_, padded, injected, _, _, _, _ = re.split(r" {2,}", row)
+    for cell in (padded, injected):
+        assert all(-1 <= float(number) <= 1 for number in re.findall(r"[-+]?\d+\.\d+", cell)), row
+    assert "[" in injected
 
 
 def test_a_joint_judge_is_compared_with_itself_asked_one_by_one(tmp_path: Path) -> None:

@@ -182,8 +182,53 @@ def test_pairs_without_a_label(share: float, grade: str) -> None:
 
 def test_few_pairs_are_too_few_to_tell() -> None:
     _, judgement = checked(evidence(Planted(), 0, hard=False, pairs=12))
-    assert judgement.grade == "doubtful"
+    assert judgement.grade == "too few to tell"
     assert names(judgement) == {"evidence"}
+    assert judgement.why.startswith("12 pairs, and at least 20 are needed")
+
+
+def test_a_fault_that_twelve_pairs_show_is_named() -> None:
+    _, judgement = checked(evidence(Planted(bias=2.0), 0, hard=False, pairs=12))
+    assert judgement.grade == "doubtful"
+    assert names(judgement) == {"position bias", "evidence"}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+@pytest.mark.parametrize("p", [1.0, 0.9, 0.2])
+def test_two_pairs_that_go_one_way_say_nothing(n: int, p: float) -> None:
+    """Their spread is 0, which is no certainty."""
+    moved = {"padded": said(np.full(n, 1 - p)), "injected": said(np.full(n, 0.999)), "repeated": said(np.full(n, 0.5))}
+    found = known(np.full(n, p), np.ones(n), np.full((n, 2), 3.0), probes=moved)
+    _, judgement = checked(found)
+    assert judgement.grade == "too few to tell"
+    nothing = replace(found, base=said(np.full(n, np.nan)), statuses={"parse_error": n})
+    assert checked(nothing)[1].grade == "not usable"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(*[st.floats(0, 1)] * 5), min_size=1, max_size=6), st.booleans())
+def test_no_interval_leaves_its_range(rows: list[tuple[float, ...]], together: bool) -> None:
+    base, padded, injected, repeated, rephrased = np.array(rows).T
+    moved = {"padded": said(padded), "injected": said(injected), "repeated": said(repeated)}
+    n = len(rows)
+    found = known(
+        base,
+        np.arange(n) % 2,
+        np.ones((n, 2)),
+        probes={**moved, "rephrased": said(rephrased)},  # type: ignore[dict-item]
+    )
+    if together:
+        found = replace(found, prompts=np.arange(n) // 2)
+    measured = measure(found)
+    ranges = [
+        *((figure, 0, 1) for figure in (measured.accuracy, measured.flips, measured.unlabelled)),
+        *((figure, 0, 1) for figure in measured.changed.values()),
+        *((figure, -1, 1) for figure in (*measured.lifts_p.values(), measured.reliability)),
+        (measured.wording, -2, 2),
+    ]
+    for figure, low, high in ranges:
+        if figure is not None and figure.low is not None and figure.high is not None:
+            assert low <= figure.low <= figure.high <= high
 
 
 def test_pairs_of_one_prompt_are_one_draw() -> None:

@@ -184,6 +184,7 @@ def test_only_what_did_not_end_pays(job: Callable[..., Any], monkeypatch: pytest
         PPO(PPOOptions(**{**SMALL, "steps": 1, "prompts_per_step": 16, "missing_eos_penalty": penalty})).train(the_job)
     paid = (seen[0] - seen[1]).tolist()
     assert set(paid) == {0.0, 2.5}
+    assert the_job.report.rows[1]["missing_eos_penalty"] == 2.5
     assert paid.count(0.0) / 16 == pytest.approx(the_job.report.rows[1]["ended"])
 
 

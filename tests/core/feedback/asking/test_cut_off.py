@@ -7,11 +7,12 @@ from typing import Literal
 
 import pytest
 
-from morlaif_core import Capabilities, CutOff, Message, Principle, make_pair, make_prompt
+from morlaif_core import Capabilities, CutOff, Example, Message, Principle, make_pair, make_prompt
 from morlaif_core.config.judge_settings import Judging
 from morlaif_core.feedback.asking.keys import Keys
-from morlaif_core.feedback.asking.requests import asking_of, build_request, request_key
+from morlaif_core.feedback.asking.requests import asking_of, build_request, orders_of, request_key
 from morlaif_core.feedback.asking.styles import CUT_OFF
+from morlaif_core.feedback.asking.wordings import joint_order, wording_of
 from morlaif_core.testing.faultserver.simulated.parsing import parse_judge_messages
 
 ABLE = Capabilities(max_top_logprobs=20, structured=True)
@@ -54,7 +55,18 @@ def test_only_requests_about_it_have_another_key(tell: bool) -> None:
     fast = Keys("m", asking)
     assert keys["cut"] == [fast.key(CUT, (KIND,), order, 0) for order in ("ab", "ba")]  # type: ignore[arg-type]
     assert (keys["whole"] != keys["cut"]) == tell
-    assert CUT.id == WHOLE.id
+    assert CUT.id != WHOLE.id
+    # Nothing that is drawn for a pair hangs on it.
+    many = [
+        Principle(name, "Which?", phrasings=tuple("bcdefgh"), examples=tuple(Example(n, "x", "y", "a") for n in "stuv"))
+        for name in "abcdef"
+    ]
+    for principle in many:
+        assert wording_of(principle, CUT, 3) == wording_of(principle, WHOLE, 3)
+        assert orders_of(CUT.id, principle.name, "one_random", 0) == orders_of(
+            WHOLE.id, principle.name, "one_random", 0
+        )
+    assert joint_order(many, CUT.id) == joint_order(many, WHOLE.id)
 
 
 def test_a_provider_that_reads_pairs_is_asked_as_before() -> None:

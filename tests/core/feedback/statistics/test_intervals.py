@@ -176,3 +176,12 @@ def test_what_does_not_vary() -> None:
 
 def test_prompts_are_numbered_as_they_come() -> None:
     assert number_prompts(["b", "a", "b"]).tolist() == [0, 1, 0]
+
+
+def test_an_interval_of_a_mean_stays_in_the_rows_range() -> None:
+    few = np.array([1.0, 0.2]), np.arange(2)
+    plain, bounded = mean_figure(*few), mean_figure(*few, within=(-1, 1))
+    assert plain.low is not None
+    assert plain.low < -1
+    assert (bounded.mean, bounded.low, bounded.high) == (plain.mean, -1, 1)
+    assert mean_figure(*few, within=(-9, 9)) == plain

@@ -16,7 +16,11 @@ from morlaif_analysis.fit_weights.command import _differences, fit_weights
 from morlaif_core import Doubles, Preference, UserError, load_run
 from morlaif_core.cli.main import cli
 from morlaif_core.config.load import load_config
+from tests.helpers.failing_scores import let_fail, one_in
 from tests.helpers.small_run import small
+
+SEED = 0
+"""Of noise whose fit predicts worse than equal weights."""
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,23 @@ def test_the_command_prints_what_it_found(run: Path, tmp_path: Path) -> None:
     )
 
 
+def test_choices_whose_score_failed_are_left_out_and_counted(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = json.loads(called(run, "--json").stdout)["choices"]["n"]
+    with monkeypatch.context() as patch:
+        let_fail(patch, "detail", one_in(20))
+        result = called(run, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        failed = found["failed"]["choices"]
+        assert 0 < failed == before - found["choices"]["n"]
+        assert found["failed"]["principles"] == {"detail": failed}
+        assert f"{failed} more are left out: a response has no score (detail {failed})" in called(run).stdout
+    let_fail(monkeypatch, "detail", lambda text: True)
+    none = called(run)
+    assert isinstance(none.exception, UserError)
+    assert f"{before:,} of {before:,} human choices have no score (detail" in str(none.exception)
+
+
 def test_the_command_refuses_what_it_cannot_learn_from(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = called(run, "--pairs", "30")
     assert isinstance(few.exception, UserError)
@@ -96,6 +117,33 @@ def test_the_command_refuses_what_it_cannot_learn_from(run: Path, monkeypatch: p
     assert "no YAML is written" in str(opposed.exception)
     assert not (run / "weights" / "weights.yaml").exists()
     assert json.loads((run / "weights" / "weights.json").read_text(encoding="utf-8"))["findings"]
+
+
+def test_weights_that_predict_worse_than_equal_ones_are_not_recommended(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert called(run).exit_code == 0
+    monkeypatch.setattr("morlaif_analysis.fit_weights.command._differences", _noise)
+    result = called(run)
+    assert result.exit_code == 0, result.output
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("not recommended: the fitted weights predict the held-out choices worse than equal ones do.")
+    assert "use them" not in result.stdout
+    assert not (run / "weights" / "weights.yaml").exists()
+    assert not json.loads((run / "weights" / "weights.json").read_text(encoding="utf-8"))["recommended"]
+    file = tmp_path / "mine.yaml"
+    assert f"{file} holds them all the same" in called(run, "--out", str(file)).stdout
+    assert "# Not recommended" in file.read_text(encoding="utf-8")
+    as_json = called(run, "--json")
+    assert not json.loads(as_json.stdout)["recommended"]
+    assert "not recommended" in as_json.stderr
+
+
+def _noise(bench: Any, labels: Sequence[Preference], names: Sequence[str]) -> Doubles:
+    """What people weigh alike, and too much noise for a fit on a few hundred of them to find."""
+    generator = np.random.default_rng(SEED)
+    sign = np.array([item.p_a - 0.5 for item in labels])[:, None]
+    return np.asarray(sign * 0.3 + generator.normal(size=(len(labels), len(names))))
 
 
 def _opposed(bench: Any, labels: Sequence[Preference], names: Sequence[str]) -> Doubles:

@@ -11,7 +11,7 @@ import yaml
 
 from morlaif_analysis.fit_weights.choices import Choices, split
 from morlaif_analysis.fit_weights.collinearity import correlated
-from morlaif_analysis.fit_weights.findings import findings
+from morlaif_analysis.fit_weights.findings import findings, recommended
 from morlaif_analysis.fit_weights.measure import Plan, measure, weights_of
 from morlaif_analysis.fit_weights.show_weights import show_weights
 from morlaif_analysis.fit_weights.weights_file import weights_layer
@@ -191,5 +191,22 @@ def test_few_choices_are_warned_of() -> None:
 
 @pytest.mark.parametrize(("beta", "text"), [([1.0], "over 1 order:"), ([1.0, 0.5], "over 2 orders:")])
 def test_orders_are_counted(beta: list[float], text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    show_weights({**report(planted(beta, 300, 3)), "left_out": {}})
+    show_weights({**report(planted(beta, 300, 3)), "left_out": {}, "failed": {"choices": 0}})
     assert text in capsys.readouterr().out
+
+
+def test_weights_are_recommended_where_they_predict_no_worse_than_equal_ones() -> None:
+    assert report(planted([1.2, 0.0], 1500, 1))["recommended"]
+    assert report(planted([0.8], 300, 2))["recommended"], "of one principle, both are the same"
+    # People who weigh all alike, and few of them: what was fitted is noise.
+    saved = [report(planted([1.0] * 4, 130, seed)) for seed in range(12)]
+    gains = [item["held_out"]["equal"]["log_loss_gain"]["mean"] for item in saved]
+    assert [item["recommended"] for item in saved] == [gain >= 0 for gain in gains]
+    assert 3 <= sum(gain < 0 for gain in gains) <= 9
+
+
+def test_weights_that_lose_accuracy_for_sure_are_not_recommended() -> None:
+    equal = {"gain": {"mean": -0.1, "ci95": [-0.15, -0.05]}, "log_loss_gain": {"mean": 0.001, "ci95": [-0.01, 0.01]}}
+    assert not recommended({"held_out": {"equal": equal}})
+    equal["gain"]["ci95"] = [-0.2, 0.01]
+    assert recommended({"held_out": {"equal": equal}})

@@ -16,7 +16,9 @@ from morlaif_analysis.preview.best_of_n import Grid
 from morlaif_analysis.preview.command import compared
 from morlaif_analysis.preview.trade_offs import trade_offs
 from morlaif_core import load_run
+from morlaif_core.stages import train_pms
 from tests.helpers.distributions import HEAD, add_distribution, hook
+from tests.helpers.failing_scores import let_fail, one_in
 from tests.helpers.previews import SMALL, called, result_of, scores_of, set_settings, texts_of
 from tests.helpers.small_run import PRINCIPLES, small
 
@@ -59,7 +61,7 @@ def test_what_is_compared(shown: Path) -> None:
     result = result_of(shown)
     assert set(result) == {
         *("format", "prompts", "responses", "principles", "unrewarded", "in_sample", "baseline", "scalarizers"),
-        *("conflict", "differ", "regret", "front", "left_out", "settings"),
+        *("conflict", "differ", "regret", "front", "left_out", "failed", "settings"),
     }
     assert (result["prompts"], result["responses"], result["principles"]) == (40, 3, list(PRINCIPLES))
     names = set(result["scalarizers"])
@@ -69,6 +71,40 @@ def test_what_is_compared(shown: Path) -> None:
     best = result["baseline"]["best"]
     for name in PRINCIPLES:
         assert result["scalarizers"][f"single: {name}"]["scores"][name]["mean"] == pytest.approx(best[name])
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_prompt_with_a_score_that_failed_is_left_out_and_counted(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        let_fail(patch, "detail", one_in(20))
+        assert called(run, *SMALL, "--judge", "40") == 0
+    result, stored = result_of(run), scores_of(run)
+    values = stored["values"][:40, :3].astype(np.float64)
+    whole = ~np.isnan(values).any(axis=(1, 2))
+    assert 20 < result["prompts"] == whole.sum() < 40
+    missing = int(np.isnan(values[:, :, PRINCIPLES.index("detail")]).sum())
+    assert result["failed"] == {"prompts": 40 - whole.sum(), "principles": {"detail": missing}}
+    printed = capsys.readouterr().out
+    assert f"{40 - whole.sum()} more prompts are left out: a response has no score (detail {missing})" in printed
+    for column, name in enumerate(PRINCIPLES):
+        assert result["baseline"]["random"][name] == pytest.approx(values[whole, :, column].mean())
+    assert all(block["judged"]["detail"]["n"] <= whole.sum() for block in result["scalarizers"].values())
+    assert np.isfinite(stored["reference"]).all()
+    # What failed is known: it is not scored again, and no model is loaded.
+    monkeypatch.setattr(train_pms, "load_models", lambda *args: pytest.fail("loaded"))
+    assert called(run, *SMALL) == 0
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_where_most_scores_failed_there_is_no_preview(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    let_fail(monkeypatch, "detail", lambda text: not one_in(3)(text))
+    assert called(shutil.copytree(trained, tmp_path / "run"), *SMALL) == 2
+    assert "responses have no score (detail " in capsys.readouterr().err
 
 
 def test_pictures_show_something(shown: Path) -> None:

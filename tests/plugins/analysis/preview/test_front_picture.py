@@ -94,7 +94,7 @@ def test_text_of_one_principle_says_nothing_of_a_front(capsys: pytest.CaptureFix
     grid = Grid(values, ("a",), tuple(map(str, range(20))))
     settings = {"configured": None, "judged_prompts": None, "scalarizers": {"x": {"use": "x"}, "y": {"use": "y"}}}
     rewards = {"x": values[:, :, 0], "y": 2 * values[:, :, 0]}
-    show_preview({**trade_offs(grid, rewards, 0), "settings": settings, "left_out": {}})
+    show_preview({**trade_offs(grid, rewards, 0), "settings": settings, "left_out": {}, "failed": {"prompts": 0}})
     (row,) = [line.split() for line in capsys.readouterr().out.split("Pareto")[1].splitlines() if line.startswith("y ")]
     assert row == ["y", "-", "-", "0.00", "-"]
 
