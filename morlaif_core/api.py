@@ -155,7 +155,7 @@ def run_config(config: Config, out: Path, screen: Screen, until: str | None = No
         return Run(out)
     folder = RunFolder.open(out)
     try:
-        with first_of(mine, folder, screen):
+        with screen.logged(out), first_of(mine, folder, screen):
             folder.manifest.update(describe(config))
             run_pipeline(Context(config, folder, screen), until, only, missing)
     finally:

@@ -25,7 +25,7 @@ from morlaif_core.feedback.sending.budget import Purse
 from morlaif_core.feedback.sending.interrupts import run_draining
 from morlaif_core.feedback.sending.pace import Pace
 from morlaif_core.feedback.sending.workers import Workers
-from morlaif_core.runs.progress import Done
+from morlaif_core.runs.pace import Done
 
 from .types import NamedJudge, Task, Verdict
 
@@ -99,6 +99,7 @@ class _Judging:
         self._found: dict[tuple[object, ...], Planned | Verdict] = {}
         self._readings: dict[str, Reading] = {}
         self._open: set[str] = set()
+        self._known = 0
         self._priced = True
 
     async def go(
@@ -176,6 +177,7 @@ class _Judging:
             # A failed row is as if it were not there: it is asked again and replaced.
             if reading.status != "failed":
                 self._readings[key] = with_mass(reading, workers.asking.min_label_mass)
+                self._known += 1
         for work in works.values():
             if known.keys() >= set(work.rows):
                 workers.watch.see(work.rows, [self._readings.get(row, known[row]) for row in work.rows])
@@ -190,7 +192,8 @@ class _Judging:
 
     def _show(self) -> None:
         usd = self._purse.spent.usd if self._priced else None
-        self._progress(Done(len(self._readings), len(self._readings) + len(self._open), usd))
+        answered = len(self._readings)
+        self._progress(Done(answered, answered + len(self._open), usd, self._known))
 
     def _find(self, task: Task) -> Verdict | None:
         """The verdict of a single judge on a task; None where not all of it has been answered."""

@@ -109,7 +109,7 @@ def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[st
     for item in todo:
         _check_enough(item, labels["pm"][item.name])
     base = context.pm_base  # before the bar opens: a bar does not nest in another
-    with context.screen.bar(NAME) as bar, stoppable(context.screen.quiet) as stop:
+    with context.screen.bar(NAME, "steps") as bar, stoppable(context.screen.quiet) as stop:
         backend.train(
             PMJob(
                 principles=todo,

@@ -57,7 +57,7 @@ def run(context: Context) -> str:
             "cut off are scored and judged as if they had ended; a new run tells them apart"
         )
     reward = _reward(context)
-    with context.screen.bar(NAME) as bar, stoppable(context.screen.quiet) as stop:
+    with context.screen.bar(NAME, "steps") as bar, stoppable(context.screen.quiet) as stop:
         policy = trainer.train(
             PolicyJob(
                 target=target,
