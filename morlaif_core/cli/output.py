@@ -79,7 +79,7 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any], now: Un
         [
             stage.name,
             now.state if stage.name == now.stage else stages.get(stage.name, {}).get("state", "not started"),
-            f"{stages.get(stage.name, {}).get('seconds', 0):.0f} s",
+            f"{stages.get(stage.name, {}).get('seconds', 0) + (now.seconds if stage.name == now.stage else 0):.0f} s",
         ]
         for stage in STAGES
     ]

@@ -38,6 +38,11 @@ class UnderWay:
         return f"{word}: {', '.join(parts)}" if parts else word
 
     @property
+    def seconds(self) -> float:
+        """What the process has spent on the stage; the manifest has it only when it ends."""
+        return float(self.progress["seconds"]) if self.progress and self._works else 0.0
+
+    @property
     def process(self) -> str | None:
         """Whether a process is at work, as a sentence; None where none is and none is missed."""
         last = f"; it last told of its progress at {self.progress['at']}" if self.progress else ""

@@ -8,6 +8,7 @@ import gc
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -112,10 +113,10 @@ class _Judging:
     ) -> list[Verdict]:
         """Ask in rounds until every task can be decided: a cascade's next judge is asked in the next round."""
         commits = {path: GroupCommit(book) for path, book in books.items()}
-        around = Surroundings(run, self._purse, self._note)
         self._priced = all(judge.price is not None for judge in needed)
         try:
             for judge in needed:
+                around = Surroundings(run, self._purse, partial(self._note, judge.name))
                 self._workers[judge.name] = Workers(
                     judge, commits[Path(judge.judging.ledger or default)], pace(), around
                 )
@@ -185,7 +186,11 @@ class _Judging:
         self._open |= unread
         return {key: work for key, work in works.items() if not unread.isdisjoint(work.rows)}
 
-    def _note(self, key: str, reading: Reading) -> None:
+    def _note(self, judge: str, key: str, reading: Reading) -> None:
+        if reading.status != "failed":
+            for name, workers in self._workers.items():
+                if name != judge:
+                    workers.tell_stop()
         self._readings[key] = reading
         self._open.discard(key)
         self._show()
@@ -278,10 +283,15 @@ async def _drain(workers: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _raise_errors(judges: Iterable[Workers]) -> None:
-    errors = [judge.error for judge in judges if judge.error is not None]
+    errors = {judge.name: judge.error for judge in judges if judge.error is not None}
     # A wrong configuration keeps its exit code; several errors are one failure.
-    if len(errors) == 1 and not isinstance(errors[0], RunFailed):
-        raise errors[0]
-    if errors:
-        reasons = "\n".join(dict.fromkeys(str(error) for error in errors))
-        raise RunFailed(f"judging is incomplete: {reasons}")
+    for error in errors.values():
+        if len(errors) == 1 and not isinstance(error, RunFailed):
+            raise error
+    # Judges of one server stop for one reason, which is said once.
+    whose: dict[str, list[str]] = {}
+    for name, error in errors.items():
+        whose.setdefault(str(error).removeprefix(f"judge '{name}': "), []).append(f"'{name}'")
+    if whose:
+        reasons = [f"judge {' and '.join(names)}: {reason}" for reason, names in whose.items()]
+        raise RunFailed(f"judging is incomplete: {'; '.join(reasons)}")

@@ -40,6 +40,7 @@ def test_live(run: Path) -> None:
     folder.close()
     assert found.state == "running: 1 of 2 models, 30 of 40 steps (75 %)"
     assert found.process == f"{HERE} is at work, about 0:01:15 left of train-pms"
+    assert found.seconds == 60
     assert found.as_json() == {
         "under_way": "train-pms", "progress": ROW, "models": {"done": 1, "total": 2},
         "process": {"pid": os.getpid(), "host": socket.gethostname(), "alive": True},

@@ -191,7 +191,21 @@ def test_a_run_error_stops_within_the_requests_in_flight(tmp_path: Path) -> None
     assert len(rest.asked) == 300
 
 
-def test_a_server_that_is_down_ends_its_judge_and_the_others_finish(tmp_path: Path) -> None:
+def test_a_server_that_is_lost_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By the error that ends judging, for all judges of that server."""
+    judges = {name: NamedJudge(name, provides(Failing(lambda n: transient())), Judging()) for name in ("one", "two")}
+    tasks = [Task(pair, BETTER, name) for name in judges for pair in some_pairs(20)]
+    with pytest.raises(
+        RunFailed, match=r"^judging is incomplete: judge 'one' and 'two': \d+ requests in a row"
+    ) as lost:
+        judge_tasks(tasks, judges, ledger=tmp_path / "l.sqlite", seed=0, progress=lambda done: None, pace=fast_pace)
+    assert str(lost.value).count("in a row") == 1
+    assert not caplog.records
+
+
+def test_a_server_that_is_down_ends_its_judge_and_the_others_finish(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pairs = some_pairs(100)
     down, up = Failing(lambda n: transient()), Batched(longer)
     judges = {
@@ -204,6 +218,7 @@ def test_a_server_that_is_down_ends_its_judge_and_the_others_finish(tmp_path: Pa
             tasks, judges, ledger=tmp_path / "judgements.sqlite", seed=0, progress=lambda done: None, pace=fast_pace
         )
     assert sum(up.sizes) == 200
+    assert [record.message.endswith("; the other judges go on") for record in caplog.records] == [True]
     assert len(down.asked) < 200
     assert statuses(tmp_path).count("ok") == 200
 
@@ -289,6 +304,9 @@ def test_a_second_ctrl_c_gives_up_what_hangs(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.3)
+    process.send_signal(signal.SIGINT)  # the same one, which a launcher sent twice
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.4)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=10)
     assert "KeyboardInterrupt" in told
