@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -72,7 +73,9 @@ class Meter:
         seconds = round(self._clock() - self._begun, 1)
         left = None if self.left is None else round(self.left)
         row = {"stage": self.label, "unit": self.unit, "done": done.answered, "total": done.total}
-        return {**row, "seconds": seconds, "seconds_left": left, "metrics": dict(done.metrics)}
+        # JSON has no NaN.
+        metrics = {name: value if math.isfinite(value) else None for name, value in done.metrics.items()}
+        return {**row, "seconds": seconds, "seconds_left": left, "metrics": metrics}
 
     def line(self, full: bool = False) -> str:
         """How far it is, as a line. full: with every metric, not only the principles' means and the usual ones."""

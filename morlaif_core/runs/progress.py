@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +38,9 @@ class Bar:
         generate: Callable[[Sequence[Prompt]], Sequence[str]] | None = None,
     ) -> Literal["go", "raise_kl", "stop"]:
         """Show that ``step`` of ``total`` is done."""
-        self.judged(Done(step, total, metrics=metrics or {}))
+        # What a plugin reports may be numpy's numbers, or, against its type, none at all: no reason to end a training.
+        numbers = {name: float(value) for name, value in (metrics or {}).items() if isinstance(value, Real)}
+        self.judged(Done(step, total, metrics=numbers))
         return "go"
 
 

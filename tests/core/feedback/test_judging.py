@@ -18,6 +18,7 @@ from morlaif_core.errors import RunFailed
 from morlaif_core.feedback.judging import judge_tasks
 from morlaif_core.feedback.ledger.ledger import Ledger
 from morlaif_core.feedback.types import NamedJudge, Task
+from morlaif_core.runs.pace import Done
 from morlaif_core.types import Answer, Capabilities, Principle, ProviderError, Request
 from tests.helpers.batch_shop import statuses
 from tests.helpers.known_judges import (
@@ -189,6 +190,16 @@ def test_a_run_error_stops_within_the_requests_in_flight(tmp_path: Path) -> None
     rest = Pairwise(longer)
     assert {v.status for v in run(rest, some_pairs(200), tmp_path)} == {"ok"}
     assert len(rest.asked) == 300
+
+
+def test_progress_tells_what_the_ledger_knew_from_what_was_answered(tmp_path: Path) -> None:
+    told: list[Done] = []
+    judges = {"j": NamedJudge("j", provides(Pairwise(longer)), Judging())}
+    tasks = [Task(pair, BETTER, "j") for pair in some_pairs(10)]
+    for some in (tasks[:6], tasks):
+        told.clear()
+        judge_tasks(some, judges, ledger=tmp_path / "l.sqlite", seed=0, progress=told.append, pace=fast_pace)
+    assert [(one.answered, one.total, one.known) for one in (told[0], told[-1])] == [(12, 20, 12), (20, 20, 12)]
 
 
 def test_a_server_that_is_lost_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,13 +6,13 @@ import logging
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from morlaif_core.errors import RunFailed
 from morlaif_core.plugins.components import Secret
 from morlaif_core.runs import progress
 from morlaif_core.runs.log import LOG, LONGEST, Log, read_progress
-from morlaif_core.runs.pace import Done
 from morlaif_core.runs.progress import Screen
 
 
@@ -77,7 +77,7 @@ def test_progress_is_kept_now_and_then_and_at_the_end(
     def work() -> None:
         with screen.logged(tmp_path), screen.bar("judge", "requests") as bar:
             for answered in (3, 4):
-                bar.judged(Done(answered, 9))
+                bar(answered, 9, {"loss": np.float32(0.5), "kl": float("nan"), "note": None})  # type: ignore[dict-item]
                 now = read_progress(tmp_path)
                 assert (now and now["done"]) == (None if pace else answered)
             raise KeyboardInterrupt
@@ -87,6 +87,7 @@ def test_progress_is_kept_now_and_then_and_at_the_end(
     found = read_progress(tmp_path)
     assert found is not None
     assert (found["stage"], found["unit"], found["done"], found["total"]) == ("judge", "requests", 4, 9)
+    assert found["metrics"] == {"loss": 0.5, "kl": None}
 
 
 def test_a_folder_that_takes_no_more_does_not_end_the_run(tmp_path: Path) -> None:
