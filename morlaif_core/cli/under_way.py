@@ -40,14 +40,14 @@ class UnderWay:
     @property
     def seconds(self) -> float:
         """What the process has spent on the stage; the manifest has it only when it ends."""
-        return float(self.progress["seconds"]) if self.progress and self._works else 0.0
+        return float(self._told["seconds"])
 
     @property
     def process(self) -> str | None:
         """Whether a process is at work, as a sentence; None where none is and none is missed."""
         last = f"; it last told of its progress at {self.progress['at']}" if self.progress else ""
         if self._works:
-            left = self.progress and self.progress["seconds_left"]
+            left = self._told["seconds_left"]
             return f"{self.holder} is at work" + (f", about {clock_time(left)} left of {self.stage}" if left else "")
         if self.holder and self.holder.alive is None:
             return f"{self.holder} holds the folder, or was killed: from here that cannot be told{last}"
@@ -59,6 +59,12 @@ class UnderWay:
     @property
     def _works(self) -> bool:
         return self.holder is not None and self.holder.alive is True
+
+    @property
+    def _told(self) -> Mapping[str, Any]:
+        """What the process at work has told; a process before it may have left progress.json."""
+        own = self._works and self.progress is not None and self.progress.get("process") == str(self.holder)
+        return self.progress if own and self.progress else {"seconds": 0.0, "seconds_left": None}
 
     def as_json(self) -> dict[str, Any]:
         """The same for programs."""

@@ -39,7 +39,7 @@ class Log:
         part = self._run / f".{PROGRESS}.tmp"
         # Not synced: it is written every other second, and of no use after a power failure.
         with contextlib.suppress(OSError):
-            part.write_text(json.dumps({**row, "at": _now()}, indent=1) + "\n", encoding="utf-8")
+            part.write_text(json.dumps({**row, "process": mark(), "at": _now()}, indent=1) + "\n", encoding="utf-8")
             os.replace(part, self._run / PROGRESS)
 
     @contextlib.contextmanager

@@ -17,11 +17,11 @@ MANIFEST: dict[str, Any] = {
     "stages": {"sample": {"state": "done"}, "train-pms": {"state": "started"}},
     "principles": {"kind": {}, "calm": {}},
 }
+HERE = f"pid {os.getpid()} on {socket.gethostname()}"
 ROW = {
     "stage": "train-pms", "unit": "steps", "done": 30, "total": 40, "seconds": 60, "seconds_left": 75, "metrics": {},
-    "at": "2026-12-01 05:00:00+0000",
+    "process": HERE, "at": "2026-12-01 05:00:00+0000",
 }  # fmt: skip
-HERE = f"pid {os.getpid()} on {socket.gethostname()}"
 
 
 @pytest.fixture
@@ -37,7 +37,12 @@ def run(tmp_path: Path) -> Path:
 def test_live(run: Path) -> None:
     folder = RunFolder.open(run)
     found = under_way(run, MANIFEST)
+    (run / "progress.json").write_text(
+        json.dumps(ROW | {"process": "pid 3 on there"})
+    )  # has begun, and told nothing yet
+    begun = under_way(run, MANIFEST)
     folder.close()
+    assert (begun.seconds, begun.process) == (0.0, f"{HERE} is at work")
     assert found.state == "running: 1 of 2 models, 30 of 40 steps (75 %)"
     assert found.process == f"{HERE} is at work, about 0:01:15 left of train-pms"
     assert found.seconds == 60
