@@ -166,7 +166,7 @@ def run_config(
         return Run(out)
     folder = RunFolder.open(out)
     try:
-        with first_of(mine, folder, screen):
+        with screen.logged(out), first_of(mine, folder, screen):
             folder.manifest.update(describe(config))
             run_pipeline(Context(config, folder, screen), until, only, missing, strict=strict)
     finally:

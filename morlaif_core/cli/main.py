@@ -41,11 +41,22 @@ def cli() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; runs/CONFIG by default.")
 @click.option("--until", metavar="STAGE", help="Stop after a stage.")
 @click.option("--only", metavar="STAGE", help="Run only this stage; the stages before it must be done.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors alone; log.txt in the run folder has the rest.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Say every second how far a stage is, with all metrics of training."
+)
 @click.option(
     "--strict", is_flag=True, help="Stop before the policy if a preference model is not shown to be better than chance."
 )
 def run(
-    configs: tuple[str, ...], sets: tuple[str, ...], out: Path | None, until: str | None, only: str | None, strict: bool
+    configs: tuple[str, ...],
+    sets: tuple[str, ...],
+    out: Path | None,
+    until: str | None,
+    only: str | None,
+    quiet: bool,
+    verbose: bool,
+    strict: bool,
 ) -> None:
     """Run the pipeline: sample, judge, train-pms, train-policy, evaluate.
 
@@ -62,7 +73,8 @@ def run(
     config = load_config(configs, sets)
     folder = out or default_out(config)
     # Of several processes only the first speaks, or each line would stand there several times.
-    screen = Screen(quiet=not ranks().first)
+    quiet = quiet or not ranks().first
+    screen = Screen(quiet, verbose=verbose and not quiet)
     try:
         done = run_config(config, folder, screen, until, only, strict=strict)
     except BaseException as error:
@@ -117,20 +129,23 @@ def init(file: Path, source: str) -> None:
 @RUN
 @JSON
 def status(run: Path, as_json: bool) -> None:
-    """Say which stages of a run are done, and its numbers so far."""
+    """Say which stages of a run are done, how far it is, whether its process lives, and its numbers so far."""
     from morlaif_core.api import load_run
     from morlaif_core.runs.tables import print_json
 
     from .output import show_status
+    from .under_way import under_way
 
     done = load_run(run)
     results = done.results
     with suppress(UserError):  # a run without a configuration yet, or one that cannot be read here any more
         results = results | done.spent()
+    manifest = done.manifest
+    now = under_way(done.folder, manifest)
     if as_json:
-        print_json({"stages": done.manifest.get("stages", {}), "results": results})
+        print_json({"stages": manifest.get("stages", {}), **now.as_json(), "results": results})
     else:
-        show_status(done.manifest, results)
+        show_status(manifest, results, now)
 
 
 @cli.command()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from morlaif_core.plugins.manager import Plugins
     from morlaif_core.stages.look_at_data import DataLook
 
+    from .under_way import UnderWay
+
 
 def show_results(results: Mapping[str, Any], screen: Screen) -> None:
     """The table at the end of a run: per principle, judge and preference model before and after."""
@@ -72,8 +74,8 @@ def _beside(accuracy: float | None, majority: float | None) -> str:
     return "-" if accuracy is None else f"{accuracy:.2f} ({majority:.2f})"
 
 
-def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-    """Stages with state and seconds, then the results' table."""
+def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any], now: UnderWay) -> None:
+    """Stages with state and seconds, whether a process is at work, then the results' table."""
     from morlaif_core.stages.judge import few_labels
     from morlaif_core.stages.pipeline import STAGES
     from morlaif_core.stages.pm_accuracy import at_chance
@@ -82,12 +84,14 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> None
     rows = [
         [
             stage.name,
-            stages.get(stage.name, {}).get("state", "not started"),
-            f"{stages.get(stage.name, {}).get('seconds', 0):.0f} s",
+            now.state if stage.name == now.stage else stages.get(stage.name, {}).get("state", "not started"),
+            f"{stages.get(stage.name, {}).get('seconds', 0) + (now.seconds if stage.name == now.stage else 0):.0f} s",
         ]
         for stage in STAGES
     ]
     print_table(["stage", "state", "time"], rows)
+    if now.process:
+        click.echo(now.process)
     if results.get("cost_usd"):
         click.echo(f"judging has cost ${results['cost_usd']:,.4f}")
     elif "cost_usd" in results.get("notes", {}):

@@ -8,6 +8,7 @@ import gc
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -25,7 +26,7 @@ from morlaif_core.feedback.sending.budget import Purse
 from morlaif_core.feedback.sending.interrupts import run_draining
 from morlaif_core.feedback.sending.pace import Pace
 from morlaif_core.feedback.sending.workers import Workers
-from morlaif_core.runs.progress import Done
+from morlaif_core.runs.pace import Done
 
 from .types import NamedJudge, Task, Verdict
 
@@ -99,6 +100,7 @@ class _Judging:
         self._found: dict[tuple[object, ...], Planned | Verdict] = {}
         self._readings: dict[str, Reading] = {}
         self._open: set[str] = set()
+        self._known = 0
         self._priced = True
 
     async def go(
@@ -111,10 +113,10 @@ class _Judging:
     ) -> list[Verdict]:
         """Ask in rounds until every task can be decided: a cascade's next judge is asked in the next round."""
         commits = {path: GroupCommit(book) for path, book in books.items()}
-        around = Surroundings(run, self._purse, self._note)
         self._priced = all(judge.price is not None for judge in needed)
         try:
             for judge in needed:
+                around = Surroundings(run, self._purse, partial(self._note, judge.name))
                 self._workers[judge.name] = Workers(
                     judge, commits[Path(judge.judging.ledger or default)], pace(), around
                 )
@@ -176,6 +178,7 @@ class _Judging:
             # A failed row is as if it were not there: it is asked again and replaced.
             if reading.status != "failed":
                 self._readings[key] = with_mass(reading, workers.asking.min_label_mass)
+                self._known += 1
         for work in works.values():
             if known.keys() >= set(work.rows):
                 workers.watch.see(work.rows, [self._readings.get(row, known[row]) for row in work.rows])
@@ -183,14 +186,19 @@ class _Judging:
         self._open |= unread
         return {key: work for key, work in works.items() if not unread.isdisjoint(work.rows)}
 
-    def _note(self, key: str, reading: Reading) -> None:
+    def _note(self, judge: str, key: str, reading: Reading) -> None:
+        if reading.status != "failed":
+            for name, workers in self._workers.items():
+                if name != judge:
+                    workers.tell_stop()
         self._readings[key] = reading
         self._open.discard(key)
         self._show()
 
     def _show(self) -> None:
         usd = self._purse.spent.usd if self._priced else None
-        self._progress(Done(len(self._readings), len(self._readings) + len(self._open), usd))
+        answered = len(self._readings)
+        self._progress(Done(answered, answered + len(self._open), usd, self._known))
 
     def _find(self, task: Task) -> Verdict | None:
         """The verdict of a single judge on a task; None where not all of it has been answered."""
@@ -275,10 +283,15 @@ async def _drain(workers: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _raise_errors(judges: Iterable[Workers]) -> None:
-    errors = [judge.error for judge in judges if judge.error is not None]
+    errors = {judge.name: judge.error for judge in judges if judge.error is not None}
     # A wrong configuration keeps its exit code; several errors are one failure.
-    if len(errors) == 1 and not isinstance(errors[0], RunFailed):
-        raise errors[0]
-    if errors:
-        reasons = "\n".join(dict.fromkeys(str(error) for error in errors))
-        raise RunFailed(f"judging is incomplete: {reasons}")
+    for error in errors.values():
+        if len(errors) == 1 and not isinstance(error, RunFailed):
+            raise error
+    # Judges of one server stop for one reason, which is said once.
+    whose: dict[str, list[str]] = {}
+    for name, error in errors.items():
+        whose.setdefault(str(error).removeprefix(f"judge '{name}': "), []).append(f"'{name}'")
+    if whose:
+        reasons = [f"judge {' and '.join(names)}: {reason}" for reason, names in whose.items()]
+        raise RunFailed(f"judging is incomplete: {'; '.join(reasons)}")

@@ -97,7 +97,7 @@ class PMBackend(Protocol):
     def train(self, job: PMJob) -> None:
         """Train all principles of the job; goes on from its checkpoints.
 
-        out/PRINCIPLE/ is whole when out/PRINCIPLE/done.json is there.
+        out/PRINCIPLE/ is whole when out/PRINCIPLE/done.json is there. May ask ``job.stop()``, as a `PolicyTrainer` does.
         """
         ...
 
@@ -163,7 +163,10 @@ class PolicyTrainer(Protocol):
     """Trains the target on the reward."""
 
     def train(self, job: PolicyJob) -> Policy:
-        """Go on from job.out where it holds a checkpoint; report each step and obey the answer."""
+        """Go on from job.out where it holds a checkpoint; report each step and obey the answer.
+
+        Before each step, ask ``job.stop()``: where it is true, write a checkpoint and raise KeyboardInterrupt. Ctrl-C ends
+        a trainer that never asks at once, and it goes on from its last checkpoint."""
         ...
 
 
@@ -192,6 +195,8 @@ class PMJob:
     seed: int
     report: Report
     backbones: Backbones
+    stop: Callable[[], bool] = lambda: False
+    """as that of `PolicyJob`"""
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,9 @@ class PolicyJob:
     backbones: Backbones
     reference_ended: float = 1.0
     """share of the untrained target's responses that ended by themselves, in [0, 1]"""
+    stop: Callable[[], bool] = lambda: False
+    """asked between steps: whether Ctrl-C or SIGTERM has come, so that a checkpoint is to be written and
+    KeyboardInterrupt raised; once it has been asked, a first signal waits for the next time"""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from typing import IO, Any
 
 from morlaif_core.errors import Busy, UserError
 
+from .holder import LOCK, mark
+
 FORMAT = 1
 MANIFEST = "manifest.json"
-LOCK = ".lock"
 
 
 def write_text(file: Path, text: str) -> None:
@@ -105,13 +106,15 @@ class RunFolder:
             lock.close()
             raise Busy(f"{self.path} is in use by another process{f' ({holder})' if holder else ''}") from None
         lock.truncate(0)
-        lock.write(f"pid {os.getpid()}")
+        lock.write(mark())
         lock.flush()
         self._lock = lock
 
     def close(self) -> None:
         """Let go of the lock."""
         if self._lock is not None:
+            # Empty: who looks can tell an end from a kill.
+            self._lock.truncate(0)
             self._lock.close()
             self._lock = None
 

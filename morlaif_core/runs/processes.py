@@ -15,10 +15,13 @@ from morlaif_core.errors import RunFailed, UserError
 from morlaif_core.redaction import redact
 
 from .folder import RunFolder, read_manifest
+from .holder import holder_of
 from .progress import Screen
+from .stopping import stoppable
 
 SECTION = "launch"
-"""The manifest's record of a launch of several processes: its id, its state (running, done, failed), its error."""
+"""The manifest's record of a launch of several processes: its id, its state (running, done, failed or interrupted), its
+error."""
 POLL = 0.5
 """seconds between two looks at the manifest"""
 STALE = 300.0
@@ -71,6 +74,9 @@ def first_of(mine: Ranks, folder: RunFolder, screen: Screen) -> Iterator[None]:
         with _without_group():
             yield
         record["state"] = "done"
+    except KeyboardInterrupt:
+        record["state"] = "interrupted"
+        raise
     except BaseException as error:
         record |= {"state": "failed", "error": redact(str(error) or type(error).__name__)}
         raise
@@ -102,19 +108,31 @@ def wait_for_first(
     """Return when rank 0 has done its work in a run folder; there is no time limit. Takes no lock, writes nothing.
 
     finished: whether all that is asked for is done, with this process's configuration. Raises `RunFailed` where rank 0
-    failed. An end that this process finds at its first look may be an earlier launch's: it counts where ``finished``
-    says so, or where nobody has begun anew after `STALE` seconds.
+    failed, KeyboardInterrupt where it was interrupted: Ctrl-C and SIGTERM here wait for rank 0, which finishes a step. An
+    end that this process finds at its first look may be an earlier launch's: it counts where ``finished`` says so, or
+    where nobody has begun anew after `STALE` seconds.
     """
     # By the manifest, not by a barrier of torch: that gives up within the hour, and judging may take days.
     before, begun = _record(run), clock()
-    while True:
-        record = _record(run)
-        own = record != before or clock() - begun >= STALE
-        if record.get("state") == "failed" and own:
-            raise RunFailed(f"rank 0 failed: {record.get('error')}")
-        if record.get("state") == "done" and (own or finished()):
-            return
-        sleep(POLL)
+    with stoppable(quiet=True) as stop:
+        while True:
+            record = _record(run)
+            own = record != before or clock() - begun >= STALE
+            state = record.get("state")
+            if state == "failed" and own:
+                raise RunFailed(f"rank 0 failed: {record.get('error')}")
+            # A launcher that sees one process end ends the others soon after, amid the step.
+            if (state == "interrupted" and own) or (stop() and not _works(run)):
+                raise KeyboardInterrupt
+            if state == "done" and (own or finished()):
+                return
+            sleep(POLL)
+
+
+def _works(run: Path) -> bool:
+    """Whether rank 0 holds the run folder; of another machine's it is believed."""
+    holder = holder_of(run)
+    return holder is not None and holder.alive is not False
 
 
 def _record(run: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,13 @@ def _after(context: Context, prompts: Sequence[Prompt]) -> dict[str, str]:
     policy = load_policy(context)
     rows = [prompt for _, prompt in by_length([("evaluation", prompt) for prompt in prompts])]
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    with context.screen.bar(NAME) as bar:
+    answered = [0, *accumulate(map(len, chunks))]
+    with context.screen.bar(NAME, "prompts") as bar:
         write_chunks(
             context.path / RESPONSES,
             chunks,
             lambda chunk: _responses(context, policy, chunk),
-            lambda done: bar(done, len(chunks)) and None,  # a bar answers "go"
+            lambda done: bar(answered[done], len(rows)) and None,  # a bar answers "go"
         )
     return read_after(context.path / RESPONSES)
 

@@ -139,7 +139,7 @@ def judge_pairs(
 ) -> list[Verdict]:
     """Ask the judges about each pair under each principle. judge: one for all, in place of each principle's own."""
     tasks = [Task(pair, item, judge or context.settings.judge_of(item.name)) for pair in pairs for item in principles]
-    with context.screen.bar(label) as bar:
+    with context.screen.bar(label, "requests") as bar:
         return context.judges.ask(tasks, bar.judged)
 
 

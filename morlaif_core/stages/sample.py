@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import accumulate, combinations
 from typing import Any
 
 from morlaif_core.config.settings import HUMAN_JUDGE
@@ -55,12 +55,13 @@ def run(context: Context) -> str:
     """Sample all pairs; goes on behind the chunks that are stored."""
     _check_human_labels(context)
     chunks = list(_chunks(context))
-    with context.screen.bar(NAME) as bar:
+    prompts = [0, *accumulate(len(chunk.rows) for chunk in chunks)]
+    with context.screen.bar(NAME, "prompts") as bar:
         write_chunks(
             context.path / FILE,
             chunks,
             lambda chunk: [pair_row(stored) for stored in _pairs(context, chunk)],
-            lambda done: bar(done, len(chunks)) and None,
+            lambda done: bar(prompts[done], prompts[-1]) and None,
         )
     stored = [item for item in read_pairs(context.path) if item.set != "evaluation"]
     identical = sum(item.pair.identical for item in stored)

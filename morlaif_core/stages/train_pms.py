@@ -12,6 +12,7 @@ from morlaif_core.plugins.protocols import PMBackend, PMJob, PreferenceModel
 from morlaif_core.reward.calibration import Calibration, fit_calibration
 from morlaif_core.reward.length_control import fit_length_control
 from morlaif_core.runs.stamps import folder_stamp
+from morlaif_core.runs.stopping import stoppable
 from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash, label_under, response_key
 
 from .context import Context
@@ -112,7 +113,7 @@ def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[st
     for item in todo:
         _check_enough(item, labels["pm"][item.name])
     base = context.pm_base  # before the bar opens: a bar does not nest in another
-    with context.screen.bar(NAME) as bar:
+    with context.screen.bar(NAME, "steps") as bar, stoppable(context.screen.quiet) as stop:
         backend.train(
             PMJob(
                 principles=todo,
@@ -123,6 +124,7 @@ def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[st
                 seed=context.settings.seed_of("train_pms"),
                 report=bar,
                 backbones=context.backbones,
+                stop=stop,
             )
         )
 

@@ -14,6 +14,7 @@ from morlaif_core.reward.reward import PrincipledReward
 from morlaif_core.reward.saved_reward import RunReward
 from morlaif_core.runs.folder import write_json
 from morlaif_core.runs.progress import Bar
+from morlaif_core.runs.stopping import stoppable
 from morlaif_core.types import Prompt, ScoreMatrix
 
 from .context import Context
@@ -56,7 +57,7 @@ def run(context: Context) -> str:
             "cut off are scored and judged as if they had ended; a new run tells them apart"
         )
     reward, ended = _reward(context), _reference_ended(context)
-    with context.screen.bar(NAME) as bar:
+    with context.screen.bar(NAME, "steps") as bar, stoppable(context.screen.quiet) as stop:
         policy = trainer.train(
             PolicyJob(
                 target=target,
@@ -70,6 +71,7 @@ def run(context: Context) -> str:
                 report=_Watched(bar, metrics, reward),
                 backbones=context.backbones,
                 reference_ended=1.0 if ended is None else ended,
+                stop=stop,
             )
         )
     _save_policy(context, policy)

@@ -69,7 +69,7 @@ class Plan:
         def progress(step: int, loss: float) -> None:
             self.job.report(offset + step, self.total, {"loss": loss})
 
-        return Training(folder, self.options, self.seed(name), device, self._key(name, rows), progress)
+        return Training(folder, self.options, self.seed(name), device, self._key(name, rows), progress, self.job.stop)
 
     def seed(self, name: str) -> int:
         """Return the principle's own seed: it does not depend on which others are trained, or in which order."""

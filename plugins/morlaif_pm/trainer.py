@@ -46,6 +46,7 @@ class Training:
     device: str
     key: str
     progress: Callable[[int, float], None]
+    stop: Callable[[], bool]
 
 
 def soft_loss(rewards_a: torch.Tensor, rewards_b: torch.Tensor, p_a: torch.Tensor) -> torch.Tensor:
@@ -120,16 +121,22 @@ class SoftRewardTrainer(RewardTrainer):  # type: ignore[misc]
 
 
 class _Progress(TrainerCallback):  # type: ignore[misc]
-    """Reports every optimiser step."""
+    """Reports every optimiser step; has a checkpoint written and ends where the job is to stop."""
 
-    def __init__(self, progress: Callable[[int, float], None]) -> None:
-        self.progress = progress
+    def __init__(self, training: Training) -> None:
+        self.progress = training.progress
+        # Without checkpoints there is nothing to wait for.
+        self.stop = training.stop if training.options.checkpoint_every is not None else lambda: False
+        self.stopped = False
         self.trainer: SoftRewardTrainer | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # Set by `fit` before training. The loss is the trainer's, as without logging no callback is told of it.
         assert self.trainer is not None
         self.progress(state.global_step, self.trainer.loss)
+        # After the last step the model itself is written.
+        if state.global_step < state.max_steps and self.stop():
+            self.stopped = control.should_save = control.should_training_stop = True
 
 
 def steps_of(pairs: int, options: TrainOptions) -> int:
@@ -141,11 +148,12 @@ def steps_of(pairs: int, options: TrainOptions) -> int:
 def fit(model: Any, tokenizer: Any, rows: Rows, training: Training) -> float:
     """Train a scorer in place, going on from a checkpoint where there is one; returns the last batch's loss.
 
-    That is NaN where the checkpoint was the last step's: there was nothing left to do.
+    That is NaN where the checkpoint was the last step's: there was nothing left to do. Raises KeyboardInterrupt, a
+    checkpoint written, where the job is to stop.
     """
     from datasets import Dataset
 
-    progress = _Progress(training.progress)
+    progress = _Progress(training)
     with quiet():
         trainer = SoftRewardTrainer(
             model=model,
@@ -160,6 +168,8 @@ def fit(model: Any, tokenizer: Any, rows: Rows, training: Training) -> float:
         progress.trainer, trainer.key = trainer, training.key
         checkpoint = newest(training.folder, training.key)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if progress.stopped:
+        raise KeyboardInterrupt
     return trainer.loss
 
 

@@ -32,7 +32,7 @@ _PART = ".part"
 
 def save(training: Training, job: PolicyJob, options: PPOOptions) -> Path:
     """Write ``job.out/checkpoint-STEP`` and remove all but the last two; returns it."""
-    folder = job.out / f"checkpoint-{training.step}"
+    folder = folder_of(training, job)
     part = _fresh(job.out / f"{folder.name}{_PART}")
     save_policy(training.network, job.target, part / "policy")
     torch.save(_state(training), part / "state.pt")
@@ -48,6 +48,11 @@ def save(training: Training, job: PolicyJob, options: PPOOptions) -> Path:
     for old in checkpoints(job.out)[:-KEPT]:
         shutil.rmtree(old)
     return folder
+
+
+def folder_of(training: Training, job: PolicyJob) -> Path:
+    """Return where the checkpoint of the present step belongs."""
+    return job.out / f"checkpoint-{training.step}"
 
 
 def checkpoints(out: Path) -> list[Path]:

@@ -41,7 +41,7 @@ class PPO:
         ``job.out`` ends with the final policy (a model for transformers, or an adapter for peft), the last checkpoints,
         and done.json: ``{"steps", "stopped"}``. Steps after the last checkpoint are run, and reported, again after a
         kill. Raises `UserError` for no prompts, models that cannot be followed, a LoRA with dropout, a checkpoint made
-        with other options, and training that diverges.
+        with other options, and training that diverges; KeyboardInterrupt, a checkpoint written, on ``job.stop()``.
         """
         if job.target.lora is not None and job.target.lora.dropout:
             raise UserError("ppo trains without dropout, or its first ratio would not be 1; set target.lora.dropout: 0")
@@ -51,6 +51,10 @@ class PPO:
             return Policy(job.target, folder=job.out)
         training = checkpoint.resume(job, self.options)
         while training.step < self.options.steps and not training.stopped:
+            if job.stop():
+                if not checkpoint.folder_of(training, job).exists():
+                    checkpoint.save(training, job, self.options)
+                raise KeyboardInterrupt
             self._step(training, job)
             last = training.stopped or training.step == self.options.steps
             if last or training.step % self.options.checkpoint_every == 0:

@@ -13,7 +13,7 @@ from morlaif_core.feedback.judging import judge_tasks
 from morlaif_core.feedback.sending.pace import Pace
 from morlaif_core.feedback.types import FREE, NamedJudge, Task, Verdict
 from morlaif_core.plugins.protocols import FeedbackProvider
-from morlaif_core.runs.progress import Done
+from morlaif_core.runs.pace import Done
 from morlaif_core.types import (
     Answer,
     Capabilities,

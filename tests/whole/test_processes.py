@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,3 +95,23 @@ def test_a_trainer_that_knows_of_groups_trains_in_the_first_alone(tmp_path: Path
     assert {name: stage["state"] for name, stage in stages.items()} == dict.fromkeys(
         ("sample", "judge", "train-pms"), "done"
     )
+
+
+@pytest.mark.slow(seconds=25)
+def test_a_cluster_that_ends_a_launch_while_it_trains_costs_no_step(tmp_path: Path) -> None:
+    """The launcher passes SIGTERM on to both processes: the other waits until the first has written its checkpoint."""
+    run, rows = tmp_path / "r", tmp_path / "r" / "policy" / "metrics.jsonl"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    more = options("trainer.steps=4000", "trainer.prompts_per_step=64", "trainer.checkpoint_every=10000")
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen([*launcher, *RUN, "--out", str(run), *more], env=ENVIRONMENT, **pipes) as started:
+        for _ in range(600):
+            if rows.exists() and rows.stat().st_size:
+                break
+            time.sleep(0.2)
+        started.terminate()
+        said, _ = started.communicate(timeout=60)
+    steps = len(rows.read_text().splitlines())
+    assert [path.name for path in (run / "policy").glob("checkpoint-*")] == [f"checkpoint-{steps}"], said
+    assert json.loads((run / "manifest.json").read_text())["launch"]["state"] == "interrupted"
+    assert (run / ".lock").read_text() == ""

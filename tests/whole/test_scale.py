@@ -22,7 +22,7 @@ from morlaif_core.feedback.judging import judge_tasks
 from morlaif_core.feedback.ledger.ledger import Ledger
 from morlaif_core.feedback.types import NamedJudge, Task
 from morlaif_core.plugins.protocols import FeedbackProvider
-from morlaif_core.runs.progress import Done
+from morlaif_core.runs.pace import Done
 from morlaif_core.testing import fault_server
 from tests.helpers.ledger_rows import ROW
 

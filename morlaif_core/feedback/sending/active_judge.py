@@ -20,7 +20,7 @@ from .retry import Sender
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the judges of a run share. note: called with each row's key and reading once it is on disk."""
+    """What a judge has of its run. note: called with each row's key and reading once it is on disk."""
 
     run: str
     purse: Purse

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
+from morlaif_core.runs.stopping import ECHO, SIGNALS
+
 T = TypeVar("T")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_draining(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -26,7 +28,7 @@ def run_draining(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def _run_here(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    interrupted = False
+    interrupted: float | None = None
 
     async def guarded() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -34,8 +36,10 @@ def _run_here(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
         def interrupt() -> None:
             nonlocal interrupted
-            interrupted = True
-            task.cancel()
+            # A second one gives up what is in flight, and that is paid for: not for a signal that was sent twice.
+            if interrupted is None or time.monotonic() - interrupted >= ECHO:
+                task.cancel()
+            interrupted = interrupted or time.monotonic()
 
         with _handlers(loop, interrupt):
             return await main()
@@ -44,7 +48,7 @@ def _run_here(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run(guarded())
     # A cancellation that no signal caused is somebody else's, and passes on as it is.
     except asyncio.CancelledError:
-        if interrupted:
+        if interrupted is not None:
             raise KeyboardInterrupt from None
         raise
 
@@ -55,8 +59,8 @@ def _handlers(loop: asyncio.AbstractEventLoop, interrupt: Callable[[], None]) ->
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
         loop.add_signal_handler(number, interrupt)
     try:
         yield

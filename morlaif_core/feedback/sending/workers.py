@@ -62,6 +62,7 @@ class Workers(ActiveJudge):
         super().__init__(judge, commits, pace, around)
         self.queue: deque[Work] = deque()
         self.error: UserError | None = None
+        self._told = False
         self._meter, self._lost_in_a_row = Meter(judge.price), 0
         self._ask_many: Callable[[Sequence[Request]], Sequence[Answer]] | None = getattr(
             self.provider, "ask_many", None
@@ -99,11 +100,15 @@ class Workers(ActiveJudge):
 
     def fail(self, error: UserError) -> None:
         """Stop this judge within the requests in flight; the first error is the one reported."""
-        if self.error is None:
-            log.warning("judge '%s' stops: %s", self.name, redact(str(error)))
-            self.error = error
+        self.error = self.error or error
         # The others look at this before they send, so that only what is in flight is still paid for.
         self.pace.stop.set()
+
+    def tell_stop(self) -> None:
+        """Say, once, that this judge has stopped, where others go on: else the error that ends judging says it."""
+        if self.error is not None and not self._told:
+            self._told = True
+            log.warning("%s; the other judges go on", redact(str(self.error)).removesuffix(f"; {GO_ON}"))
 
     def _take_spent(self) -> list[Spent]:
         """Return what was spent and is not on disk yet; who takes it writes it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from morlaif_core import load_run
 from morlaif_core.config.shipped_files import shipped_examples
+from morlaif_core.runs import progress
 from tests.helpers.commands import COMMAND, Cli
 from tests.helpers.small_run import PRINCIPLES, final_files, options, small
 
@@ -272,6 +274,35 @@ def test_a_run_that_is_not_that_far_is_exit_1(morlaif: Cli, tmp_path: Path) -> N
     code, out, _ = morlaif("status", "r")
     assert code == 0
     assert "not started" in out
+
+
+def test_quiet_says_nothing_and_the_log_has_it(finished: Path, tmp_path: Path, morlaif: Cli) -> None:
+    shutil.copytree(finished, tmp_path / "r")
+    said = (tmp_path / "r" / "log.txt").read_text()
+    code, out, err = morlaif("run", "demo", "--out", "r", *options(), "-q")
+    assert (code, out, err) == (0, "", "")
+    more = (tmp_path / "r" / "log.txt").read_text().removeprefix(said)
+    assert "r: every stage is done and no setting has changed; nothing to do\n" in more
+    assert morlaif("run", "demo", "--out", "r", *options("seed=1.5"), "-q")[2].startswith("morlaif: ")
+    for part in (" sample …\n", " train-policy: 2 steps", " ended\n"):
+        assert part in said
+
+
+def test_verbose_and_a_pipe_say_how_far_training_is(
+    finished: Path, tmp_path: Path, morlaif: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, tmp_path / "r")
+    monkeypatch.setattr(progress, "FIRST", 0.0)
+    monkeypatch.setattr(progress, "VERBOSE", 0.0)
+    arguments = ["run", "demo", "--out", "r", *options("trainer.learning_rate=1e-3"), "--until", "train-policy"]
+    code, _, err = morlaif(*arguments)
+    assert code == 0
+    (line,) = [line for line in err.splitlines() if line.startswith("train-policy: 2 of 2 steps (100 %), 0:0")]
+    assert all(f"{name} " in line for name in ("reward", "kl", *PRINCIPLES))
+    assert "entropy" not in err
+    shutil.rmtree(tmp_path / "r")
+    shutil.copytree(finished, tmp_path / "r")
+    assert "entropy" in morlaif(*arguments, "-v")[2]
 
 
 def start(folder: Path, *more: str, limit: int | None = None) -> subprocess.Popen[str]:

@@ -22,7 +22,7 @@ from morlaif_core.feedback.judging import judge_tasks
 from morlaif_core.feedback.ledger.ledger import read_rows
 from morlaif_core.feedback.ledger.tables import Row
 from morlaif_core.feedback.types import NamedJudge, Task, Verdict
-from morlaif_core.runs.progress import Done
+from morlaif_core.runs.pace import Done
 from morlaif_core.testing import FaultServer, fault_server
 from morlaif_core.testing.faultserver import ANSWERS, KnownPreference
 from morlaif_core.testing.faultserver.simulated.parsing import parse_judge_messages

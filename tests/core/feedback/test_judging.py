@@ -18,6 +18,7 @@ from morlaif_core.errors import RunFailed
 from morlaif_core.feedback.judging import judge_tasks
 from morlaif_core.feedback.ledger.ledger import Ledger
 from morlaif_core.feedback.types import NamedJudge, Task
+from morlaif_core.runs.pace import Done
 from morlaif_core.types import Answer, Capabilities, Principle, ProviderError, Request
 from tests.helpers.batch_shop import statuses
 from tests.helpers.known_judges import (
@@ -191,7 +192,31 @@ def test_a_run_error_stops_within_the_requests_in_flight(tmp_path: Path) -> None
     assert len(rest.asked) == 300
 
 
-def test_a_server_that_is_down_ends_its_judge_and_the_others_finish(tmp_path: Path) -> None:
+def test_progress_tells_what_the_ledger_knew_from_what_was_answered(tmp_path: Path) -> None:
+    told: list[Done] = []
+    judges = {"j": NamedJudge("j", provides(Pairwise(longer)), Judging())}
+    tasks = [Task(pair, BETTER, "j") for pair in some_pairs(10)]
+    for some in (tasks[:6], tasks):
+        told.clear()
+        judge_tasks(some, judges, ledger=tmp_path / "l.sqlite", seed=0, progress=told.append, pace=fast_pace)
+    assert [(one.answered, one.total, one.known) for one in (told[0], told[-1])] == [(12, 20, 12), (20, 20, 12)]
+
+
+def test_a_server_that_is_lost_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By the error that ends judging, for all judges of that server."""
+    judges = {name: NamedJudge(name, provides(Failing(lambda n: transient())), Judging()) for name in ("one", "two")}
+    tasks = [Task(pair, BETTER, name) for name in judges for pair in some_pairs(20)]
+    with pytest.raises(
+        RunFailed, match=r"^judging is incomplete: judge 'one' and 'two': \d+ requests in a row"
+    ) as lost:
+        judge_tasks(tasks, judges, ledger=tmp_path / "l.sqlite", seed=0, progress=lambda done: None, pace=fast_pace)
+    assert str(lost.value).count("in a row") == 1
+    assert not caplog.records
+
+
+def test_a_server_that_is_down_ends_its_judge_and_the_others_finish(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pairs = some_pairs(100)
     down, up = Failing(lambda n: transient()), Batched(longer)
     judges = {
@@ -204,6 +229,7 @@ def test_a_server_that_is_down_ends_its_judge_and_the_others_finish(tmp_path: Pa
             tasks, judges, ledger=tmp_path / "judgements.sqlite", seed=0, progress=lambda done: None, pace=fast_pace
         )
     assert sum(up.sizes) == 200
+    assert [record.message.endswith("; the other judges go on") for record in caplog.records] == [True]
     assert len(down.asked) < 200
     assert statuses(tmp_path).count("ok") == 200
 
@@ -289,6 +315,9 @@ def test_a_second_ctrl_c_gives_up_what_hangs(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.3)
+    process.send_signal(signal.SIGINT)  # the same one, which a launcher sent twice
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.4)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=10)
     assert "KeyboardInterrupt" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,3 +138,31 @@ def test_one_process_leaves_no_record_and_takes_an_old_one_away(
         pass
     assert "the first of 3 processes runs every stage" in capsys.readouterr().out
     folder.close()
+
+
+def test_an_interruption_of_the_first_reaches_the_others(tmp_path: Path) -> None:
+    run = tmp_path / "r"
+
+    def interrupted() -> None:
+        folder = RunFolder.open(run)
+        try:
+            with first_of(Ranks(0, 2), folder, QUIET):
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            folder.close()
+
+    with pytest.raises(KeyboardInterrupt):
+        Watch(nothing, interrupted).wait(run)
+
+
+def test_an_interrupted_process_waits_for_the_first_to_finish_its_step(tmp_path: Path) -> None:
+    run = tmp_path / "r"
+    folder = RunFolder.open(run)
+
+    def strike() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    watch = Watch(strike, nothing, nothing, folder.close)
+    with pytest.raises(KeyboardInterrupt):
+        watch.wait(run)
+    assert watch.events == []

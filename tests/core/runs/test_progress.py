@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from morlaif_core.runs.progress import Done, Screen
+from morlaif_core.runs.pace import Done
+from morlaif_core.runs.progress import Screen
 
 
 def everything(terminal: int) -> str:

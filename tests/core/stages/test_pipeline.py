@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from morlaif_core import Message, UserError, load_run, make_prompt, run as run_pipeline
+from morlaif_core.runs.pace import Done
 from morlaif_core.runs.progress import Bar, Screen
 from tests.helpers.small_run import PRINCIPLES, SETS, final_files, ledger_rows, small
 
@@ -38,7 +39,7 @@ def times(run: Path) -> dict[str, int]:
     return {
         str(file.relative_to(run)): file.stat().st_mtime_ns
         for file in sorted(run.rglob("*"))
-        if file.is_file() and file.name not in (".lock", "judgements.sqlite", "run.yaml")
+        if file.is_file() and file.name not in (".lock", "judgements.sqlite", "run.yaml", "log.txt")
     }
 
 
@@ -262,8 +263,8 @@ def interrupt_every_stage(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, in
     struck: list[tuple[str, int]] = []
 
     @contextmanager
-    def bar(screen: Screen, label: str) -> Iterator[Bar]:
-        def advance(step: int, total: int, text: str) -> None:
+    def bar(screen: Screen, label: str, unit: str = "") -> Iterator[Bar]:
+        def advance(done: Done) -> None:
             counts[label] = counts.get(label, 0) + 1
             if counts[label] in STRIKES:
                 struck.append((label, counts[label]))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +16,10 @@ from morlaif_core import load_run
 from morlaif_core.reward.build import build_scalarizer
 from morlaif_core.reward.expected_utility import Expected
 from morlaif_core.reward.saved_reward import load_reward_file
+from morlaif_core.runs.progress import Bar
 from morlaif_core.testing import make_scores, make_terms
 from morlaif_core.types import Message, make_prompt
-from tests.helpers.small_run import PRINCIPLES, small
+from tests.helpers.small_run import PRINCIPLES, final_files, small
 
 
 def metrics(run: Path) -> list[dict[str, float]]:
@@ -88,3 +93,29 @@ def test_a_changed_schedule_redoes_the_policy_alone(tmp_path: Path) -> None:
     after = json.loads((run / "manifest.json").read_text())["stages"]
     changed = {name for name in after if after[name]["inputs"] != before[name]["inputs"]}
     assert changed == {"train-policy", "evaluate"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_step_and_the_same_command_goes_on_bit_for_bit(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    sets = ("trainer.steps=4", "trainer.checkpoint_every=100")
+    whole, cut = (Path(shutil.copytree(finished, tmp_path / name)) for name in ("whole", "cut"))
+    small(whole, *sets)
+    told = Bar.__call__
+
+    def strike(bar: Bar, step: int, total: int, metrics: Any = None, **more: Any) -> Any:
+        if total == 4 and step == 2:
+            os.kill(os.getpid(), number)
+        return told(bar, step, total, metrics, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bar, "__call__", strike)
+        with pytest.raises(KeyboardInterrupt):
+            small(cut, *sets)
+    assert [path.name for path in (cut / "policy").glob("checkpoint-*")] == ["checkpoint-2"]
+    assert load_run(cut).manifest["stages"]["train-policy"]["state"] == "started"
+    small(cut, *sets)
+    assert final_files(cut) == final_files(whole)
+    rows = [[{key: row[key] for key in row if "seconds" not in key} for row in metrics(run)] for run in (cut, whole)]
+    assert rows[0] == rows[1]

@@ -56,6 +56,30 @@ def test_goes_on_from_a_checkpoint_bit_for_bit(name: str, tmp_path: Path) -> Non
     assert not list(cut.out.rglob("checkpoint-*"))
 
 
+@pytest.mark.parametrize("name", ["full", "lora"])
+def test_a_stop_keeps_the_step_and_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
+    build, options = {"full": (build_full, FullOptions), "lora": (build_lora, LoraOptions)}[name]
+    backend = build(options(learning_rate=2e-3, **QUICK))  # type: ignore[operator]
+    steps: list[int] = []
+
+    def report(step: int, total: int, metrics: Mapping[str, float], *, generate: Any = None) -> Literal["go"]:
+        steps.append(step)
+        return "go"
+
+    whole = job_in(tmp_path, names=("kind", "rude"), n=40, report=report)
+    backend.train(whole)
+    total, steps[:] = len(steps), []
+    cut = replace(whole, out=tmp_path / "cut", stop=lambda: len(steps) == total // 2 + 2)
+    with pytest.raises(KeyboardInterrupt):
+        backend.train(cut)
+    assert (cut.out / "kind" / "done.json").exists()
+    assert [path.name for path in (cut.out / "rude").iterdir()] == ["checkpoint-2"]
+    backend.train(replace(cut, stop=lambda: False))
+    assert steps == list(range(1, total + 1)), "no step is done twice"
+    for principle in ("kind", "rude"):
+        assert weights(cut.out / principle) == weights(whole.out / principle)
+
+
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint-3"
     checkpoint.mkdir()

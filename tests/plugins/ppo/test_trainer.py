@@ -100,6 +100,26 @@ def test_a_run_goes_on_bit_for_bit(job: Callable[..., Any], kind: str) -> None:
     assert sorted(path.name for path in cut.out.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-5"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stop_keeps_the_step_and_goes_on_bit_for_bit(job: Callable[..., Any], kind: str) -> None:
+    lora, more = KINDS[kind]
+    options = PPOOptions(**{**SMALL, "steps": 5, "checkpoint_every": 10, **more})
+    whole = job("llama", "whole", lora=lora)
+    PPO(options).train(whole)
+
+    cut = job("llama", "cut", lora=lora)
+    cut = replace(cut, stop=lambda: len(cut.report.rows) == 3)
+    for _ in range(2):  # the second time nothing is done, and nothing lost
+        with pytest.raises(KeyboardInterrupt):
+            PPO(options).train(cut)
+    assert [path.name for path in cut.out.glob("checkpoint-*")] == ["checkpoint-3"]
+    again = replace(job("llama", "cut", lora=lora), backbones=cut.backbones)
+    PPO(options).train(again)
+    assert sorted(again.report.rows) == [4, 5]
+    assert cut.report.rows | again.report.rows == whole.report.rows
+    assert equal(whole.out, again.out)
+
+
 def test_a_finished_job_returns_at_once(job: Callable[..., Any]) -> None:
     the_job = job()
     the_job.out.mkdir()

@@ -20,7 +20,7 @@ from morlaif_core.feedback.ledger.ledger import read_rows
 from morlaif_core.feedback.ledger.tables import Row
 from morlaif_core.feedback.sending.prefix_caching import Prefixes
 from morlaif_core.feedback.types import NamedJudge, Task, Verdict
-from morlaif_core.runs.progress import Done
+from morlaif_core.runs.pace import Done
 from morlaif_core.testing import FaultServer, fault_server
 from morlaif_core.types import Answer, Capabilities, Example, Principle, Request, ResponsePair, Usage
 from tests.helpers.known_judges import Batched, Pairwise, longer, run, some_pairs

@@ -19,7 +19,7 @@ from morlaif_core.feedback.sending.budget import BudgetReached, Purse
 from morlaif_core.feedback.sending.pace import Pace, Stopped
 from morlaif_core.feedback.sending.request_costs import Meter
 from morlaif_core.feedback.types import NamedJudge, Task
-from morlaif_core.runs.progress import Done
+from morlaif_core.runs.pace import Done
 from morlaif_core.types import Answer, Capabilities, Message, Principle, ProviderError, Request, Usage, make_prompt
 from tests.helpers.known_judges import BETTER, WORSE, Pairwise, fast_pace, longer, provides, run, some_pairs, transient
 
