@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from morlaif_core.config.config import BLOCKS, Config
+from morlaif_core.config.resolved import as_begun
 from morlaif_core.errors import UserError
 from morlaif_core.feedback.judges import RunJudges
 from morlaif_core.models.layers import context_length
@@ -30,8 +31,9 @@ class Context:
     """One run in this process."""
 
     def __init__(self, config: Config, folder: RunFolder, screen: Screen) -> None:
-        self.config, self.folder, self.screen = config, folder, screen
-        self.settings = config.settings
+        self.config = as_begun(config, folder.manifest.get("models", {}))
+        self.folder, self.screen = folder, screen
+        self.settings = self.config.settings
         self.plugins = config.plugins
         self.unfinished = 0
         """Set by a stage: verdicts behind which requests failed, which the next run asks again."""

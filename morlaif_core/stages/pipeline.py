@@ -6,9 +6,13 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from morlaif_core.config.load import load_config
 from morlaif_core.config.prices import unpriced
+from morlaif_core.config.principles import Known
+from morlaif_core.config.resolved import resolved_values
 from morlaif_core.errors import UserError, did_you_mean, needed
 from morlaif_core.feedback.ledger.spending import spent_by
 from morlaif_core.runs.folder import write_json, write_text
@@ -84,6 +88,9 @@ def _keep_settings(
     """
     file, text = context.path / "run.yaml", run_yaml(context)
     if file.exists() and file.read_bytes() == text.encode():
+        return
+    if file.exists() and _says_the_same(context, file, text):
+        write_text(file, text)
         return
     moves = any(_is_of_other_settings(context, stage, prints) for stage in todo)  # and all behind them with them
     stays = [stage.name for stage in STAGES if stage not in stages and _is_of_other_settings(context, stage, prints)]
@@ -239,9 +246,18 @@ def _drop(context: Context, behind: Sequence[Stage]) -> None:
 
 
 def run_yaml(context: Context) -> str:
-    """The resolved configuration as YAML that can be run again."""
+    """The resolved configuration as YAML that can be run again: see `resolved_values`."""
     import yaml
 
-    values = context.settings.model_dump(mode="json")
-    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
-    return "# The resolved configuration of this run; `morlaif run FILE` takes it.\n" + text
+    text: str = yaml.safe_dump(resolved_values(context.config), sort_keys=False, allow_unicode=True, width=120)
+    return "# Every setting of this run, those that nobody set too; `morlaif run FILE` takes it.\n" + text
+
+
+def _says_the_same(context: Context, file: Path, text: str) -> bool:
+    """Whether a run.yaml, as an earlier version wrote it, resolves to this text."""
+    known = {item.name: Known(item, str(context.path)) for item in context.config.principles}
+    try:
+        config = load_config([str(file.absolute())], plugins=context.plugins, known=known, alone=True)
+    except UserError:
+        return False
+    return run_yaml(Context(config, context.folder, context.screen)) == text
