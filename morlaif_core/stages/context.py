@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,12 @@ class Context:
             self.folder.manifest["id"] = uuid4().hex
             self.folder.save()
         return str(self.folder.manifest["id"])
+
+    def replace(self, names: Iterable[str]) -> None:
+        """Move what is there of these files and folders to ``replaced/TIME/``, and say so."""
+        moved = [name for name in self.folder.replace(names) if not name.startswith(".")]
+        if moved and self.folder.away is not None:
+            self.screen.say(f"moved to {self.folder.away.relative_to(self.path)}/: {', '.join(moved)}")
 
     @cached_property
     def judges(self) -> RunJudges:

@@ -72,6 +72,7 @@ def run_pipeline(
     if any(_is_of_other_settings(context, stage, prints) for stage in todo):
         sample.check(context)  # before what was made of other settings moves away
     _announce(context, stages, todo, prints)
+    _make_way(context, todo, prints)
     _keep_settings(context, stages, todo, prints)
     for stage in stages:
         # Looked at anew: what a stage asked again may have made those behind it out of date.
@@ -92,14 +93,20 @@ def _keep_settings(
     if file.exists() and _says_the_same(context, file, text):
         write_text(file, text)
         return
-    moves = any(_is_of_other_settings(context, stage, prints) for stage in todo)  # and all behind them with them
     stays = [stage.name for stage in STAGES if stage not in stages and _is_of_other_settings(context, stage, prints)]
-    if stays and not moves and file.exists():
+    if stays and file.exists():
         context.screen.say(f"the changed settings are not kept: {stays[0]} was done with others; run it to use them")
         return
     if not todo:
         context.screen.say("run.yaml now has the changed settings, for the next stages")
     write_text(file, text)
+
+
+def _make_way(context: Context, todo: Sequence[Stage], prints: dict[str, dict[str, Any]]) -> None:
+    """Move away what was made of other settings, and all behind it, while run.yaml still says of which."""
+    first = next((stage for stage in todo if _is_of_other_settings(context, stage, prints)), None)
+    if first is not None:
+        _drop(context, STAGES[STAGES.index(first) :])
 
 
 def _is_of_other_settings(context: Context, stage: Stage, prints: dict[str, dict[str, Any]]) -> bool:
@@ -172,17 +179,18 @@ def _announce(
         if old and old != prints[stage.name]:
             new = prints[stage.name]
             changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-            context.screen.say(
-                f"{stage.name} runs again (changed: {', '.join(changed)}); its earlier files move to replaced/"
-            )
+            context.screen.say(f"{stage.name} runs again (changed: {', '.join(changed)})")
 
 
 def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
     """Run one stage; its state, inputs and seconds go into the manifest whatever happens."""
     stages = context.folder.section("stages")
     record = _record(context, stage)
-    if record and record.get("inputs") != inputs:
-        _drop(context, STAGES[STAGES.index(stage) :])
+    known = record.get("state") in ("started", "done") and record.get("inputs") == inputs
+    if not known:
+        # Files that nobody knows of: a kill left them half moved, or another state of the run was put back.
+        if record or any((context.path / name).exists() for name in stage.outputs):
+            _drop(context, STAGES[STAGES.index(stage) :])
         record = {}
     seconds = float(record.get("seconds", 0.0))
     # What those behind it were made of: it outlives a kill of a stage that asks again.
@@ -242,7 +250,7 @@ def _drop(context: Context, behind: Sequence[Stage]) -> None:
     # The manifest first: what a kill leaves half moved is then not taken for done, whatever is run next.
     context.folder.save()
     write_json(context.path / "results.json", results)
-    context.folder.replace([name for item in behind for name in item.outputs])
+    context.replace([name for item in behind for name in item.outputs])
 
 
 def run_yaml(context: Context) -> str:
