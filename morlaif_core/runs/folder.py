@@ -18,6 +18,8 @@ from .holder import LOCK, mark
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+RECORDS = ("run.yaml", MANIFEST, "results.json")
+"""What says how the files of a run folder were made, and their numbers."""
 
 
 def write_text(file: Path, text: str) -> None:
@@ -72,6 +74,9 @@ class RunFolder:
     manifest: dict[str, Any] = field(default_factory=dict)
     writable: bool = True
     """False: for who only looks; the manifest is not saved."""
+    away: Path | None = None
+    """The folder that this process moves to what it replaces, once there is one."""
+    _records: dict[str, bytes] = field(default_factory=dict)
     _lock: IO[str] | None = None
 
     @classmethod
@@ -86,6 +91,7 @@ class RunFolder:
         folder._take_lock()
         try:
             folder.manifest = read_manifest(path)
+            folder._records = {name: (path / name).read_bytes() for name in RECORDS if (path / name).is_file()}
             if not (path / MANIFEST).exists():
                 # From its first file on the folder is known as ours, wherever this process is killed.
                 folder.save()
@@ -128,21 +134,29 @@ class RunFolder:
         section: dict[str, Any] = self.manifest.setdefault(name, {})
         return section
 
-    def replace(self, names: Iterable[str]) -> None:
-        """Move what is there of these files and folders to ``replaced/TIME/``."""
+    def replace(self, names: Iterable[str]) -> list[str]:
+        """Move what is there of these files and folders to ``replaced/TIME/``, one folder for all that this process
+        replaces, with the run's records as they were when it opened the folder. Returns what was moved."""
         there = [name for name in names if (self.path / name).exists()]
-        if not there:
-            return
-        # For people; what is moved twice in one second gets a number.
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        away = self.path / "replaced" / stamp
-        number = 1
-        while any((away / name).exists() for name in there):
-            number += 1
-            away = self.path / "replaced" / f"{stamp}-{number}"
+        if there and (self.away is None or any((self.away / name).exists() for name in there)):
+            self.away = self._make_away()
         for name in there:
-            (away / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(self.path / name, away / name)
+            assert self.away is not None
+            (self.away / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(self.path / name, self.away / name)
+        return there
+
+    def _make_away(self) -> Path:
+        # For people; what is moved twice in one second gets a number.
+        stamp = self.path / "replaced" / time.strftime("%Y%m%d-%H%M%S")
+        away, number = stamp, 1
+        while away.exists():
+            number += 1
+            away = stamp.with_name(f"{stamp.name}-{number}")
+        away.mkdir(parents=True)
+        for name, content in self._records.items():
+            (away / name).write_bytes(content)
+        return away
 
 
 def check_folder(path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from morlaif_core.config.config import BLOCKS, Config
+from morlaif_core.config.resolved import as_begun
 from morlaif_core.config.settings import AUTO
 from morlaif_core.errors import UserError
 from morlaif_core.feedback.judges import RunJudges
@@ -32,8 +33,9 @@ class Context:
     """One run in this process."""
 
     def __init__(self, config: Config, folder: RunFolder, screen: Screen) -> None:
-        self.config, self.folder, self.screen = config, folder, screen
-        self.settings = config.settings
+        self.config = as_begun(config, folder.manifest.get("models", {}))
+        self.folder, self.screen = folder, screen
+        self.settings = self.config.settings
         self.plugins = config.plugins
         self.unfinished = 0
         """Set by a stage: verdicts behind which requests failed, which the next run asks again."""
@@ -52,6 +54,12 @@ class Context:
             self.folder.manifest["id"] = uuid4().hex
             self.folder.save()
         return str(self.folder.manifest["id"])
+
+    def replace(self, names: Iterable[str]) -> None:
+        """Move what is there of these files and folders to ``replaced/TIME/``, and say so."""
+        moved = [name for name in self.folder.replace(names) if not name.startswith(".")]
+        if moved and self.folder.away is not None:
+            self.screen.say(f"moved to {self.folder.away.relative_to(self.path)}/: {', '.join(moved)}")
 
     @cached_property
     def judges(self) -> RunJudges:

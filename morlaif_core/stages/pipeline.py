@@ -6,9 +6,13 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from morlaif_core.config.load import load_config
 from morlaif_core.config.prices import unpriced
+from morlaif_core.config.principles import Known
+from morlaif_core.config.resolved import resolved_values
 from morlaif_core.errors import RunFailed, UserError, did_you_mean, needed
 from morlaif_core.feedback.ledger.spending import spent_by
 from morlaif_core.runs.folder import write_json, write_text
@@ -75,6 +79,7 @@ def run_pipeline(
     if any(_is_of_other_settings(context, stage, prints) for stage in todo):
         sample.check(context)  # before what was made of other settings moves away
     _announce(context, stages, todo, prints)
+    _make_way(context, todo, prints)
     _keep_settings(context, stages, todo, prints)
     strict = strict and STAGES.index(stages[-1]) >= STAGES.index(stage_named(train_pms.NAME))
     for stage in stages:
@@ -107,14 +112,23 @@ def _keep_settings(
     file, text = context.path / "run.yaml", run_yaml(context)
     if file.exists() and file.read_bytes() == text.encode():
         return
-    moves = any(_is_of_other_settings(context, stage, prints) for stage in todo)  # and all behind them with them
+    if file.exists() and _says_the_same(context, file, text):
+        write_text(file, text)
+        return
     stays = [stage.name for stage in STAGES if stage not in stages and _is_of_other_settings(context, stage, prints)]
-    if stays and not moves and file.exists():
+    if stays and file.exists():
         context.screen.say(f"the changed settings are not kept: {stays[0]} was done with others; run it to use them")
         return
     if not todo:
         context.screen.say("run.yaml now has the changed settings, for the next stages")
     write_text(file, text)
+
+
+def _make_way(context: Context, todo: Sequence[Stage], prints: dict[str, dict[str, Any]]) -> None:
+    """Move away what was made of other settings, and all behind it, while run.yaml still says of which."""
+    first = next((stage for stage in todo if _is_of_other_settings(context, stage, prints)), None)
+    if first is not None:
+        _drop(context, STAGES[STAGES.index(first) :])
 
 
 def _is_of_other_settings(context: Context, stage: Stage, prints: dict[str, dict[str, Any]]) -> bool:
@@ -187,17 +201,18 @@ def _announce(
         if old and old != prints[stage.name]:
             new = prints[stage.name]
             changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-            context.screen.say(
-                f"{stage.name} runs again (changed: {', '.join(changed)}); its earlier files move to replaced/"
-            )
+            context.screen.say(f"{stage.name} runs again (changed: {', '.join(changed)})")
 
 
 def _run_stage(context: Context, stage: Stage, inputs: dict[str, Any]) -> None:
     """Run one stage; its state, inputs and seconds go into the manifest whatever happens."""
     stages = context.folder.section("stages")
     record = _record(context, stage)
-    if record and record.get("inputs") != inputs:
-        _drop(context, STAGES[STAGES.index(stage) :])
+    known = record.get("state") in ("started", "done") and record.get("inputs") == inputs
+    if not known:
+        # Files that nobody knows of: a kill left them half moved, or another state of the run was put back.
+        if record or any((context.path / name).exists() for name in stage.outputs):
+            _drop(context, STAGES[STAGES.index(stage) :])
         record = {}
     seconds = float(record.get("seconds", 0.0))
     # What those behind it were made of: it outlives a kill of a stage that asks again.
@@ -257,13 +272,22 @@ def _drop(context: Context, behind: Sequence[Stage]) -> None:
     # The manifest first: what a kill leaves half moved is then not taken for done, whatever is run next.
     context.folder.save()
     write_json(context.path / "results.json", results)
-    context.folder.replace([name for item in behind for name in item.outputs])
+    context.replace([name for item in behind for name in item.outputs])
 
 
 def run_yaml(context: Context) -> str:
-    """The resolved configuration as YAML that can be run again."""
+    """The resolved configuration as YAML that can be run again: see `resolved_values`."""
     import yaml
 
-    values = context.settings.model_dump(mode="json")
-    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
-    return "# The resolved configuration of this run; `morlaif run FILE` takes it.\n" + text
+    text: str = yaml.safe_dump(resolved_values(context.config), sort_keys=False, allow_unicode=True, width=120)
+    return "# Every setting of this run, those that nobody set too; `morlaif run FILE` takes it.\n" + text
+
+
+def _says_the_same(context: Context, file: Path, text: str) -> bool:
+    """Whether a run.yaml, as an earlier version wrote it, resolves to this text."""
+    known = {item.name: Known(item, str(context.path)) for item in context.config.principles}
+    try:
+        config = load_config([str(file.absolute())], plugins=context.plugins, known=known, alone=True)
+    except UserError:
+        return False
+    return run_yaml(Context(config, context.folder, context.screen)) == text

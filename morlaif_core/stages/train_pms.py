@@ -104,7 +104,7 @@ def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[st
         known.update({} if whole else dict.fromkeys(fingerprints, "unfinished"))
     changed = [name for name, fingerprint in fingerprints.items() if known.get(name) != fingerprint]
     # Moved before their hashes are noted: after a kill no model is taken for one of other labels.
-    context.folder.replace([f"{FOLDER}/{name}" for name in changed if name in known])
+    context.replace(f"{FOLDER}/{name}" for name in changed)
     known.update({name: fingerprints[name] for name in changed})
     context.folder.save()
     todo = tuple(item for item in context.config.principles if not _done(context, item.name))

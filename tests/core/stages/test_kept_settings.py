@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from morlaif_core import Component, NoOptions, ScoreMatrix, Terms, UserError, component, load_run, run as run_pipeline
 from morlaif_core.errors import RunFailed
@@ -103,3 +104,25 @@ def test_a_scalarizer_that_writes_into_its_scores_falsifies_no_other(copied: Pat
         before = reference.values.copy()
         bench.scalarize(reference, {"use": "overwrite"}, reference)
     assert (reference.values == before).all()
+
+
+def test_its_own_run_yaml_is_the_same_run(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (copied / "run.yaml").read_bytes()
+    run_pipeline(str(copied / "run.yaml"), out=copied)
+    assert "nothing to do" in capsys.readouterr().out
+    assert (copied / "run.yaml").read_bytes() == before
+
+
+def test_a_run_yaml_of_an_earlier_version_is_written_out_without_a_word(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = copied / "run.yaml"
+    whole = file.read_text()
+    settings = yaml.safe_load(whole)
+    del settings["trainer"]["clip"], settings["judges"]["rules"]["sharpness"], settings["target"]["model"]["heads"]
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    run_pipeline("demo", out=copied, sets=SETS)
+    said = capsys.readouterr().out
+    assert "nothing to do" in said
+    assert "run.yaml" not in said
+    assert file.read_text() == whole
