@@ -244,4 +244,4 @@ def run_yaml(context: Context) -> str:
 
     values = context.settings.model_dump(mode="json")
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
-    return "# The resolved configuration of this run; `morlaif run FILE` takes it.\n" + text
+    return "# The resolved configuration of this run; `morlaif run FOLDER` goes on with it.\n" + text
