@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from morlaif_core.config.config import Config
-from morlaif_core.config.load import load_config
-from morlaif_core.config.principles import Known
 from morlaif_core.plugins.manager import Plugins
 from morlaif_core.plugins.protocols import Policy, Reward
 from morlaif_core.reward.saved_reward import RunReward
 from morlaif_core.runs.folder import MANIFEST, RunFolder, check_folder, read_manifest
+from morlaif_core.runs.named import find_run, load_named, own_config
 from morlaif_core.runs.processes import first_of, ranks, wait_for_first
 from morlaif_core.runs.progress import Screen
 from morlaif_core.stages.context import Context
@@ -23,10 +22,10 @@ from morlaif_core.stages.pairs import StoredPair, read_pairs
 from morlaif_core.stages.pipeline import cost, is_finished, last_stage, run_pipeline
 from morlaif_core.stages.train_policy import load_policy, rebuild_reward
 
-from .errors import RunFailed, UserError, needed
+from .errors import UserError, needed
 from .judge_bench import JudgeBench
 from .readiness import check_judging, check_reward, needed_before_run
-from .types import Example, Preference, Principle, Prompt
+from .types import Preference, Prompt
 from .workbench import Workbench
 
 Responses: TypeAlias = Sequence[tuple[str, ...]]
@@ -109,14 +108,7 @@ class Run:
             folder.close()
 
     def _context(self, folder: RunFolder, screen: Screen) -> Context:
-        # The run's own configuration and principles are complete: those of the working directory do not count.
-        if not (self.folder / "run.yaml").is_file() or "principles" not in folder.manifest:
-            raise RunFailed(f"{self.folder} holds no configuration yet; run `morlaif run` first")
-        known = {
-            name: Known(_principle(name, row), str(self.folder)) for name, row in folder.manifest["principles"].items()
-        }
-        config = load_config([str((self.folder / "run.yaml").absolute())], known=known, alone=True)
-        return Context(config, folder, screen)
+        return Context(own_config(self.folder), folder, screen)
 
     def policy(self) -> Policy:
         """The trained policy."""
@@ -133,11 +125,9 @@ def run(
     quiet: bool = False,
     strict: bool = False,
 ) -> Run:
-    """Do what ``morlaif run`` does. Raises `UserError` with the advice that the command prints."""
-    config = load_config(configs, sets, overrides)
-    return run_config(
-        config, default_out(config) if out is None else Path(out), Screen(quiet), until, only, strict=strict
-    )
+    """Do what ``morlaif run`` does, with CONFIGs or on a run. Raises `UserError` with the advice that the command prints."""
+    config, folder = load_named(configs, sets, out, overrides)
+    return run_config(config, folder, Screen(quiet), until, only, strict=strict)
 
 
 def run_config(
@@ -186,9 +176,9 @@ def open_judges(
     """Open the judges of a configuration, with the run folder that it has or would have.
 
     Args:
-        configs: files and shipped names, as `run` takes them; or one run folder, with its own configuration.
+        configs: files and shipped names, or a run, as `run` takes them.
         sets: ``KEY=VALUE``, as `run` takes them.
-        out: the run folder; ``runs/CONFIG`` by default.
+        out: the run folder; the run that is named, or ``runs/CONFIG``, by default.
         hold: hold the folder, made where it is not there, to ask judges. False: only look, whoever holds it.
         quiet: no bars.
 
@@ -196,14 +186,7 @@ def open_judges(
         UserError: the configuration does not hold, or the folder is not a run folder.
         Busy: another process holds the folder.
     """
-    if len(configs) == 1 and (Path(configs[0]) / MANIFEST).exists():
-        if sets or out:
-            raise UserError(f"{configs[0]} is a run with its own configuration; --set and --out go with a CONFIG")
-        path = Path(configs[0])
-        config = load_run(path).context().config
-    else:
-        config = load_config(configs, sets)
-        path = default_out(config) if out is None else Path(out)
+    config, path = load_named(configs, sets, out)
     folder = RunFolder.open(path) if hold else RunFolder(path, read_manifest(path), writable=False)
     try:
         if hold and "principles" not in folder.manifest:
@@ -216,11 +199,6 @@ def open_judges(
 def _looking(config: Config, out: Path) -> Context:
     """A configuration in a run folder that another process holds: the manifest is read anew at each call."""
     return Context(config, RunFolder(out, read_manifest(out), writable=False), Screen(quiet=True))
-
-
-def default_out(config: Config) -> Path:
-    """``runs/CONFIG`` in the working directory."""
-    return Path("runs") / config.name
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -238,18 +216,9 @@ def describe(config: Config) -> dict[str, Any]:
     }
 
 
-def _principle(name: str, row: Mapping[str, Any]) -> Principle:
-    """A principle as the manifest keeps it."""
-    examples = tuple(Example(**example) for example in row["examples"])
-    return Principle(name, row["question"], row["picks"], tuple(row["phrasings"]), examples)
-
-
 def load_run(folder: str | Path) -> Run:
-    """Open a run folder for reading. Raises `UserError` where it is none."""
-    path = Path(folder)
-    if not (path / MANIFEST).exists():
-        raise UserError(f"{path} is not a run folder; `morlaif run` makes one")
-    return Run(path)
+    """Open a run for reading: its folder, its run.yaml, or the CONFIG of ``runs/CONFIG``. Raises `UserError`."""
+    return Run(find_run(folder))
 
 
 # `saved_reward.LOADER` names this function: pickled rewards call it.

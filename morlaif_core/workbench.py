@@ -45,8 +45,7 @@ class Workbench(JudgeBench):
         stages = self._context.folder.section("stages")
         if stages.get(train_pms.NAME, {}).get("state") != "done":
             raise RunFailed(
-                f"{self.folder} has no preference models yet; run `morlaif run {self.folder}/run.yaml --out "
-                f"{self.folder} --until train-pms` first"
+                f"{self.folder} has no preference models yet; run `morlaif run {self.folder} --until train-pms` first"
             )
         return stages
 

@@ -26,7 +26,6 @@ SETS = click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change one value; VALUE is YAML. Repeatable."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-RUN = click.argument("run", type=click.Path(path_type=Path))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -38,7 +37,9 @@ def cli() -> None:
 @cli.command()
 @CONFIGS
 @SETS
-@click.option("--out", type=click.Path(path_type=Path), help="The run folder; runs/CONFIG by default.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The run folder; by default the run that is named, or runs/CONFIG."
+)
 @click.option("--until", metavar="STAGE", help="Stop after a stage.")
 @click.option("--only", metavar="STAGE", help="Run only this stage; the stages before it must be done.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors alone; log.txt in the run folder has the rest.")
@@ -60,18 +61,18 @@ def run(
 ) -> None:
     """Run the pipeline: sample, judge, train-pms, train-policy, evaluate.
 
-    CONFIG is a file or a shipped name (demo); several layer from left to right. Finished stages whose inputs
-    have not changed are skipped. An interrupted run resumes.
+    CONFIG is a file or a shipped name (demo); several layer from left to right. Or it is a run folder (or its
+    run.yaml), which goes on with its own configuration. Finished stages whose inputs have not changed are
+    skipped. An interrupted run resumes.
     """
-    from morlaif_core.api import default_out, run_config
-    from morlaif_core.config.load import load_config
+    from morlaif_core.api import run_config
+    from morlaif_core.runs.named import load_named
     from morlaif_core.runs.processes import ranks
     from morlaif_core.runs.progress import Screen
 
     from .output import show_results
 
-    config = load_config(configs, sets)
-    folder = out or default_out(config)
+    config, folder = load_named(configs, sets, out)
     # Of several processes only the first speaks, or each line would stand there several times.
     quiet = quiet or not ranks().first
     screen = Screen(quiet, verbose=verbose and not quiet)
@@ -94,13 +95,13 @@ def check(configs: tuple[str, ...], sets: tuple[str, ...]) -> None:
 
     Local data are read, within bounds, and the prompt sets are shown. Exit 1 where a run would stop at its data.
     """
-    from morlaif_core.config.load import load_config
     from morlaif_core.readiness import check_judging, check_reward, needed_before_run
+    from morlaif_core.runs.named import load_named
     from morlaif_core.stages.look_at_data import look_at_data
 
     from .output import show_config
 
-    config = load_config(configs, sets)
+    config, _ = load_named(configs, sets)
     check_judging(config)
     notes = check_reward(config)
     data = look_at_data(config)
@@ -126,17 +127,21 @@ def init(file: Path, source: str) -> None:
 
 
 @cli.command()
-@RUN
+@click.argument("run", nargs=-1, required=True, metavar="RUN|CONFIG…")
 @JSON
-def status(run: Path, as_json: bool) -> None:
-    """Say which stages of a run are done, how far it is, whether its process lives, and its numbers so far."""
+def status(run: tuple[str, ...], as_json: bool) -> None:
+    """Say which stages of a run are done, how far it is, whether its process lives, and its numbers so far.
+
+    RUN is a run folder or its run.yaml; a CONFIG stands for the run in runs/CONFIG.
+    """
     from morlaif_core.api import load_run
+    from morlaif_core.runs.named import find_run
     from morlaif_core.runs.tables import print_json
 
     from .output import show_status
     from .under_way import under_way
 
-    done = load_run(run)
+    done = load_run(find_run(*run))
     results = done.results
     with suppress(UserError):  # a run without a configuration yet, or one that cannot be read here any more
         results = results | done.spent()

@@ -66,7 +66,7 @@ def load_config(
     name_folders(layers, plugins)
     drop_nulls(layers, plugins)
     known = known if known is not None else known_principles(plugins, folder)
-    return _validated("+".join(_stem(name) for name in configs) or "run", layers, plugins, known)
+    return _validated(config_name(configs), layers, plugins, known)
 
 
 def find_config(name: str, folder: Path) -> tuple[Traversable, str]:
@@ -95,8 +95,9 @@ def _add_file(layers: Layers, file: Traversable, label: str, working: Path | Non
     layers.add(data, label, file.parent if isinstance(file, Path) else None)
 
 
-def _stem(name: str) -> str:
-    return Path(name).name.removesuffix(".yaml").removesuffix(".yml")
+def config_name(configs: Sequence[str]) -> str:
+    """What CONFIGs are called together, and with them the folder of their run: ``demo+mine``."""
+    return "+".join(Path(name).name.removesuffix(".yaml").removesuffix(".yml") for name in configs) or "run"
 
 
 def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Known]) -> Config:

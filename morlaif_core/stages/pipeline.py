@@ -280,7 +280,10 @@ def run_yaml(context: Context) -> str:
     import yaml
 
     text: str = yaml.safe_dump(resolved_values(context.config), sort_keys=False, allow_unicode=True, width=120)
-    return "# Every setting of this run, those that nobody set too; `morlaif run FILE` takes it.\n" + text
+    return (
+        "# Every setting of this run, those that nobody set too; `morlaif run FOLDER` goes on with it, and "
+        "`morlaif run FILE --out NEW` begins another.\n" + text
+    )
 
 
 def _says_the_same(context: Context, file: Path, text: str) -> bool:

@@ -79,14 +79,19 @@ def _prompt_sets(bench: JudgeBench) -> tuple[dict[str, _Set], list[str]]:
     try:
         splits = bench.dataset_prompts()
     except (UserError, OSError) as error:
-        made = (make_prompt([Message("user", _text(PROMPT_BYTES, 0))]),)
         why = f"prompts of {PROMPT_BYTES} bytes: the data set cannot be read ({' '.join(str(error).split())})"
-        return {name: _Set(size, made) for name, size in bench.prompt_set_sizes().items()}, [why]
+        # Another one for each set: of equal prompts, as of equal pairs, a judge is asked once.
+        sizes = enumerate(bench.prompt_set_sizes().items())
+        return {name: _Set(size, (_made_up_prompt(number),)) for number, (name, size) in sizes}, [why]
     sets = bench.drawn_prompts(*splits, lambda prompt: _fits(prompt, most))
     assumed = [f"prompts: the first {COUNTED} of each set represent the others"]
     if most is not None:
         assumed.append(f"prompts.max_tokens: {most} tokens are {most * BYTES_PER_TOKEN:.0f} bytes")
-    return {name: _Set(len(prompts), prompts[:COUNTED]) for name, prompts in sets.items()}, assumed
+    return {name: _Set(len(prompts), prompts) for name, prompts in sets.items()}, assumed
+
+
+def _made_up_prompt(number: int) -> Prompt:
+    return make_prompt([Message("user", _text(PROMPT_BYTES, number))])
 
 
 def _fits(prompt: Prompt, most: int | None) -> bool:
@@ -100,12 +105,14 @@ def _given(bench: JudgeBench, sets: Sequence[_Set]) -> Share:
         pairs = distinct_pairs(pair for prompt in prompts for pair in bench.labelled_pairs(prompt))
     except (UserError, OSError):
         return _sampled(bench, sets, 1)
-    return Share(pairs, sum(item.size for item in sets) / len(prompts))
+    # All are counted, as a prompt may have several pairs; the texts of the first stand for the others'.
+    some = pairs[:COUNTED]
+    return Share(some, len(pairs) / max(1, len(some)))
 
 
 def _sampled(bench: JudgeBench, sets: Sequence[_Set], pairs: int) -> Share:
     """Pairs that the models have yet to write: one for each prompt that is there, standing for ``pairs`` of them."""
-    prompts = [prompt for item in sets for prompt in item.prompts]
+    prompts = [prompt for item in sets for prompt in item.prompts[:COUNTED]]
     # Two numbers, as equal responses are not asked about.
     made = [make_pair(prompt, _filler(bench, 1), _filler(bench, 2)) for prompt in prompts]
     return Share(made, sum(item.size for item in sets) * pairs / len(made))

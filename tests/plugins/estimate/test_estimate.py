@@ -18,7 +18,7 @@ from morlaif_core.cli.main import cli
 from morlaif_core.testing import FaultServer, KnownPreference
 from morlaif_estimate.estimate import estimate
 from morlaif_estimate.power import smallest_share
-from tests.helpers.small_run import PRINCIPLES, SETS, options
+from tests.helpers.small_run import PRINCIPLES, SETS, ledger_rows, options
 
 PRICE = "{input: 2.0, cached: 0.5, output: 8.0}"
 
@@ -28,6 +28,18 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small run up to its pairs."""
     out = tmp_path_factory.mktemp("sampled") / "run"
     run("demo", out=out, sets=SETS, quiet=True, until="sample")
+    return out
+
+
+VARIED = ("generation.temperature=3.0", "pairs.per_prompt=3")
+"""So hot that no two responses are equal: each pair is then asked about, as an estimate has to assume."""
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run up to its pairs, all different."""
+    out = tmp_path_factory.mktemp("varied") / "run"
+    run("demo", out=out, sets=[*SETS, *VARIED], quiet=True, until="sample")
     return out
 
 
@@ -97,6 +109,44 @@ def test_requests_are_those_that_the_server_gets_and_tokens_are_bounded(
     again = of_stage(estimated(tmp_path / "run", *sets), "judge")["one"]
     assert (again["requests"], again["answered_before"]) == (0, len(lines))
     assert again["prompt_tokens"] == again["usd"] == 0
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_an_estimate_before_the_run_is_the_ledgers_rows_after_it(
+    varied: Path, tmp_path: Path, server: FaultServer, way: str
+) -> None:
+    """With data and without: the prompts' texts differ then, their number does not."""
+    sets = [*VARIED, *judges(server, **WAYS[way]), all_by("one")]
+    unreadable = f"dataset={{use: hh-rlhf, path: {tmp_path}/none.jsonl}}"
+    foreseen = [of_stage(estimated(tmp_path / "none", *sets, *more), "judge")["one"] for more in ((), (unreadable,))]
+    judged(varied, tmp_path / "run", server, *sets)
+    # A joint request has a row for each principle that it asks about.
+    each = len(PRINCIPLES) if "joint" in way else 1
+    rows = sum(ledger_rows(tmp_path / "run").values()) / each
+    assert [row["requests"] for row in foreseen] == [rows, rows]
+    assert rows == len(server.requests)
+
+
+def test_a_cascade_is_estimated_at_its_least_and_most(varied: Path, tmp_path: Path, server: FaultServer) -> None:
+    more = "both: {panel: [one, two]}, thrifty: {cascade: [one, two], below: 1.0}"
+    principles = "principles={helpfulness: {judge: both}, conciseness: {judge: thrifty}, detail: {judge: rules}}"
+    sets = [*VARIED, *judges(server, more=more), principles]
+    unreadable = f"dataset={{use: hh-rlhf, path: {tmp_path}/none.jsonl}}"
+    known = judged(varied, tmp_path / "run", server, *sets)
+    rows = sum(ledger_rows(tmp_path / "run").values())
+    for dataset in ((), (unreadable,)):
+        foreseen = of_stage(estimated(tmp_path / "none", *sets, *dataset), "judge")
+        for name in ("one", "two", "rules"):
+            bounds = ("requests", "requests_at_least")
+            assert [foreseen[name][key] for key in bounds] == [known[name][key] for key in bounds]
+        least, most = (sum(row[key] for row in foreseen.values()) for key in ("requests_at_least", "requests"))
+        assert least < rows < most
+
+
+def test_the_shipped_configuration_is_estimated_without_its_data() -> None:
+    with open_judges(["hh-rlhf-gpt2-medium"], out="none", hold=False, quiet=True) as bench:
+        (row,) = of_stage(estimate(bench), "judge").values()
+    assert row["requests"] == 2200 * 12 * 2
 
 
 def test_what_a_cache_can_serve_is_what_a_caching_server_serves(
@@ -194,6 +244,12 @@ def test_the_data_sets_own_pairs_are_counted(tmp_path: Path, server: FaultServer
     sets = [*judges(server), all_by("one"), f"dataset={{use: hh-rlhf, path: {file}}}", "pairs.source=dataset"]
     found = estimated(tmp_path / "run", *sets, "prompts={pm: 250, calibration: 20, rl: 10, evaluation: 20}")
     assert found["pairs"] == {"judge": 250 + 20, "evaluate": 40}
+    rows += [{**row, "rejected": f"{row['rejected']} Never."} for row in rows[::2]]  # a prompt may have several pairs
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = estimated(tmp_path / "run", *sets, "prompts={pm: 250, calibration: 20, rl: 10, evaluation: 20}")
+    given = next(item for item in more["rows"] if item["stage"] == "judge")["requests"] / (2 * len(PRINCIPLES))
+    assert more["pairs"]["judge"] == given
+    assert 250 + 20 < given < 2 * 250 + 20
 
 
 def test_a_key_that_is_not_set_hinders_only_what_needs_it(
