@@ -223,9 +223,9 @@ class Policy:
 class Reward(Protocol):
     """Preference models + calibration + scalarizer. Pickles as (run folder, state) and loads at its first call.
 
-    step: the training step, for terms that move; None: that of the last call before the restored state was saved, 0
-    where none was restored. A reward is NaN where a score failed: that response is to be left out of the step before any
-    mean, baseline or loss."""
+    step: the training step, for terms that move; None: in training the step reported last; else that of the last call
+    before the restored state was saved, 0 where none was restored. A reward is NaN where a score failed: that response is
+    to be left out of the step before any mean, baseline or loss."""
 
     def __call__(
         self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None
@@ -236,7 +236,11 @@ class Reward(Protocol):
         ...
 
     def end_step(self, means: ScoreMatrix) -> None:
-        """Once per training step, with means over all processes."""
+        """End a training step with the mean calibrated scores (1, k), for scalarizers that learn between steps.
+
+        A trainer need not call it: when a step is reported, or the next one is scored, the core ends it with the means of
+        what was scored in it. One that scores in several processes calls it once a step, with means over all of them.
+        """
         ...
 
     def state(self) -> Mapping[str, object]:

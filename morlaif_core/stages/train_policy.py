@@ -12,6 +12,7 @@ from morlaif_core.reward.build import build_reward
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.reward import PrincipledReward
 from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.reward.steps import SteppedReward
 from morlaif_core.runs.folder import write_json
 from morlaif_core.runs.progress import Bar
 from morlaif_core.types import Prompt, ScoreMatrix
@@ -56,6 +57,7 @@ def run(context: Context) -> str:
             "cut off are scored and judged as if they had ended; a new run tells them apart"
         )
     reward, ended = _reward(context), _reference_ended(context)
+    stepped = SteppedReward(reward)
     with context.screen.bar(NAME) as bar:
         policy = trainer.train(
             PolicyJob(
@@ -63,11 +65,11 @@ def run(context: Context) -> str:
                 prompts=prompts,
                 # Not those of calibration or evaluation: a trainer that learns from pairs must not have seen them.
                 pairs=[item.pair for item in read_pairs(context.path) if item.set in ("pm", "validation")],
-                reward=RunReward(context.path, reward),
+                reward=RunReward(context.path, stepped),
                 generation=context.settings.generation,
                 out=context.path / FOLDER,
                 seed=context.settings.seed_of("train_policy"),
-                report=_Watched(bar, metrics, reward),
+                report=_Watched(bar, metrics, stepped, context.settings.trainer.use),
                 backbones=context.backbones,
                 reference_ended=1.0 if ended is None else ended,
             )
@@ -157,10 +159,10 @@ def load_policy(context: Context) -> Policy:
 
 
 class _Watched:
-    """The trainer's `Report`: progress bar and metrics file."""
+    """The trainer's `Report`: the step's end, progress bar and metrics file."""
 
-    def __init__(self, bar: Bar, metrics: Metrics, reward: PrincipledReward) -> None:
-        self.bar, self.metrics, self.reward = bar, metrics, reward
+    def __init__(self, bar: Bar, metrics: Metrics, reward: SteppedReward, trainer: str) -> None:
+        self.bar, self.metrics, self.reward, self.trainer = bar, metrics, reward, trainer
 
     def __call__(
         self,
@@ -170,5 +172,6 @@ class _Watched:
         *,
         generate: Callable[[Sequence[Prompt]], Sequence[str]] | None = None,
     ) -> Literal["go", "raise_kl", "stop"]:
-        self.metrics.add(step, {**metrics, **self.reward.metrics()})
+        self.reward.reported(step, self.trainer)
+        self.metrics.add(step, {**metrics, **self.reward.reward.metrics()})
         return self.bar(step, total, metrics, generate=generate)
