@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ from tests.helpers.documents import ROOT, blocks
 from tests.helpers.small_run import PRINCIPLES, small
 
 BLOCKS = [block for block in blocks(ROOT / "docs" / "model-plugins.md") if block.language == "python"]
-MODULES = [block.file.removesuffix(".py") for block in BLOCKS]
+MODULES = [block.file.removesuffix(".py") for block in BLOCKS if not block.file.startswith("test_")]
+CHECKS = "test_contracts"
+CHECKED = re.findall(r"^def (test_\w+)", "".join(block.text for block in BLOCKS), re.M)
 TRAINER = "trainer={use: best_of_n, steps: 3, prompts_per_step: 4, n: 2, learning_rate: 0.001}"
 LAGRANGIAN = ("scalarizer={use: lagrangian, initial: 1.0, eta: 0.5}", "principles.detail.threshold=1.5")
 
@@ -32,8 +35,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     add_distribution(folder, "strangers", "", entries={name.replace("_", "-"): name for name in MODULES})
     monkeypatch.syspath_prepend(str(folder))
     yield folder
-    for name in MODULES:
+    for name in (*MODULES, CHECKS):
         sys.modules.pop(name, None)
+
+
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize("name", CHECKED)
+def test_it_keeps_the_contract(name: str, tmp_path: Path) -> None:
+    getattr(importlib.import_module(CHECKS), name)(tmp_path)
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
