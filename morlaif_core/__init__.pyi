@@ -63,8 +63,8 @@ from .runs.tables import (
 from .types import (
     Answer as Answer, Capabilities as Capabilities, CutOff as CutOff, Doubles as Doubles, Example as Example,
     Explanation as Explanation, Floats as Floats, Ints as Ints, Message as Message, Need as Need,
-    Preference as Preference, Principle as Principle, Prompt as Prompt, ProviderError as ProviderError,
-    Request as Request, ResponsePair as ResponsePair, RewardBatch as RewardBatch, ScoreMatrix as ScoreMatrix,
+    Preference as Preference, Principle as Principle, Prompt as Prompt, PromptLike as PromptLike,
+    ProviderError as ProviderError, Request as Request, ResponsePair as ResponsePair, RewardBatch as RewardBatch, ScoreMatrix as ScoreMatrix,
     Split as Split, Terms as Terms, Usage as Usage, content_hash as content_hash, distinct_pairs as distinct_pairs,
     ended as ended, make_pair as make_pair, make_prompt as make_prompt,
     response_key as response_key,
