@@ -2,7 +2,7 @@
 
 # ruff: noqa: I001
 # fmt: off
-from .api import Run as Run, build as build, load_run as load_run, open_judges as open_judges, run as run
+from .api import build as build, open_judges as open_judges, run as run
 from .config.principles import principles_from as principles_from
 from .errors import UserError as UserError, did_you_mean as did_you_mean
 from .feedback.answers.panels_and_cascades import (
@@ -44,6 +44,7 @@ from .models.plain_text import text_tokenizer as text_tokenizer
 from .models.rendering import (
     Encoded as Encoded, encode_pair as encode_pair, hh_text as hh_text, prompt_ids as prompt_ids, render as render,
 )
+from .opened_run import Run as Run, load_run as load_run
 from .plugins.components import (
     Component as Component, Generation as Generation, Later as Later, Lora as Lora, NoOptions as NoOptions,
     Options as Options, Secret as Secret, Target as Target, Tuning as Tuning, component as component,
@@ -64,9 +65,9 @@ from .types import (
     Answer as Answer, Capabilities as Capabilities, CutOff as CutOff, Doubles as Doubles, Example as Example,
     Explanation as Explanation, Floats as Floats, Ints as Ints, Message as Message, Need as Need,
     Preference as Preference, Principle as Principle, Prompt as Prompt, PromptLike as PromptLike,
-    ProviderError as ProviderError, Request as Request, ResponsePair as ResponsePair, RewardBatch as RewardBatch, ScoreMatrix as ScoreMatrix,
-    Split as Split, Terms as Terms, Usage as Usage, content_hash as content_hash, distinct_pairs as distinct_pairs,
-    ended as ended, make_pair as make_pair, make_prompt as make_prompt,
+    ProviderError as ProviderError, Request as Request, ResponsePair as ResponsePair, RewardBatch as RewardBatch,
+    ScoreMatrix as ScoreMatrix, Split as Split, Terms as Terms, Usage as Usage, content_hash as content_hash,
+    distinct_pairs as distinct_pairs, ended as ended, make_pair as make_pair, make_prompt as make_prompt,
     response_key as response_key,
 )
 from .workbench import Workbench as Workbench

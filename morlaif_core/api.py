@@ -1,4 +1,4 @@
-"""The Python API: `build` any component, `run` the pipeline, `load_run` what a run left."""
+"""The Python API: `build` any component, `run` the pipeline, `open_judges` of a configuration."""
 
 from __future__ import annotations
 
@@ -6,125 +6,45 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from morlaif_core.config.config import Config
-from morlaif_core.config.load import load_config
-from morlaif_core.config.principles import Known
+from morlaif_core.config.load import ConfigLike, load_config
 from morlaif_core.plugins.manager import Plugins
-from morlaif_core.plugins.protocols import Policy, Reward
-from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.plugins.protocols import Reward
 from morlaif_core.runs.folder import MANIFEST, RunFolder, check_folder, read_manifest
 from morlaif_core.runs.processes import first_of, ranks, wait_for_first
 from morlaif_core.runs.progress import Screen
 from morlaif_core.stages.context import Context
-from morlaif_core.stages.judge import labelled, read_labels
-from morlaif_core.stages.pairs import StoredPair, read_pairs
-from morlaif_core.stages.pipeline import cost, is_finished, last_stage, run_pipeline
-from morlaif_core.stages.train_policy import load_policy, rebuild_reward
+from morlaif_core.stages.pipeline import is_finished, last_stage, run_pipeline
+from morlaif_core.stages.train_policy import rebuild_reward
 
-from .errors import RunFailed, UserError, needed
+from .errors import UserError, needed
 from .judge_bench import JudgeBench
+from .opened_run import Run as Run, load_run as load_run
 from .readiness import check_judging, check_reward, needed_before_run
-from .types import Example, Preference, Principle, Prompt
-from .workbench import Workbench
-
-Responses: TypeAlias = Sequence[tuple[str, ...]]
-"""n responses for each prompt."""
 
 
 def build(kind: str, name: str, **options: Any) -> Any:
-    """Build any offered component with its options as keywords: ``build("scalarizer", "max_min")``."""
+    """Build any offered component.
+
+    Args:
+        kind: feedback_provider, pm_backend, scalarizer, dataset, model, sampler, policy_trainer or command.
+        name: as a configuration names it in `use`; `morlaif plugins` lists the names.
+        options: its options, validated like YAML.
+
+    Raises:
+        UserError: there is no such component, or an option does not fit.
+
+    >>> from morlaif_core.testing import make_scores, make_terms
+    >>> build("scalarizer", "max_min")(make_scores([[1.0, -1.0], [0.25, 0.5]]), make_terms(k=2)).tolist()
+    [-1.0, 0.25]
+    """
     return Plugins.load().build(kind, {"use": name, **options})
 
 
-class Run:
-    """A run folder, read only. Made by `run` and `load_run`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """Versions, fingerprints, prompt sets, the state of every stage."""
-        return read_manifest(self.folder)
-
-    @property
-    def results(self) -> dict[str, Any]:
-        """The numbers of all finished stages: results.json."""
-        results: dict[str, Any] = self.manifest.get("results", {})
-        return results
-
-    def spent(self) -> dict[str, Any]:
-        """What the run has spent on its judges, also while it is under way: `cost_usd` (and why it is null)."""
-        return cost(self.context())
-
-    def pairs(self) -> list[StoredPair]:
-        """All pairs, each with the name of its prompt set."""
-        return read_pairs(self.folder)
-
-    def preferences(self, principle: str, ties: str = "half") -> list[Preference]:
-        """The labelled pairs of one principle. ties: half or drop."""
-        labels = read_labels(self.folder)
-        if principle not in labels:
-            raise UserError(f"{self.folder} has no labels of '{principle}'; it has {', '.join(labels) or 'none'}")
-        return labelled(self.pairs(), labels[principle], ("pm", "validation", "calibration"), ties)
-
-    def export_judgements(self, file: str | Path) -> None:
-        """Write the ledger's answered rows about the run's pairs as JSON lines, sorted by key: see `export_rows`."""
-        from morlaif_core.feedback.ledger.export import export_rows
-
-        export_rows(self.context().judges.ledgers, {stored.pair.id for stored in self.pairs()}, Path(file))
-
-    def reward(self) -> Reward:
-        """The reward of the run, as the policy was trained on; it loads the models at its first call."""
-        return RunReward(self.folder)
-
-    def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0) -> tuple[Responses, Responses]:
-        """Answer prompts before and after training: n responses each, by prompt."""
-        context = self.context()
-        drawn = []
-        for policy in (Policy(context.target), load_policy(context)):
-            settings = context.settings.generation
-            drawn.append(
-                context.sampler.sample(
-                    policy, prompts, n=n, seed=seed, generation=settings, backbones=context.backbones
-                )
-            )
-        return drawn[0], drawn[1]
-
-    def context(self, screen: Screen | None = None) -> Context:
-        """The run's configuration and models, for programs that go on with it."""
-        return self._context(RunFolder(self.folder, self.manifest, writable=False), screen or Screen(quiet=True))
-
-    @contextmanager
-    def workbench(self, screen: Screen | None = None) -> Iterator[Workbench]:
-        """Hold the run folder while a command goes on from its preference models. Raises `Busy` where another does."""
-        folder = RunFolder.open(self.folder)
-        try:
-            context = self._context(folder, screen or Screen(err=True))
-            yield Workbench(context)
-            context.release()
-        finally:
-            folder.close()
-
-    def _context(self, folder: RunFolder, screen: Screen) -> Context:
-        # The run's own configuration and principles are complete: those of the working directory do not count.
-        if not (self.folder / "run.yaml").is_file() or "principles" not in folder.manifest:
-            raise RunFailed(f"{self.folder} holds no configuration yet; run `morlaif run` first")
-        known = {
-            name: Known(_principle(name, row), str(self.folder)) for name, row in folder.manifest["principles"].items()
-        }
-        config = load_config([str((self.folder / "run.yaml").absolute())], known=known, alone=True)
-        return Context(config, folder, screen)
-
-    def policy(self) -> Policy:
-        """The trained policy."""
-        return load_policy(self.context())
-
-
 def run(
-    *configs: str,
+    *configs: ConfigLike,
     out: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     sets: Sequence[str] = (),
@@ -133,7 +53,30 @@ def run(
     quiet: bool = False,
     strict: bool = False,
 ) -> Run:
-    """Do what ``morlaif run`` does. Raises `UserError` with the advice that the command prints."""
+    """Do what ``morlaif run`` does: run the pipeline, or what is left of it, in a run folder.
+
+    Args:
+        configs: from left to right, later ones on top of earlier ones: files, shipped names such as ``demo``, or mappings of
+            a file's keys.
+        out: the run folder; ``runs/CONFIG`` by default, as with the command.
+        overrides: keys with their values, on top of the configurations; a key may have dots: ``{"trainer.steps": 20}``.
+        sets: ``KEY=VALUE`` with VALUE in YAML, on top of all, as the command's ``--set``.
+        until: the last stage to run: sample, judge, train-pms, train-policy or evaluate; None: all.
+        only: the one stage to run, where those before it are done.
+        quiet: print nothing.
+
+    Returns:
+        The run: its results, models, reward and files.
+
+    Raises:
+        UserError: with the advice that the command prints: the configuration does not hold, something is missing, another
+            process holds the folder (`Busy`), a stage could not finish (`RunFailed`).
+
+    Example::
+
+        run = morlaif_core.run("demo", {"principles": {"politeness": {}, "helpfulness": {"weight": 2.0}}}, out="runs/mine")
+        print(run.results["win_rate"]["overall"])
+    """
     config = load_config(configs, sets, overrides)
     return run_config(
         config, default_out(config) if out is None else Path(out), Screen(quiet), until, only, strict=strict
@@ -176,7 +119,7 @@ def run_config(
 
 @contextmanager
 def open_judges(
-    configs: Sequence[str],
+    configs: ConfigLike | Sequence[ConfigLike],
     sets: Sequence[str] = (),
     out: str | Path | None = None,
     *,
@@ -186,7 +129,7 @@ def open_judges(
     """Open the judges of a configuration, with the run folder that it has or would have.
 
     Args:
-        configs: files and shipped names, as `run` takes them; or one run folder, with its own configuration.
+        configs: what `run` takes, one or several; or one run folder, with its own configuration.
         sets: ``KEY=VALUE``, as `run` takes them.
         out: the run folder; ``runs/CONFIG`` by default.
         hold: hold the folder, made where it is not there, to ask judges. False: only look, whoever holds it.
@@ -196,7 +139,8 @@ def open_judges(
         UserError: the configuration does not hold, or the folder is not a run folder.
         Busy: another process holds the folder.
     """
-    if len(configs) == 1 and (Path(configs[0]) / MANIFEST).exists():
+    configs = [configs] if isinstance(configs, str | Path | Mapping) else list(configs)
+    if len(configs) == 1 and not isinstance(configs[0], Mapping) and (Path(configs[0]) / MANIFEST).exists():
         if sets or out:
             raise UserError(f"{configs[0]} is a run with its own configuration; --set and --out go with a CONFIG")
         path = Path(configs[0])
@@ -236,20 +180,6 @@ def describe(config: Config) -> dict[str, Any]:
         "seeds": {"seed": config.settings.seed, **config.settings.seeds},
         "principles": principles,
     }
-
-
-def _principle(name: str, row: Mapping[str, Any]) -> Principle:
-    """A principle as the manifest keeps it."""
-    examples = tuple(Example(**example) for example in row["examples"])
-    return Principle(name, row["question"], row["picks"], tuple(row["phrasings"]), examples)
-
-
-def load_run(folder: str | Path) -> Run:
-    """Open a run folder for reading. Raises `UserError` where it is none."""
-    path = Path(folder)
-    if not (path / MANIFEST).exists():
-        raise UserError(f"{path} is not a run folder; `morlaif run` makes one")
-    return Run(path)
 
 
 # `saved_reward.LOADER` names this function: pickled rewards call it.

@@ -25,7 +25,7 @@ from .stages import evaluate, sample
 from .stages.context import Context
 from .stages.pairs import FILE, StoredPair, read_pairs
 from .stages.pipeline import cost, is_finished
-from .types import Capabilities, Principle, Prompt, ResponsePair
+from .types import Capabilities, Principle, Prompt, PromptLike, ResponsePair, make_prompt
 
 
 class JudgeBench:
@@ -190,6 +190,6 @@ class JudgeBench:
         """Return how many prompts each set gets where the data set is large enough."""
         return set_sizes(self.settings.prompts)
 
-    def labelled_pairs(self, prompt: Prompt) -> list[ResponsePair]:
-        """Return the data set's own pairs of a prompt, with its labels."""
-        return list(sample.given_pairs(self._context, prompt))
+    def labelled_pairs(self, prompt: PromptLike) -> list[ResponsePair]:
+        """Return the data set's own pairs of a prompt (what `make_prompt` takes), with its labels."""
+        return list(sample.given_pairs(self._context, make_prompt(prompt)))

@@ -20,7 +20,17 @@ from .errors import RunFailed, UserError, did_you_mean
 from .feedback.types import Task
 from .judge_bench import JudgeBench
 from .stages import sample, train_pms
-from .types import Floats, Preference, Prompt, ResponsePair, ScoreMatrix, content_hash, distinct_pairs
+from .types import (
+    Floats,
+    Preference,
+    Prompt,
+    PromptLike,
+    ResponsePair,
+    ScoreMatrix,
+    content_hash,
+    distinct_pairs,
+    make_prompt,
+)
 
 
 class Workbench(JudgeBench):
@@ -63,13 +73,14 @@ class Workbench(JudgeBench):
         labelled = self._context.dataset.preferences("train")
         return [item for item in labelled if item.prompt.id in ids and item.a != item.b]
 
-    def sample(self, prompts: Sequence[Prompt], *, n: int, seed: int) -> list[tuple[str, ...]]:
+    def sample(self, prompts: Sequence[PromptLike], *, n: int, seed: int) -> list[tuple[str, ...]]:
         """Return n responses of the target before training to each prompt, all drawn from one seed."""
-        context, seed = self._context, sample.chunk_seed(seed, prompts, "workbench")
+        context, asked = self._context, [make_prompt(prompt) for prompt in prompts]
+        seed = sample.chunk_seed(seed, asked, "workbench")
         return list(
             context.sampler.sample(
                 Policy(context.target),
-                prompts,
+                asked,
                 n=n,
                 seed=seed,
                 generation=self.settings.generation,
@@ -86,14 +97,15 @@ class Workbench(JudgeBench):
         self._trained_stages()
         return train_pms.load_models(self._context)
 
-    def scores(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
+    def scores(self, prompts: Sequence[PromptLike], responses: Sequence[str]) -> ScoreMatrix:
         """Return calibrated scores (n, k) of responses, one for each prompt, under all active principles.
 
         NaN is a score that failed. Raises `RunFailed` before the preference models are there, `ScoreError` for a score that
         is infinite.
         """
         # Commands ask for a few at a time: how many failed is theirs to judge.
-        return self._calibration.apply(self._models.score(prompts, responses), responses, part=True)[0]
+        asked = [make_prompt(prompt) for prompt in prompts]
+        return self._calibration.apply(self._models.score(asked, responses), responses, part=True)[0]
 
     def reference(self) -> ScoreMatrix:
         """Return the calibrated scores of the calibration responses, on which thresholds rest, without those that failed.

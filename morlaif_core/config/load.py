@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
@@ -24,6 +24,8 @@ from .settings import Settings
 from .shipped_files import SHIPPED, bundle, shipped_examples
 from .yaml_files import read_yaml
 
+ConfigLike: TypeAlias = str | Path | Mapping[str, Any]
+"""A configuration: a file, a shipped name, or a mapping of keys."""
 ADVICE: dict[str, str] = {
     "groups": "ppo supplies them with trainer.responses_per_prompt of 2 or more",
     "linear": "a step's reward is linear in its scores with reward.utility: expected, or with the scalarizer weighted",
@@ -32,7 +34,7 @@ ADVICE: dict[str, str] = {
 
 
 def load_config(
-    configs: Sequence[str],
+    configs: Sequence[ConfigLike],
     sets: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     plugins: Plugins | None = None,
@@ -43,6 +45,7 @@ def load_config(
 ) -> Config:
     """Layer shipped < ./registry.yaml < CONFIG files < overrides < ``--set``, and validate. Raises `UserError`.
 
+    configs, overrides: keys of mappings may have dots.
     known: the principles there are, in place of the shipped, the plugins' and those in ``./principles/``.
     alone: the CONFIG files are complete (a run's own run.yaml); no registry.yaml lies below them.
     """
@@ -55,10 +58,12 @@ def load_config(
     # In a checkout ./registry.yaml is the shipped one: read twice, each value would have the wrong origin.
     if not alone and local.is_file() and not (isinstance(shipped, Path) and shipped.resolve() == local.resolve()):
         _add_file(layers, local, "registry.yaml")
-    for name in configs:
-        _add_file(layers, *find_config(name, folder), folder)
-    for key, value in (overrides or {}).items():
-        layers.add({key: value}, "overrides", folder)
+    for config in configs:
+        if isinstance(config, Mapping):
+            layers.add_dotted(config, "CONFIG", folder)
+        else:
+            _add_file(layers, *find_config(str(config), folder), folder)
+    layers.add_dotted(overrides or {}, "overrides", folder)
     for text in in_order(sets):
         layers.add_set(text, folder)
     plugins = plugins or Plugins.load()
@@ -66,7 +71,8 @@ def load_config(
     name_folders(layers, plugins)
     drop_nulls(layers, plugins)
     known = known if known is not None else known_principles(plugins, folder)
-    return _validated("+".join(_stem(name) for name in configs) or "run", layers, plugins, known)
+    named = [_stem(str(config)) for config in configs if not isinstance(config, Mapping)]
+    return _validated("+".join(named) or "run", layers, plugins, known)
 
 
 def find_config(name: str, folder: Path) -> tuple[Traversable, str]:

@@ -11,7 +11,7 @@ from morlaif_core.plugins.protocols import Policy, PolicyJob, PolicyTrainer
 from morlaif_core.reward.build import build_reward
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.reward import PrincipledReward
-from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.reward.saved_reward import FILE as REWARD, RunReward
 from morlaif_core.reward.steps import SteppedReward
 from morlaif_core.runs.folder import write_json
 from morlaif_core.runs.progress import Bar
@@ -20,14 +20,13 @@ from morlaif_core.types import Prompt, ScoreMatrix
 from .context import Context
 from .metrics import Metrics
 from .pairs import FILE as PAIRS, read_pairs, says_ends, share_ended
-from .train_pms import CALIBRATION, FOLDER as MODELS, calibration_responses, load_models
+from .train_pms import CALIBRATION, calibration_responses, load_models
 
 if TYPE_CHECKING:
     from morlaif_core.plugins.protocols import Reward
 
 NAME = "train-policy"
 FOLDER = "policy"
-REWARD = f"{MODELS}/reward.json"
 POLICY = f"{FOLDER}/policy.json"
 METRICS = f"{FOLDER}/metrics.jsonl"
 OUTPUTS = (FOLDER, REWARD)
