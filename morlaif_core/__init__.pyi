@@ -3,6 +3,9 @@
 # ruff: noqa: I001
 # fmt: off
 from .api import build as build, open_judges as open_judges, run as run
+from .opened_run import Run as Run, load_run as load_run
+from .workbench import Workbench as Workbench
+from .judge_bench import JudgeBench as JudgeBench
 from .config.principles import principles_from as principles_from
 from .errors import UserError as UserError, did_you_mean as did_you_mean
 from .feedback.answers.panels_and_cascades import (
@@ -11,9 +14,11 @@ from .feedback.answers.panels_and_cascades import (
 from .feedback.asking.wordings import worded as worded
 from .feedback.planned_judge import PlannedJudge as PlannedJudge, PlannedRequest as PlannedRequest
 from .feedback.sending.http_errors import error_in_body as error_in_body, provider_error as provider_error
+from .feedback.sending.http_bodies import (
+    json_lines as json_lines, read_body as read_body, token_count as token_count,
+)
 from .feedback.sending.http_judges import (
-    Endpoint as Endpoint, RemoteJudge as RemoteJudge, RemoteOptions as RemoteOptions, json_lines as json_lines,
-    read_body as read_body, token_count as token_count,
+    Endpoint as Endpoint, RemoteJudge as RemoteJudge, RemoteOptions as RemoteOptions,
 )
 from .feedback.statistics.agreement import cohen_kappa as cohen_kappa
 from .feedback.statistics.intervals import (
@@ -26,7 +31,6 @@ from .feedback.statistics.judge_statistics import (
     agreement_with_human as agreement_with_human, panel_agreement as panel_agreement, picks as picks,
 )
 from .feedback.types import NamedJudge as NamedJudge, Task as Task, Verdict as Verdict
-from .judge_bench import JudgeBench as JudgeBench
 from .models.adapters import lora_config as lora_config
 from .models.backbones import policy_backbone as policy_backbone
 from .models.cache_check import check_cache as check_cache
@@ -44,7 +48,6 @@ from .models.plain_text import text_tokenizer as text_tokenizer
 from .models.rendering import (
     Encoded as Encoded, encode_pair as encode_pair, hh_text as hh_text, prompt_ids as prompt_ids, render as render,
 )
-from .opened_run import Run as Run, load_run as load_run
 from .plugins.components import (
     Component as Component, Generation as Generation, Later as Later, Lora as Lora, NoOptions as NoOptions,
     Options as Options, Secret as Secret, Target as Target, Tuning as Tuning, component as component,
@@ -70,7 +73,6 @@ from .types import (
     distinct_pairs as distinct_pairs, ended as ended, make_pair as make_pair, make_prompt as make_prompt,
     response_key as response_key,
 )
-from .workbench import Workbench as Workbench
 # fmt: on
 
 __version__: str

@@ -88,7 +88,13 @@ def disk_trouble(error: BaseException) -> str | None:
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """Return `` Did you mean 'x'?`` for the closest known word, or an empty string."""
+    """Return `` Did you mean 'x'?`` for the closest known word, or an empty string.
+
+    word: what was said. known: what could be meant.
+
+    >>> did_you_mean("max_mim", ["max_min", "owa"])
+    " Did you mean 'max_min'?"
+    """
     import difflib
 
     close = difflib.get_close_matches(

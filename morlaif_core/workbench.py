@@ -34,7 +34,10 @@ from .types import (
 
 
 class Workbench(JudgeBench):
-    """A run folder held by this process: prompts, samples, scores, terms, judges. Made by `Run.workbench`."""
+    """A run folder held by this process: prompts, samples, scores, terms, judges. Made by `Run.workbench`.
+
+    context: the run's, in this process.
+    """
 
     @property
     def seed(self) -> int:
@@ -61,20 +64,29 @@ class Workbench(JudgeBench):
         return stages
 
     def prompts(self, name: str) -> tuple[Prompt, ...]:
-        """Return a prompt set: pm, validation, calibration, rl, evaluation. Raises `UserError` for another name."""
+        """Return a prompt set.
+
+        name: pm, validation, calibration, rl or evaluation. Raises `UserError` for another one.
+        """
         sets = self._context.prompt_sets.sets
         if name not in sets:
             raise UserError(f"there is no prompt set '{name}'.{did_you_mean(name, list(sets))} Sets: {', '.join(sets)}")
         return tuple(sets[name])
 
     def preferences(self, sets: Iterable[str]) -> list[Preference]:
-        """Return the data set's own labels of the prompts in these sets; empty where it has none."""
+        """Return the data set's own labels; empty where it has none.
+
+        sets: the prompt sets whose prompts count.
+        """
         ids = {prompt.id for name in sets for prompt in self.prompts(name)}
         labelled = self._context.dataset.preferences("train")
         return [item for item in labelled if item.prompt.id in ids and item.a != item.b]
 
     def sample(self, prompts: Sequence[PromptLike], *, n: int, seed: int) -> list[tuple[str, ...]]:
-        """Return n responses of the target before training to each prompt, all drawn from one seed."""
+        """Return n responses of the target before training to each prompt, all drawn from one seed.
+
+        prompts: what `make_prompt` takes, each. n: responses to each. seed: with prompts and n it decides the responses.
+        """
         context, asked = self._context, [make_prompt(prompt) for prompt in prompts]
         seed = sample.chunk_seed(seed, asked, "workbench")
         return list(
@@ -100,8 +112,8 @@ class Workbench(JudgeBench):
     def scores(self, prompts: Sequence[PromptLike], responses: Sequence[str]) -> ScoreMatrix:
         """Return calibrated scores (n, k) of responses, one for each prompt, under all active principles.
 
-        NaN is a score that failed. Raises `RunFailed` before the preference models are there, `ScoreError` for a score that
-        is infinite.
+        prompts: one for each response, what `make_prompt` takes. responses: n texts. NaN is a score that failed. Raises
+        `RunFailed` before the preference models are there, `ScoreError` for a score that is infinite.
         """
         # Commands ask for a few at a time: how many failed is theirs to judge.
         asked = [make_prompt(prompt) for prompt in prompts]

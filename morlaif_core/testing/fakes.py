@@ -57,17 +57,19 @@ def make_terms(
 class FakePreferenceModel:
     """A `PreferenceModel` whose scores come from functions of prompt and response.
 
-    >>> from morlaif_core import Message, make_prompt
+    Attributes:
+        measures: principle -> function of prompt and response that gives a score.
+
+    >>> from morlaif_core import make_prompt
     >>> model = FakePreferenceModel({"length": lambda prompt, response: len(response)})
-    >>> model.score([make_prompt([Message("user", "Hi")])], ["Hello"]).values.tolist()
+    >>> model.score([make_prompt("Hi")], ["Hello"]).values.tolist()
     [[5.0]]
     """
 
     measures: Mapping[str, Callable[[Prompt, str], float]]
-    """principle -> score"""
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
-        """Return (n, k) scores, a column for each measure."""
+        """Return (n, k) scores, a column for each measure. prompts, responses: n of each."""
         rows = [[measure(p, r) for measure in self.measures.values()] for p, r in zip(prompts, responses, strict=True)]
         values = np.array(rows, dtype=np.float32).reshape(len(responses), len(self.measures))
         return ScoreMatrix(values, tuple(self.measures), tuple(prompt.id for prompt in prompts))
@@ -102,5 +104,12 @@ class MemoryReward:
 
 
 def memory_reward(measure: Callable[[Prompt, str], float]) -> MemoryReward:
-    """Return a `Reward` that needs no run folder: measure(prompt, response) for each response."""
+    """Return a `Reward` that needs no run folder.
+
+    measure: gives a response's reward, from prompt and response; the reward pickles where it does.
+
+    >>> from morlaif_core import make_prompt
+    >>> memory_reward(lambda prompt, response: -len(response))([make_prompt("Hi")], ["Hello"]).rewards.tolist()
+    [-5.0]
+    """
     return MemoryReward(measure)

@@ -17,6 +17,9 @@ class Example:
         prompt: the user's text.
         a, b: the responses.
         winner: which of them is better, a or b.
+
+    >>> Example("Hi", a="Hello.", b="What now?", winner="a").winner
+    'a'
     """
 
     prompt: str

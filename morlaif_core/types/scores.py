@@ -96,6 +96,11 @@ class RewardBatch:
         rewards: (n,); NaN where a score failed: such a response has no reward, and enters no mean or baseline.
         scores: calibrated, (n, all principles), those of weight 0 too.
         clipped: share of scores beyond the clip, in [0, 1].
+
+    >>> from morlaif_core.testing import make_scores
+    >>> scores = make_scores([[1.0], [0.0]], ["calm"])
+    >>> RewardBatch(scores.values[:, 0], scores, clipped=0.0)
+    <RewardBatch: reward 0.5 ± 0.5, <ScoreMatrix of 2 responses: calm 0.5 ± 0.5>>
     """
 
     rewards: Floats
@@ -115,7 +120,7 @@ class RewardBatch:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What moved each reward of a batch.
+    """What moved each reward of a batch. Made by `Reward.explain`.
 
     Attributes:
         principles: the scalarizer's k columns; principles that share a priority are one, joined by ``+``.
