@@ -155,10 +155,3 @@ def test_plugin_examples_keep_the_contract(tmp_path: Path, monkeypatch: pytest.M
             module.test_contract()
             ran += 1
     assert ran == 3
-
-
-def test_scalarizer_block_of_the_api_page(capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = (item for item in blocks(DOCS / "python-api.md") if item.file == "build_a_scalarizer.py")
-    exec(compile(block.text, block.file, "exec"), {})
-    (shown,) = re.findall(r"# (\[.*\])", block.text)
-    assert capsys.readouterr().out.strip() == shown
