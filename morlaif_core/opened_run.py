@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from morlaif_core.config.load import load_config
 from morlaif_core.config.principles import Known
 from morlaif_core.config.settings import Settings
+from morlaif_core.plugins.manager import Plugins
 from morlaif_core.plugins.protocols import Policy
 from morlaif_core.reward.saved_reward import RunReward
 from morlaif_core.runs.folder import MANIFEST, RunFolder, read_manifest
@@ -172,7 +173,11 @@ class Run:
         known = {
             name: Known(_principle(name, row), str(self.folder)) for name, row in folder.manifest["principles"].items()
         }
-        config = load_config([str((self.folder / "run.yaml").absolute())], known=known, alone=True)
+        plugins = Plugins.load()
+        plugins.compare(folder.manifest.get("plugins", ()))
+        file = str((self.folder / "run.yaml").absolute())
+        # Not checked: who scores or reads a run needs no more of its plugins than that.
+        config = load_config([file], plugins=plugins, known=known, alone=True, checked=False)
         return Context(config, folder, screen)
 
     def policy(self) -> Policy:

@@ -42,12 +42,14 @@ def load_config(
     known: dict[str, Known] | None = None,
     *,
     alone: bool = False,
+    checked: bool = True,
 ) -> Config:
     """Layer shipped < ./registry.yaml < CONFIG files < overrides < ``--set``, and validate. Raises `UserError`.
 
     configs, overrides: keys of mappings may have dots.
     known: the principles there are, in place of the shipped, the plugins' and those in ``./principles/``.
     alone: the CONFIG files are complete (a run's own run.yaml); no registry.yaml lies below them.
+    checked: components are there and fit; False (a run that is opened): what is wrong with one is told when it is used.
     """
     folder = folder or Path.cwd()
     layers = Layers()
@@ -58,11 +60,11 @@ def load_config(
     # In a checkout ./registry.yaml is the shipped one: read twice, each value would have the wrong origin.
     if not alone and local.is_file() and not (isinstance(shipped, Path) and shipped.resolve() == local.resolve()):
         _add_file(layers, local, "registry.yaml")
-    for config in configs:
-        if isinstance(config, Mapping):
-            layers.add_dotted(config, "CONFIG", folder)
+    for given in configs:
+        if isinstance(given, Mapping):
+            layers.add_dotted(given, "CONFIG", folder)
         else:
-            _add_file(layers, *find_config(str(config), folder), folder)
+            _add_file(layers, *find_config(str(given), folder), folder)
     layers.add_dotted(overrides or {}, "overrides", folder)
     for text in in_order(sets):
         layers.add_set(text, folder)
@@ -71,8 +73,11 @@ def load_config(
     name_folders(layers, plugins)
     drop_nulls(layers, plugins)
     known = known if known is not None else known_principles(plugins, folder)
-    named = [_stem(str(config)) for config in configs if not isinstance(config, Mapping)]
-    return _validated("+".join(named) or "run", layers, plugins, known)
+    named = [_stem(str(given)) for given in configs if not isinstance(given, Mapping)]
+    config = _validated("+".join(named) or "run", layers, plugins, known)
+    if checked:
+        _check_components(config, known)
+    return config
 
 
 def find_config(name: str, folder: Path) -> tuple[Traversable, str]:
@@ -117,13 +122,17 @@ def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Kno
     if len(terms) < len(principles):
         raise UserError("principles: one principle is named twice (- and _ are the same)")
     config = Config(name, settings.model_copy(update={"principles": terms}), principles, plugins, layers)
+    if not any(terms.weight > 0 for terms in config.settings.principles.values()):
+        raise UserError("principles: none has a weight above 0, so there is no reward; add one, or set a weight")
+    return config
+
+
+def _check_components(config: Config, known: Mapping[str, Known]) -> None:
+    """The components are there, their options hold, and they get what they need of each other. Raises `UserError`."""
     _check_blocks(config)
     check_judges(config)
     _check_labelled(config, known)
-    if not any(terms.weight > 0 for terms in config.settings.principles.values()):
-        raise UserError("principles: none has a weight above 0, so there is no reward; add one, or set a weight")
     _check_needs(config)
-    return config
 
 
 def _with_origins(error: ValidationError, model: type[Any], layers: Layers, at: tuple[str, ...] = ()) -> str:

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from morlaif_core import UserError, load_run
+from morlaif_core.cli.main import cli
 from morlaif_core.errors import RunFailed
 from tests.helpers.distributions import add_distribution
 from tests.helpers.documents import ROOT, blocks
@@ -107,6 +110,21 @@ def test_a_reward_that_is_never_used_stops_the_run(trained_on: Path, monkeypatch
     with pytest.raises(RunFailed, match=r"trainer 'best_of_n' has not scored .*job.reward.end_step"):
         small(trained_on, TRAINER, *LAGRANGIAN)
     small(trained_on, TRAINER)  # a reward without state may be left unused
+
+
+def test_a_finished_run_is_scored_and_read_without_the_trainer(trained_on: Path, site: Path) -> None:
+    small(trained_on, TRAINER, "sampler={use: nucleus}")
+    prompt, texts = "How do I bake bread?", ["Mix flour and water.", "No."]
+    expected = load_run(trained_on).reward()([prompt] * 2, texts).rewards.tolist()
+    shutil.rmtree(site / "strangers-1.0.dist-info")
+    run = load_run(trained_on)
+    assert run.reward()([prompt] * 2, texts).rewards.tolist() == expected
+    assert CliRunner().invoke(cli, ["score", str(trained_on), "--prompt", prompt, "--response", "No."]).exit_code == 0
+    assert CliRunner().invoke(cli, ["status", str(trained_on)]).exit_code == 0
+    assert run.settings.trainer.use == "best_of_n"
+    gone = r"no sampler 'nucleus'.*plugin 'nucleus' of strangers 1\.0; it is not installed: pip install strangers==1\.0"
+    with pytest.raises(UserError, match=f"(?s){gone}"):
+        run.generate([prompt])
 
 
 @pytest.mark.usefixtures("site")
