@@ -142,6 +142,11 @@ def rebuild_reward(context: Context) -> Reward:
 
 def _save_policy(context: Context, policy: Policy) -> None:
     """Keep what the trainer returned: which folder, if any, and best-of-n."""
+    if policy.best_of > 1:
+        context.screen.say(
+            f"  note: the policy asks for the best of {policy.best_of} responses; sampler '{context.settings.sampler.use}' must "
+            "draw and pick them, as the core does not"
+        )
     # Relative, so that a run folder can be moved.
     folder = None if policy.folder is None else str(policy.folder.relative_to(context.path))
     write_json(context.path / POLICY, {"folder": folder, "best_of": policy.best_of})

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from morlaif_core import UserError, load_run
+from morlaif_core import Policy, UserError, load_run, run
 from morlaif_core.cli.main import cli
 from morlaif_core.errors import RunFailed
 from tests.helpers.distributions import add_distribution
 from tests.helpers.documents import ROOT, blocks
-from tests.helpers.small_run import PRINCIPLES, small
+from tests.helpers.small_run import PRINCIPLES, SETS, small
 
 BLOCKS = [block for block in blocks(ROOT / "docs" / "model-plugins.md") if block.language == "python"]
 MODULES = [block.file.removesuffix(".py") for block in BLOCKS if not block.file.startswith("test_")]
@@ -101,6 +101,16 @@ def test_a_killed_trainer_goes_on_to_the_same_policy(trained_on: Path, monkeypat
     assert state(trained_on) == state(whole)
     weights = "policy/model.safetensors"
     assert (trained_on / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+@pytest.mark.usefixtures("site")
+def test_best_of_n_is_left_to_the_sampler_and_said(
+    trained_on: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best_of_n: Any = importlib.import_module("best_of_n")
+    monkeypatch.setattr(best_of_n.BestOfN, "train", lambda self, job: Policy(job.target, best_of=4))
+    run("demo", out=trained_on, sets=(*SETS, TRAINER), until="train-policy")
+    assert "best of 4 responses; sampler 'transformers' must draw" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("site")
