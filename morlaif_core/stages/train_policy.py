@@ -144,8 +144,8 @@ def _save_policy(context: Context, policy: Policy) -> None:
     """Keep what the trainer returned: which folder, if any, and best-of-n."""
     if policy.best_of > 1:
         context.screen.say(
-            f"  note: the policy asks for the best of {policy.best_of} responses; sampler '{context.settings.sampler.use}' must "
-            "draw and pick them, as the core does not"
+            f"  note: the policy asks for the best of {policy.best_of} responses; sampler '{context.settings.sampler.use}' "
+            "must draw and pick them, as the core does not"
         )
     # Relative, so that a run folder can be moved.
     folder = None if policy.folder is None else str(policy.folder.relative_to(context.path))

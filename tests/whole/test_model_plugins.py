@@ -123,7 +123,7 @@ def test_a_reward_that_is_never_used_stops_the_run(trained_on: Path, monkeypatch
 
 
 def test_a_finished_run_is_scored_and_read_without_the_trainer(trained_on: Path, site: Path) -> None:
-    small(trained_on, TRAINER, "sampler={use: nucleus}")
+    small(trained_on, TRAINER, "sampler={use: ladder}")
     prompt, texts = "How do I bake bread?", ["Mix flour and water.", "No."]
     expected = load_run(trained_on).reward()([prompt] * 2, texts).rewards.tolist()
     shutil.rmtree(site / "strangers-1.0.dist-info")
@@ -132,7 +132,7 @@ def test_a_finished_run_is_scored_and_read_without_the_trainer(trained_on: Path,
     assert CliRunner().invoke(cli, ["score", str(trained_on), "--prompt", prompt, "--response", "No."]).exit_code == 0
     assert CliRunner().invoke(cli, ["status", str(trained_on)]).exit_code == 0
     assert run.settings.trainer.use == "best_of_n"
-    gone = r"no sampler 'nucleus'.*plugin 'nucleus' of strangers 1\.0; it is not installed: pip install strangers==1\.0"
+    gone = r"no sampler 'ladder'.*plugin 'ladder' of strangers 1\.0; it is not installed: pip install strangers==1\.0"
     with pytest.raises(UserError, match=f"(?s){gone}"):
         run.generate([prompt])
 
@@ -142,7 +142,7 @@ def test_all_four_in_one_run(tmp_path: Path) -> None:
     sets = (
         TRAINER,
         "target.model={use: words, steps: 20}",
-        "sampler={use: nucleus, top_p: 0.95}",
+        "sampler={use: ladder, width: 0.2}",
         "preference_model={use: bag_of_words}",
     )
     results = small(tmp_path / "run", *sets).results
