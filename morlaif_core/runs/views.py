@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from morlaif_core.errors import UserError
 from morlaif_core.types import html_table
 
-from .folder import read_jsonl
 from .tables import change, measured
 
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ def frame(file: Path, made_by: str, index: str | None = None) -> pd.DataFrame:
         index: the column that becomes the index.
 
     Raises:
-        UserError: there is no such file yet, or a line is broken.
+        UserError: there is no such file yet.
     """
     import pandas as pd
 
     if not file.is_file():
         raise UserError(f"there is no {file}; {made_by}")
-    found = pd.json_normalize(list(read_jsonl(file)))
+    # The last line of a run under way may be half there.
+    *lines, _ = file.read_text(encoding="utf-8").split("\n")
+    found = pd.json_normalize([json.loads(line) for line in lines])
     return found.set_index(index) if index in found else found
 
 

@@ -49,6 +49,10 @@ def test_files_are_frames(finished: Path, tmp_path: Path) -> None:
     assert list(metrics.index) == [1, 2]
     assert {"reward", "kl", *(f"score/{name}" for name in PRINCIPLES)} <= set(metrics.columns)
     assert np.isfinite(metrics["reward"]).all()
+    cut = load_run(shutil.copytree(finished, tmp_path / "cut"))
+    with (cut.folder / "policy" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "rew')  # a run under way
+    assert cut.metrics().equals(metrics)
     assert len(run.evaluation()) == run.settings.prompts.model_dump()["evaluation"]
 
 
