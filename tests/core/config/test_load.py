@@ -320,21 +320,3 @@ def test_a_trainer_that_answers_a_prompt_several_times_supplies_groups(load: Any
 
 def test_a_shipped_configurations_data_lie_in_the_working_directory(tmp_path: Path) -> None:
     assert load_config(["own-data"], folder=tmp_path).block("dataset")["path"] == str(tmp_path / "data.jsonl")
-
-
-def test_keys_of_mappings_may_have_dots(load: Any) -> None:
-    layered = {"scalarizer.temperature": 0.5, "scalarizer.use": "soft_max_min", "trainer": {"steps": 3}}
-    loaded = load_config(
-        ["demo", layered], overrides={"principles.politeness.weight": 3.0, "principles.helpfulness": {}}
-    )
-    assert loaded.block("scalarizer") == {"use": "soft_max_min", "temperature": 0.5}
-    assert loaded.block("trainer")["steps"] == 3
-    assert loaded.settings.principles["politeness"].weight == 3.0
-    assert "relevance" in loaded.settings.principles, "a key below principles does not replace them"
-    assert loaded.layers.origin(("trainer", "steps")) == "CONFIG"
-    assert loaded.layers.origin(("principles", "politeness", "weight")) == "overrides"
-    assert loaded.name == "demo"
-    assert load_config([{"principles": ["politeness"]}]).name == "run"
-    for key in ("scalarizer.", ".use", "a..b"):
-        with pytest.raises(UserError, match=r"CONFIG: '.*' is no key"):
-            load_config(["demo", {key: 1}])
