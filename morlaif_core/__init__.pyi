@@ -2,7 +2,10 @@
 
 # ruff: noqa: I001
 # fmt: off
-from .api import Run as Run, build as build, load_run as load_run, open_judges as open_judges, run as run
+from .api import build as build, open_judges as open_judges, run as run
+from .opened_run import Run as Run, load_run as load_run
+from .workbench import Workbench as Workbench
+from .judge_bench import JudgeBench as JudgeBench
 from .config.principles import principles_from as principles_from
 from .errors import UserError as UserError, did_you_mean as did_you_mean
 from .feedback.answers.panels_and_cascades import (
@@ -11,9 +14,11 @@ from .feedback.answers.panels_and_cascades import (
 from .feedback.asking.wordings import worded as worded
 from .feedback.planned_judge import PlannedJudge as PlannedJudge, PlannedRequest as PlannedRequest
 from .feedback.sending.http_errors import error_in_body as error_in_body, provider_error as provider_error
+from .feedback.sending.http_bodies import (
+    json_lines as json_lines, read_body as read_body, token_count as token_count,
+)
 from .feedback.sending.http_judges import (
-    Endpoint as Endpoint, RemoteJudge as RemoteJudge, RemoteOptions as RemoteOptions, json_lines as json_lines,
-    read_body as read_body, token_count as token_count,
+    Endpoint as Endpoint, RemoteJudge as RemoteJudge, RemoteOptions as RemoteOptions,
 )
 from .feedback.statistics.agreement import cohen_kappa as cohen_kappa
 from .feedback.statistics.intervals import (
@@ -26,7 +31,6 @@ from .feedback.statistics.judge_statistics import (
     agreement_with_human as agreement_with_human, panel_agreement as panel_agreement, picks as picks,
 )
 from .feedback.types import NamedJudge as NamedJudge, Task as Task, Verdict as Verdict
-from .judge_bench import JudgeBench as JudgeBench
 from .models.adapters import lora_config as lora_config
 from .models.backbones import policy_backbone as policy_backbone
 from .models.cache_check import check_cache as check_cache
@@ -63,13 +67,12 @@ from .runs.tables import (
 from .types import (
     Answer as Answer, Capabilities as Capabilities, CutOff as CutOff, Doubles as Doubles, Example as Example,
     Explanation as Explanation, Floats as Floats, Ints as Ints, Message as Message, Need as Need,
-    Preference as Preference, Principle as Principle, Prompt as Prompt, ProviderError as ProviderError,
-    Request as Request, ResponsePair as ResponsePair, RewardBatch as RewardBatch, ScoreMatrix as ScoreMatrix,
-    Split as Split, Terms as Terms, Usage as Usage, content_hash as content_hash, distinct_pairs as distinct_pairs,
-    ended as ended, make_pair as make_pair, make_prompt as make_prompt,
+    Preference as Preference, Principle as Principle, Prompt as Prompt, PromptLike as PromptLike,
+    ProviderError as ProviderError, Request as Request, ResponsePair as ResponsePair, RewardBatch as RewardBatch,
+    ScoreMatrix as ScoreMatrix, Split as Split, Terms as Terms, Usage as Usage, content_hash as content_hash,
+    distinct_pairs as distinct_pairs, ended as ended, make_pair as make_pair, make_prompt as make_prompt,
     response_key as response_key,
 )
-from .workbench import Workbench as Workbench
 # fmt: on
 
 __version__: str

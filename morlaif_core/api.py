@@ -1,4 +1,4 @@
-"""The Python API: `build` any component, `run` the pipeline, `load_run` what a run left."""
+"""The Python API: `build` any component, `run` the pipeline, `open_judges` of a configuration."""
 
 from __future__ import annotations
 
@@ -6,117 +6,46 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from morlaif_core.config.config import Config
+from morlaif_core.config.load import ConfigLike
 from morlaif_core.plugins.manager import Plugins
-from morlaif_core.plugins.protocols import Policy, Reward
-from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.plugins.protocols import Reward
 from morlaif_core.runs.folder import MANIFEST, RunFolder, check_folder, read_manifest
-from morlaif_core.runs.named import find_run, load_named, own_config
+from morlaif_core.runs.named import load_named
 from morlaif_core.runs.processes import first_of, ranks, wait_for_first
 from morlaif_core.runs.progress import Screen
 from morlaif_core.stages.context import Context
-from morlaif_core.stages.judge import labelled, read_labels
-from morlaif_core.stages.pairs import StoredPair, read_pairs
-from morlaif_core.stages.pipeline import cost, is_finished, last_stage, run_pipeline
-from morlaif_core.stages.train_policy import load_policy, rebuild_reward
+from morlaif_core.stages.pipeline import is_finished, last_stage, run_pipeline
+from morlaif_core.stages.train_policy import rebuild_reward
 
-from .errors import UserError, needed
+from .errors import needed
 from .judge_bench import JudgeBench
+from .opened_run import Run as Run, load_run as load_run
 from .readiness import check_judging, check_reward, needed_before_run
-from .types import Preference, Prompt
-from .workbench import Workbench
-
-Responses: TypeAlias = Sequence[tuple[str, ...]]
-"""n responses for each prompt."""
 
 
 def build(kind: str, name: str, **options: Any) -> Any:
-    """Build any offered component with its options as keywords: ``build("scalarizer", "max_min")``."""
+    """Build any offered component.
+
+    Args:
+        kind: feedback_provider, pm_backend, scalarizer, dataset, model, sampler, policy_trainer or command.
+        name: as a configuration names it in `use`; `morlaif plugins` lists the names.
+        options: its options, validated like YAML.
+
+    Raises:
+        UserError: there is no such component, or an option does not fit.
+
+    >>> from morlaif_core.testing import make_scores, make_terms
+    >>> build("scalarizer", "max_min")(make_scores([[1.0, -1.0], [0.25, 0.5]]), make_terms(k=2)).tolist()
+    [-1.0, 0.25]
+    """
     return Plugins.load().build(kind, {"use": name, **options})
 
 
-class Run:
-    """A run folder, read only. Made by `run` and `load_run`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """Versions, fingerprints, prompt sets, the state of every stage."""
-        return read_manifest(self.folder)
-
-    @property
-    def results(self) -> dict[str, Any]:
-        """The numbers of all finished stages: results.json."""
-        results: dict[str, Any] = self.manifest.get("results", {})
-        return results
-
-    def spent(self) -> dict[str, Any]:
-        """What the run has spent on its judges, also while it is under way: `cost_usd` (and why it is null)."""
-        return cost(self.context())
-
-    def pairs(self) -> list[StoredPair]:
-        """All pairs, each with the name of its prompt set."""
-        return read_pairs(self.folder)
-
-    def preferences(self, principle: str, ties: str = "half") -> list[Preference]:
-        """The labelled pairs of one principle. ties: half or drop."""
-        labels = read_labels(self.folder)
-        if principle not in labels:
-            raise UserError(f"{self.folder} has no labels of '{principle}'; it has {', '.join(labels) or 'none'}")
-        return labelled(self.pairs(), labels[principle], ("pm", "validation", "calibration"), ties)
-
-    def export_judgements(self, file: str | Path) -> None:
-        """Write the ledger's answered rows about the run's pairs as JSON lines, sorted by key: see `export_rows`."""
-        from morlaif_core.feedback.ledger.export import export_rows
-
-        export_rows(self.context().judges.ledgers, {stored.pair.id for stored in self.pairs()}, Path(file))
-
-    def reward(self) -> Reward:
-        """The reward of the run, as the policy was trained on; it loads the models at its first call."""
-        return RunReward(self.folder)
-
-    def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0) -> tuple[Responses, Responses]:
-        """Answer prompts before and after training: n responses each, by prompt."""
-        context = self.context()
-        drawn = []
-        for policy in (Policy(context.target), load_policy(context)):
-            settings = context.settings.generation
-            drawn.append(
-                context.sampler.sample(
-                    policy, prompts, n=n, seed=seed, generation=settings, backbones=context.backbones
-                )
-            )
-        return drawn[0], drawn[1]
-
-    def context(self, screen: Screen | None = None) -> Context:
-        """The run's configuration and models, for programs that go on with it."""
-        return self._context(RunFolder(self.folder, self.manifest, writable=False), screen or Screen(quiet=True))
-
-    @contextmanager
-    def workbench(self, screen: Screen | None = None) -> Iterator[Workbench]:
-        """Hold the run folder while a command goes on from its preference models. Raises `Busy` where another does."""
-        folder = RunFolder.open(self.folder)
-        try:
-            context = self._context(folder, screen or Screen(err=True))
-            yield Workbench(context)
-            context.release()
-        finally:
-            folder.close()
-
-    def _context(self, folder: RunFolder, screen: Screen) -> Context:
-        return Context(own_config(self.folder), folder, screen)
-
-    def policy(self) -> Policy:
-        """The trained policy."""
-        return load_policy(self.context())
-
-
 def run(
-    *configs: str,
+    *configs: ConfigLike,
     out: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     sets: Sequence[str] = (),
@@ -125,7 +54,31 @@ def run(
     quiet: bool = False,
     strict: bool = False,
 ) -> Run:
-    """Do what ``morlaif run`` does, with CONFIGs or on a run. Raises `UserError` with the advice that the command prints."""
+    """Do what ``morlaif run`` does: run the pipeline, or what is left of it, in a run folder.
+
+    Args:
+        configs: from left to right, later ones on top of earlier ones: files, shipped names such as ``demo``, or mappings of
+            a file's keys. The first may be a run folder (or its run.yaml), which goes on with its own configuration.
+        out: the run folder; by default the run that is named, or ``runs/CONFIG``, as with the command.
+        overrides: keys with their values, on top of the configurations; a key may have dots: ``{"trainer.steps": 20}``.
+        sets: ``KEY=VALUE`` with VALUE in YAML, on top of all, as the command's ``--set``.
+        until: the last stage to run: sample, judge, train-pms, train-policy or evaluate; None: all.
+        only: the one stage to run, where those before it are done.
+        quiet: print nothing.
+        strict: stop before the policy where a preference model of the reward is not shown to be better than chance.
+
+    Returns:
+        The run: its results, models, reward and files.
+
+    Raises:
+        UserError: with the advice that the command prints: the configuration does not hold, something is missing, another
+            process holds the folder (`Busy`), a stage could not finish (`RunFailed`).
+
+    Example::
+
+        run = morlaif_core.run("demo", {"principles": {"politeness": {}, "helpfulness": {"weight": 2.0}}}, out="runs/mine")
+        print(run.results["win_rate"]["overall"])
+    """
     config, folder = load_named(configs, sets, out, overrides)
     return run_config(config, folder, Screen(quiet), until, only, strict=strict)
 
@@ -166,7 +119,7 @@ def run_config(
 
 @contextmanager
 def open_judges(
-    configs: Sequence[str],
+    configs: ConfigLike | Sequence[ConfigLike],
     sets: Sequence[str] = (),
     out: str | Path | None = None,
     *,
@@ -176,7 +129,7 @@ def open_judges(
     """Open the judges of a configuration, with the run folder that it has or would have.
 
     Args:
-        configs: files and shipped names, or a run, as `run` takes them.
+        configs: what `run` takes, one or several: files, shipped names, mappings, or a run.
         sets: ``KEY=VALUE``, as `run` takes them.
         out: the run folder; the run that is named, or ``runs/CONFIG``, by default.
         hold: hold the folder, made where it is not there, to ask judges. False: only look, whoever holds it.
@@ -186,7 +139,8 @@ def open_judges(
         UserError: the configuration does not hold, or the folder is not a run folder.
         Busy: another process holds the folder.
     """
-    config, path = load_named(configs, sets, out)
+    several = [configs] if isinstance(configs, str | Path | Mapping) else list(configs)
+    config, path = load_named(several, sets, out)
     folder = RunFolder.open(path) if hold else RunFolder(path, read_manifest(path), writable=False)
     try:
         if hold and "principles" not in folder.manifest:
@@ -214,11 +168,6 @@ def describe(config: Config) -> dict[str, Any]:
         "seeds": {"seed": config.settings.seed, **config.settings.seeds},
         "principles": principles,
     }
-
-
-def load_run(folder: str | Path) -> Run:
-    """Open a run for reading: its folder, its run.yaml, or the CONFIG of ``runs/CONFIG``. Raises `UserError`."""
-    return Run(find_run(folder))
 
 
 # `saved_reward.LOADER` names this function: pickled rewards call it.

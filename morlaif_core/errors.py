@@ -28,9 +28,14 @@ class RunFailed(UserError):
 class ProviderError(Exception):
     """A request that got no answer.
 
-    kind: ``rate`` (429: all workers wait), ``transient`` (try again), ``item`` (this request will never do), ``run``
-    (stop: key, quota, model). billed: it may have been paid for. retry_after: seconds. reason: where more is to be told:
-    ``unsent`` (the server knows nothing of it), ``gone`` (not there: 404, 410), ``full`` (no room for a whole batch).
+    Args:
+        message: what went wrong, with advice.
+        kind: ``rate`` (429: all workers wait), ``transient`` (try again), ``item`` (this request will never do), ``run``
+            (stop: key, quota, model).
+        retry_after: seconds.
+        billed: it may have been paid for.
+        reason: where more is to be told: ``unsent`` (the server knows nothing of it), ``gone`` (not there: 404, 410),
+            ``full`` (no room for a whole batch).
     """
 
     def __init__(
@@ -83,7 +88,13 @@ def disk_trouble(error: BaseException) -> str | None:
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """Return `` Did you mean 'x'?`` for the closest known word, or an empty string."""
+    """Return `` Did you mean 'x'?`` for the closest known word, or an empty string.
+
+    word: what was said. known: what could be meant.
+
+    >>> did_you_mean("max_mim", ["max_min", "owa"])
+    " Did you mean 'max_min'?"
+    """
     import difflib
 
     close = difflib.get_close_matches(

@@ -25,11 +25,14 @@ from .stages import evaluate, sample
 from .stages.context import Context
 from .stages.pairs import FILE, StoredPair, read_pairs
 from .stages.pipeline import cost, is_finished
-from .types import Capabilities, Principle, Prompt, ResponsePair
+from .types import Capabilities, Principle, Prompt, PromptLike, ResponsePair, make_prompt
 
 
 class JudgeBench:
-    """The judges of a configuration, with the ledger, the budget and the pairs of a run folder. Made by `open_judges`."""
+    """The judges of a configuration, with the ledger, the budget and the pairs of a run folder. Made by `open_judges`.
+
+    context: the run's, in this process.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -50,11 +53,11 @@ class JudgeBench:
         return self._context.config.principles
 
     def say(self, text: str) -> None:
-        """Print a line on stderr, so that what a command prints stays alone on stdout."""
+        """Print a line on stderr, so that what a command prints stays alone on stdout. text: the line."""
         print(text, file=sys.stderr, flush=True)
 
     def bar(self, label: str) -> AbstractContextManager[Bar]:
-        """Draw a bar on stderr while the block runs: ``bar(done, total)``."""
+        """Draw a bar on stderr while the block runs: ``bar(done, total)``. label: its name."""
         return self._context.screen.bar(label)
 
     @property
@@ -63,17 +66,23 @@ class JudgeBench:
         return self._context.judges.principles
 
     def judges(self, names: Iterable[str]) -> dict[str, Judge]:
-        """Return the judges of these names, and all that they are made of."""
+        """Return the judges of these names, and all that they are made of. names: as under `judges`."""
         return self._context.judges.named(names)
 
     def model(self, judge: str) -> str:
-        """Return the name of a provider's judge's model in the configuration, the provider's where it names none."""
+        """Return the name of a provider's judge's model in the configuration, the provider's where it names none.
+
+        judge: its name.
+        """
         block = self._context.config.judge_block(judge)
         model = getattr(self._context.plugins.options("feedback_provider", block), "model", None)
         return str(model["use"] if isinstance(model, dict) else model or block["use"])
 
     def refusal(self, judge: str, principle: Principle) -> str | None:
-        """Return why a judge, or one that it is made of, cannot measure a principle; None where all of them can."""
+        """Return why a judge, or one that it is made of, cannot measure a principle; None where all of them can.
+
+        judge: its name. principle: an active one.
+        """
         plugins, config = self._context.plugins, self._context.config
         for single in self.settings.singles_of(judge):
             block = config.judge_block(single)
@@ -84,7 +93,10 @@ class JudgeBench:
         return None
 
     def check_ready(self, judges: Iterable[str]) -> None:
-        """Raise `UserError` where judges, or those that they are made of, lack a key, the network or a package."""
+        """Raise `UserError` where judges, or those that they are made of, lack a key, the network or a package.
+
+        judges: their names.
+        """
         singles = sorted({single for name in judges for single in self.settings.singles_of(name)})
         missing = needed_by_judges(self._context.config, singles)
         if missing:
@@ -93,9 +105,11 @@ class JudgeBench:
     def ask(
         self, tasks: Sequence[Task], judges: Mapping[str, Judge] | None = None, label: str = "judge"
     ) -> list[Verdict]:
-        """Judge tasks, in their order, in the run's ledger and within its budget: the same question costs nothing again.
+        """Judge tasks in the run's ledger and within its budget: the same question costs nothing again.
 
-        judges: those that the tasks name, with their members; None: the configuration's. Raises what `judge_tasks` raises.
+        tasks: verdicts come in their order. judges: those that the tasks name, with their members; None: the
+            configuration's.
+        label: of the bar. Raises what `judge_tasks` raises.
         """
         if not self._context.folder.writable:
             raise UserError("judges are asked in a folder that is held: open it with hold=True")
@@ -108,7 +122,8 @@ class JudgeBench:
     def planned_judge(self, name: str) -> PlannedJudge:
         """Return a provider's judge as it will be asked; nothing is sent. Built only where its ledger may hold answers.
 
-        Raises `UserError` where it cannot be asked so, or must be built to know what it can do, and cannot be.
+        name: the judge's. Raises `UserError` where it cannot be asked so, or must be built to know what it can do, and
+            cannot be.
         """
         config, block, note = self._context.config, self._context.config.judge_block(name), None
         component, judging = config.plugins.find("feedback_provider", block["use"]), self.settings.judging_of(name)
@@ -154,7 +169,10 @@ class JudgeBench:
         return unpriced(self._context.config)
 
     def is_finished(self, stage: str) -> bool:
-        """Say whether the run's stages up to this one are done with these settings."""
+        """Say whether the run's stages up to this one are done with these settings.
+
+        stage: sample, judge, train-pms, train-policy or evaluate.
+        """
         return is_finished(self._context, until=stage)
 
     def stored_pairs(self) -> list[StoredPair]:
@@ -182,7 +200,10 @@ class JudgeBench:
     def drawn_prompts(
         self, train: Sequence[Prompt], test: Sequence[Prompt], fits: Callable[[Prompt], bool]
     ) -> dict[str, tuple[Prompt, ...]]:
-        """Draw the prompt sets as a run does. fits: whether a prompt is short enough. Raises `UserError` for too few."""
+        """Draw the prompt sets as a run does. Raises `UserError` for too few.
+
+        train, test: the data set's prompts. fits: whether a prompt is short enough.
+        """
         wanted = self.settings.prompts
         return draw_prompt_sets(train, test, wanted, lambda prompts: [fits(prompt) for prompt in prompts]).sets
 
@@ -190,6 +211,6 @@ class JudgeBench:
         """Return how many prompts each set gets where the data set is large enough."""
         return set_sizes(self.settings.prompts)
 
-    def labelled_pairs(self, prompt: Prompt) -> list[ResponsePair]:
-        """Return the data set's own pairs of a prompt, with its labels."""
-        return list(sample.given_pairs(self._context, prompt))
+    def labelled_pairs(self, prompt: PromptLike) -> list[ResponsePair]:
+        """Return the data set's own pairs of a prompt, with its labels. prompt: what `make_prompt` takes."""
+        return list(sample.given_pairs(self._context, make_prompt(prompt)))

@@ -20,11 +20,24 @@ from .errors import RunFailed, UserError, did_you_mean
 from .feedback.types import Task
 from .judge_bench import JudgeBench
 from .stages import sample, train_pms
-from .types import Floats, Preference, Prompt, ResponsePair, ScoreMatrix, content_hash, distinct_pairs
+from .types import (
+    Floats,
+    Preference,
+    Prompt,
+    PromptLike,
+    ResponsePair,
+    ScoreMatrix,
+    content_hash,
+    distinct_pairs,
+    make_prompt,
+)
 
 
 class Workbench(JudgeBench):
-    """A run folder held by this process: prompts, samples, scores, terms, judges. Made by `Run.workbench`."""
+    """A run folder held by this process: prompts, samples, scores, terms, judges. Made by `Run.workbench`.
+
+    context: the run's, in this process.
+    """
 
     @property
     def seed(self) -> int:
@@ -50,25 +63,35 @@ class Workbench(JudgeBench):
         return stages
 
     def prompts(self, name: str) -> tuple[Prompt, ...]:
-        """Return a prompt set: pm, validation, calibration, rl, evaluation. Raises `UserError` for another name."""
+        """Return a prompt set.
+
+        name: pm, validation, calibration, rl or evaluation. Raises `UserError` for another one.
+        """
         sets = self._context.prompt_sets.sets
         if name not in sets:
             raise UserError(f"there is no prompt set '{name}'.{did_you_mean(name, list(sets))} Sets: {', '.join(sets)}")
         return tuple(sets[name])
 
     def preferences(self, sets: Iterable[str]) -> list[Preference]:
-        """Return the data set's own labels of the prompts in these sets; empty where it has none."""
+        """Return the data set's own labels; empty where it has none.
+
+        sets: the prompt sets whose prompts count.
+        """
         ids = {prompt.id for name in sets for prompt in self.prompts(name)}
         labelled = self._context.dataset.preferences("train")
         return [item for item in labelled if item.prompt.id in ids and item.a != item.b]
 
-    def sample(self, prompts: Sequence[Prompt], *, n: int, seed: int) -> list[tuple[str, ...]]:
-        """Return n responses of the target before training to each prompt, all drawn from one seed."""
-        context, seed = self._context, sample.chunk_seed(seed, prompts, "workbench")
+    def sample(self, prompts: Sequence[PromptLike], *, n: int, seed: int) -> list[tuple[str, ...]]:
+        """Return n responses of the target before training to each prompt, all drawn from one seed.
+
+        prompts: what `make_prompt` takes, each. n: responses to each. seed: with prompts and n it decides the responses.
+        """
+        context, asked = self._context, [make_prompt(prompt) for prompt in prompts]
+        seed = sample.chunk_seed(seed, asked, "workbench")
         return list(
             context.sampler.sample(
                 Policy(context.target),
-                prompts,
+                asked,
                 n=n,
                 seed=seed,
                 generation=self.settings.generation,
@@ -85,14 +108,15 @@ class Workbench(JudgeBench):
         self._trained_stages()
         return train_pms.load_models(self._context)
 
-    def scores(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
+    def scores(self, prompts: Sequence[PromptLike], responses: Sequence[str]) -> ScoreMatrix:
         """Return calibrated scores (n, k) of responses, one for each prompt, under all active principles.
 
-        NaN is a score that failed. Raises `RunFailed` before the preference models are there, `ScoreError` for a score that
-        is infinite.
+        prompts: one for each response, what `make_prompt` takes. responses: n texts. NaN is a score that failed. Raises
+        `RunFailed` before the preference models are there, `ScoreError` for a score that is infinite.
         """
         # Commands ask for a few at a time: how many failed is theirs to judge.
-        return self._calibration.apply(self._models.score(prompts, responses), responses, part=True)[0]
+        asked = [make_prompt(prompt) for prompt in prompts]
+        return self._calibration.apply(self._models.score(asked, responses), responses, part=True)[0]
 
     def reference(self) -> ScoreMatrix:
         """Return the calibrated scores of the calibration responses, on which thresholds rest, without those that failed.

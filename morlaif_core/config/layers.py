@@ -56,11 +56,20 @@ class Layers:
         path = _set_path(text)
         if not equals or not all(path):
             raise UserError(f"--set {text}: say KEY=VALUE, for example --set scalarizer.use=max_min")
-        parsed = parse_yaml(value, f"--set {key}")
-        layer: Any = parsed
+        self._add_at(path, parse_yaml(value, f"--set {key}"), f"--set {key}", folder)
+
+    def add_dotted(self, layer: Mapping[str, Any], label: str, folder: Path) -> None:
+        """Put a mapping on top whose keys may have dots, as those of ``--set``. Raises `UserError` for an empty part."""
+        for key in in_order(layer):
+            path = _set_path(key)
+            if not all(path):
+                raise UserError(f"{label}: '{key}' is no key; say KEY or BLOCK.KEY, for example 'scalarizer.use'")
+            self._add_at(path, layer[key], label, folder)
+
+    def _add_at(self, path: Path_, value: Any, label: str, folder: Path) -> None:
         for part in reversed(path):
-            layer = {part: layer}
-        self.add(layer, f"--set {key}", folder, whole=len(path) == 1)
+            value = {part: value}
+        self.add(value, label, folder, whole=len(path) == 1)
 
     def origin(self, path: Path_) -> str:
         """Which layer gave the value at a path: ``default`` where none did."""
@@ -128,8 +137,8 @@ class Layers:
 
 
 def in_order(sets: Iterable[str]) -> list[str]:
-    """The order in which ``--set`` are applied: as given, but what chooses a block's component goes before what sets
-    its keys; else it would start the block anew and lose them."""
+    """The order in which ``--set``, or dotted keys, are applied: as given, but what chooses a block's component goes before
+    what sets its keys; else it would start the block anew and lose them."""
     ordered: list[str] = []
     for text in sets:
         *block, key = _canonical_path(text)

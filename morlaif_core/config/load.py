@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
@@ -24,6 +24,8 @@ from .settings import Settings
 from .shipped_files import SHIPPED, bundle, shipped_examples
 from .yaml_files import read_yaml
 
+ConfigLike: TypeAlias = str | Path | Mapping[str, Any]
+"""A configuration: a file, a shipped name, or a mapping of keys."""
 ADVICE: dict[str, str] = {
     "groups": "ppo supplies them with trainer.responses_per_prompt of 2 or more",
     "linear": "a step's reward is linear in its scores with reward.utility: expected, or with the scalarizer weighted",
@@ -32,7 +34,7 @@ ADVICE: dict[str, str] = {
 
 
 def load_config(
-    configs: Sequence[str],
+    configs: Sequence[ConfigLike],
     sets: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     plugins: Plugins | None = None,
@@ -40,11 +42,14 @@ def load_config(
     known: dict[str, Known] | None = None,
     *,
     alone: bool = False,
+    checked: bool = True,
 ) -> Config:
     """Layer shipped < ./registry.yaml < CONFIG files < overrides < ``--set``, and validate. Raises `UserError`.
 
+    configs, overrides: keys of mappings may have dots.
     known: the principles there are, in place of the shipped, the plugins' and those in ``./principles/``.
     alone: the CONFIG files are complete (a run's own run.yaml); no registry.yaml lies below them.
+    checked: components are there and fit; False (a run that is opened): what is wrong with one is told when it is used.
     """
     folder = folder or Path.cwd()
     layers = Layers()
@@ -55,10 +60,12 @@ def load_config(
     # In a checkout ./registry.yaml is the shipped one: read twice, each value would have the wrong origin.
     if not alone and local.is_file() and not (isinstance(shipped, Path) and shipped.resolve() == local.resolve()):
         _add_file(layers, local, "registry.yaml")
-    for name in configs:
-        _add_file(layers, *find_config(name, folder), folder)
-    for key, value in (overrides or {}).items():
-        layers.add({key: value}, "overrides", folder)
+    for given in configs:
+        if isinstance(given, Mapping):
+            layers.add_dotted(given, "CONFIG", folder)
+        else:
+            _add_file(layers, *find_config(str(given), folder), folder)
+    layers.add_dotted(overrides or {}, "overrides", folder)
     for text in in_order(sets):
         layers.add_set(text, folder)
     plugins = plugins or Plugins.load()
@@ -66,7 +73,10 @@ def load_config(
     name_folders(layers, plugins)
     drop_nulls(layers, plugins)
     known = known if known is not None else known_principles(plugins, folder)
-    return _validated(config_name(configs), layers, plugins, known)
+    config = _validated(config_name(configs), layers, plugins, known)
+    if checked:
+        _check_components(config, known)
+    return config
 
 
 def find_config(name: str, folder: Path) -> tuple[Traversable, str]:
@@ -95,9 +105,10 @@ def _add_file(layers: Layers, file: Traversable, label: str, working: Path | Non
     layers.add(data, label, file.parent if isinstance(file, Path) else None)
 
 
-def config_name(configs: Sequence[str]) -> str:
-    """What CONFIGs are called together, and with them the folder of their run: ``demo+mine``."""
-    return "+".join(Path(name).name.removesuffix(".yaml").removesuffix(".yml") for name in configs) or "run"
+def config_name(configs: Sequence[ConfigLike]) -> str:
+    """What CONFIGs are called together, and with them the folder of their run: ``demo+mine``; mappings have no name."""
+    files = [Path(given).name for given in configs if not isinstance(given, Mapping)]
+    return "+".join(name.removesuffix(".yaml").removesuffix(".yml") for name in files) or "run"
 
 
 def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Known]) -> Config:
@@ -112,13 +123,17 @@ def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Kno
     if len(terms) < len(principles):
         raise UserError("principles: one principle is named twice (- and _ are the same)")
     config = Config(name, settings.model_copy(update={"principles": terms}), principles, plugins, layers)
+    if not any(terms.weight > 0 for terms in config.settings.principles.values()):
+        raise UserError("principles: none has a weight above 0, so there is no reward; add one, or set a weight")
+    return config
+
+
+def _check_components(config: Config, known: Mapping[str, Known]) -> None:
+    """The components are there, their options hold, and they get what they need of each other. Raises `UserError`."""
     _check_blocks(config)
     check_judges(config)
     _check_labelled(config, known)
-    if not any(terms.weight > 0 for terms in config.settings.principles.values()):
-        raise UserError("principles: none has a weight above 0, so there is no reward; add one, or set a weight")
     _check_needs(config)
-    return config
 
 
 def _with_origins(error: ValidationError, model: type[Any], layers: Layers, at: tuple[str, ...] = ()) -> str:

@@ -64,7 +64,13 @@ def read_principle(file: Traversable, name: str, label: str) -> Principle:
 
 
 def principles_from(package: str) -> tuple[Principle, ...]:
-    """Read the YAML files in a package, for the hook `morlaif_principles`."""
+    """Read the YAML files in a package, for the hook `morlaif_principles`.
+
+    package: its dotted name. Raises `UserError` for a file that is no principle.
+
+    >>> principles_from("morlaif_core.config")  # a package without such files
+    ()
+    """
     folder = resources.files(package)
     return tuple(read_principle(file, name, label) for file, name, label in _files(folder, package))
 

@@ -18,7 +18,13 @@ from .types import Task
 
 @dataclass(frozen=True)
 class PlannedRequest:
-    """A request that a run would make. answered: the ledger holds its answer, so that it is not sent."""
+    """A request that a run would make. Made by `PlannedJudge.requests`.
+
+    Attributes:
+        work: pair, principles, order and sample.
+        asking: how it is asked.
+        answered: the ledger holds its answer, so that it is not sent.
+    """
 
     work: Work
     asking: Asking
@@ -37,10 +43,16 @@ class PlannedRequest:
 
 @dataclass(frozen=True)
 class PlannedJudge:
-    """A single judge as it will be asked.
+    """A single judge as it will be asked. Made by `JudgeBench.planned_judge`.
 
-    price: None where it is not known. identity, answered: of its provider, and the row keys that its ledger holds; empty
-    where the ledger is. note: why what the ledger holds is not taken off.
+    Attributes:
+        name: as under `judges`.
+        asking, judging: how it is asked.
+        price: USD by tokens; None where it is not known.
+        identity: of its provider; empty where the ledger is.
+        answered: the row keys that its ledger holds.
+        note: why what the ledger holds is not taken off.
+        provider: None: planning looks whether it takes several requests at once; none is built here.
     """
 
     name: str
@@ -55,11 +67,17 @@ class PlannedJudge:
     def requests(
         self, pairs: Sequence[ResponsePair], principles: Sequence[Principle], seed: int
     ) -> list[PlannedRequest]:
-        """Plan as a run does, equal requests once, in the order in which they would be sent. seed: the judge stage's."""
+        """Plan as a run does, equal requests once, in the order in which they would be sent.
+
+        pairs, principles: each pair is asked about under each. seed: the judge stage's.
+        """
         tasks = [Task(pair, principle, self.name) for pair in pairs for principle in principles]
         _, works = plan(tasks, self, seed)
         return [PlannedRequest(work, self.asking, all(row in self.answered for row in work.rows)) for work in works]
 
     def cost(self, usage: Usage, *, batch: bool = False) -> float | None:
-        """Return what these tokens cost in USD, None where no price is known. batch: by the provider's batch API."""
+        """Return what these tokens cost in USD, None where no price is known.
+
+        usage: the tokens. batch: by the provider's batch API.
+        """
         return usd(usage, self.price, batch=batch)

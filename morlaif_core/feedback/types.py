@@ -36,8 +36,14 @@ MIN_LABEL_MASS = 0.5
 
 @dataclass(frozen=True)
 class NamedJudge:
-    """A judge under its configured name. ``build`` is called inside the event loop, once. price None: not known. stops:
-    it is stopped early where its answers have no labels; else only warned of.
+    """A judge under its configured name. Made by `JudgeBench.judges`.
+
+    Attributes:
+        name: as under `judges`.
+        build: makes the provider; called inside the event loop, once.
+        judging: how it is asked.
+        price: USD by tokens; None: not known.
+        stops: it is stopped early where its answers have no labels; else only warned of.
     """
 
     name: str
@@ -49,7 +55,14 @@ class NamedJudge:
 
 @dataclass(frozen=True)
 class Task:
-    """One principle to be judged on one pair, by the judge of that name. sample: above 0, the same is asked anew."""
+    """One principle to be judged on one pair.
+
+    Attributes:
+        pair: whose responses are compared.
+        principle: under which.
+        judge: the name of who is asked.
+        sample: above 0, the same is asked anew.
+    """
 
     pair: ResponsePair
     principle: Principle
@@ -66,13 +79,24 @@ class Task:
 class Verdict:
     """What a judge holds of a pair under a principle.
 
-    p_a: P(a is better) in [0, 1], 0.5 in a tie, None without a label. q: its log-odds, after `picks`. bias: position
-    bias in log-odds of `p_first`, before `picks`; None where one order only was asked.
+    Pairs of values are of the two orders, a first and b first; None where not asked.
 
-    The pairs that follow are of the two orders, a first and b first, None where not asked. first: log-odds of
-    `p_first`, before `picks`, of labels alone. off: the same of off_label answers. mass: probability of the labels.
-    counts: picks of verdicts read from text. members: the verdicts of a panel's or cascade's members that were asked.
-    cost: USD, None where a price is not known.
+    Attributes:
+        pair: its id.
+        principle, judge: names.
+        status: ok, tie, or why there is no label.
+        p_a: P(a is better) in [0, 1], 0.5 in a tie, None without a label.
+        q: its log-odds, after `picks`.
+        bias: position bias in log-odds of `p_first`, before `picks`; None where one order only was asked.
+        first: log-odds of `p_first`, before `picks`, of labels alone.
+        mode: how it was asked.
+        statuses: of the two orders.
+        censored: a label is not among the likeliest tokens, so that the log-odds are a bound.
+        counts: picks of verdicts read from text.
+        off: as `first`, of off_label answers.
+        mass: probability of the labels.
+        members: the verdicts of a panel's or cascade's members that were asked.
+        cost: USD, None where a price is not known.
     """
 
     pair: str

@@ -12,10 +12,15 @@ _NOT_LANGUAGE = r".*(vision|audio|image|multi_modal|projector).*"
 
 
 def lora_config(model: Any, lora: Lora) -> Any:
-    """Return peft's LoraConfig for `Lora` options on this model, plain or wrapped.
+    """Return peft's LoraConfig. Raises `UserError` where top_layers exceeds the model's blocks.
 
-    modules auto: every linear layer of the blocks, never the head. top_layers N: the last N blocks only.
-    Raises `UserError` where top_layers exceeds the model's blocks.
+    model: plain or wrapped. lora: its options; modules auto: every linear layer of the blocks, never the head;
+    top_layers N: the last N blocks only.
+
+    >>> from morlaif_core.testing import tiny_base
+    >>> from transformers import AutoModelForCausalLM
+    >>> sorted(lora_config(AutoModelForCausalLM.from_pretrained(tiny_base()), Lora(r=4)).target_modules)
+    ['c_attn', 'c_fc', 'c_proj']
     """
     from peft import LoraConfig
 

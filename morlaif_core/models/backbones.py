@@ -259,8 +259,8 @@ class LocalBackbones:
 def policy_backbone(policy: Policy, backbones: Backbones) -> tuple[Backbone, str | None]:
     """Return the backbone of a policy and its adapter's name, None for a full model or the untrained target.
 
-    A folder with adapter_config.json is an adapter on the target; any other folder is a model of its own, in float32
-    whatever the target's dtype: small updates vanish in bfloat16.
+    policy: with adapter_config.json in its folder an adapter on the target; with any other folder a model of its own, in
+    float32 whatever the target's dtype: small updates vanish in bfloat16. backbones: loaded models.
     """
     if policy.folder is None:
         return backbones.get(policy.target), None

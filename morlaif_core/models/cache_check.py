@@ -24,7 +24,13 @@ _FAR, _FAR_ROUNDED = 0.05, 0.3
 def check_cache(model: Any) -> None:
     """Raise `UserError` where steps with our cache give other probabilities than one pass over the same tokens.
 
-    Run in eval mode, without gradient. Once per model in memory, on two rows of a few tokens.
+    Run in eval mode, without gradient. Once per model in memory, on two rows of a few tokens. model: a causal LM.
+
+    >>> import torch
+    >>> from morlaif_core.testing import tiny_base
+    >>> from transformers import AutoModelForCausalLM
+    >>> with torch.no_grad():
+    ...     check_cache(AutoModelForCausalLM.from_pretrained(tiny_base()).eval())
     """
     lm = causal_lm(model)
     if lm in _CHECKED:

@@ -27,23 +27,34 @@ _COMPACT_AT = 0.75
 
 
 class Decoded(NamedTuple):
-    """One sampled response."""
+    """One sampled response.
+
+    Attributes:
+        ids: sampled tokens, eos included; cut at the token that completed a stop string.
+        logprobs: log-probability of each under softmax(logits / temperature), no top-k or top-p.
+        text: without special tokens and reasoning (``<think>…</think>`` at the start), cut before a stop string, stripped; a
+            `CutOff` where it did not end.
+        ended: by eos or a stop string, not by length; never within the reasoning, whose text is empty.
+        states: (t, h) what the head read to draw each token; None where not asked for.
+    """
 
     ids: list[int]
-    """sampled tokens, eos included; cut at the token that completed a stop string"""
     logprobs: list[float]
-    """log-probability of each under softmax(logits / temperature), no top-k or top-p"""
     text: str
-    """without special tokens and reasoning (``<think>…</think>`` at the start), cut before a stop string, stripped; a
-    `CutOff` where it did not end"""
     ended: bool
-    """by eos or a stop string, not by length; never within the reasoning, whose text is empty"""
     states: Any = None
-    """(t, h) what the head read to draw each token; None where not asked for"""
 
 
 def stop_strings(generation: Generation, tokenizer: Any, template: Template) -> tuple[str, ...]:
-    """Resolve ``Generation.stop``: auto is the next human turn for HH prompts, eos alone for chat templates."""
+    """Resolve ``Generation.stop``: auto is the next human turn for HH prompts, eos alone for chat templates.
+
+    generation: the setting. tokenizer: the model's. template: as in `render`.
+
+    >>> from morlaif_core import Generation
+    >>> from morlaif_core.testing.bases import tiny_tokenizer
+    >>> stop_strings(Generation(), tiny_tokenizer(), "auto")
+    ('\\n\\nHuman:',)
+    """
     if generation.stop != "auto":
         return generation.stop
     return () if uses_chat(tokenizer, template) else (HUMAN,)
@@ -72,13 +83,23 @@ def decode(
     batch: int | None = None,
     states: bool = False,
 ) -> list[list[Decoded]]:
-    """Sample ``n`` responses for each prompt (token ids, none empty); one list of n per prompt, in order.
+    """Sample responses, each from random numbers of its own, fixed by seed, place and n; in eval mode meanwhile.
 
-    batch: how many responses are drawn at once, None for all; a prompt's n stay together. Prompts of like length go
-    together. Every response has random numbers of its own, fixed by seed, place and n, so the batch size changes
-    results only by rounding. states: keep what the head read, too. The model is put in eval mode meanwhile. Raises
-    `UserError` where prompt and response exceed the model's positions, the logits are NaN, or the model cannot be
-    followed step by step.
+    Args:
+        model: a causal LM.
+        tokenizer: its own.
+        prompts: token ids of each prompt, none empty: see `prompt_ids`.
+        n: responses to each prompt.
+        max_new_tokens: the most tokens of a response.
+        temperature: of the softmax.
+        stop: strings that end a response: see `stop_strings`.
+        seed: of the random numbers.
+        eos_ids: tokens that end a response; None: those that the model and the tokenizer name.
+        batch: how many responses are drawn at once, None for all; it changes results only by rounding.
+        states: keep what the head read, too.
+
+    Returns a list of n for each prompt, in order. Raises `UserError` where prompt and response exceed the model's positions,
+    the logits are NaN, or the model cannot be followed step by step.
     """
     import torch
 

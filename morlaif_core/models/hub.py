@@ -17,6 +17,10 @@ def hub_snapshot(model: str, revision: str | None = None) -> Path | None:
     """Return the folder of a hub model in the local cache (its name is the commit), None where it is not there.
 
     Follows HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME as the hub's client does. A snapshot counts when it has a config.
+
+    model: its id. revision: a branch, tag or commit; None: main.
+
+    >>> hub_snapshot("nobody/nothing")
     """
     repository = _cache() / f"models--{model.replace('/', '--')}"
     wanted = revision or "main"
@@ -37,6 +41,10 @@ def hub_problem(*variables: str) -> str | None:
 
     variables: of the environment, which forbid the hub beside HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE (those of other
     libraries). Look into the cache first: what is there needs no hub.
+
+    >>> os.environ["HF_HUB_OFFLINE"] = "1"
+    >>> hub_problem()
+    'HF_HUB_OFFLINE forbids the hub'
     """
     for name in (*_FORBIDDING, *variables):
         # The values that huggingface_hub takes for true.

@@ -37,14 +37,18 @@ _HOST: ContextVar[_Host | None] = ContextVar("morlaif_judge_models", default=Non
 
 @dataclass(frozen=True)
 class JudgeModel:
-    """A judge's model. Made by `judge_model`; nothing heavy is in memory before `load`."""
+    """A judge's model. Made by `judge_model`; nothing heavy is in memory before `load`.
+
+    Attributes:
+        name: as the configuration names it: an offered model, a hub id, a folder's last part.
+        fingerprint: equal for equal weights: see `morlaif_core.models.resolve.ResolvedModel`.
+        target: ``model`` is a folder or a hub id (``revision``: its commit), ``dtype`` is float32 or bfloat16.
+        backbones: loaded models.
+    """
 
     name: str
-    """as the configuration names it: an offered model, a hub id, a folder's last part"""
     fingerprint: str
-    """equal for equal weights: see `morlaif_core.models.resolve.ResolvedModel`"""
     target: Target
-    """``model`` is a folder or a hub id (``revision``: its commit), ``dtype`` is float32 or bfloat16"""
     backbones: LocalBackbones
 
     def tokenizer(self) -> Any:
@@ -64,6 +68,12 @@ def judge_model(target: Target) -> JudgeModel:
     Within a run a model goes where the run's device and threads say, is shared with its other stages, and a hub model
     stays at the commit that the run began with. Elsewhere: device and threads auto; an offered model that learns from
     the run's texts cannot be made then. Raises `UserError`.
+
+    target: as the judge's options name it.
+
+    >>> from morlaif_core.testing import tiny_base
+    >>> judge_model(Target(model=str(tiny_base()))).target.dtype
+    'float32'
     """
     host = _HOST.get() or _no_run()
     found = host.resolve(target)
@@ -81,6 +91,12 @@ def missing_judge_model(target: Target) -> list[str]:
 
     Imports nothing heavy. Raises `UserError` for what is wrong in the configuration: a folder that is not there,
     unknown options, a revision of what has none.
+
+    target: as the judge's options name it.
+
+    >>> from morlaif_core.testing import tiny_base
+    >>> missing_judge_model(Target(model=str(tiny_base())))
+    []
     """
     plugins = Plugins.load()
     _check_revision(target, plugins)

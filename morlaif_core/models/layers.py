@@ -16,7 +16,17 @@ _LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3")
 
 
 def causal_lm(model: Any) -> Any:
-    """Return transformers' causal LM under a peft wrapper; adapted modules stay in place inside it."""
+    """Return transformers' causal LM under a peft wrapper; adapted modules stay in place inside it.
+
+    model: plain or wrapped.
+
+    >>> from morlaif_core import context_length, layer_count, prompt_ids
+    >>> from morlaif_core.testing import tiny_base
+    >>> from transformers import AutoModelForCausalLM
+    >>> model = AutoModelForCausalLM.from_pretrained(tiny_base())
+    >>> causal_lm(model) is model
+    True
+    """
     return model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
 
 
@@ -40,19 +50,46 @@ def _blocks(lm: Any) -> Any:
 
 
 def layer_count(model: Any) -> int:
-    """Return the number of transformer blocks. Raises `UserError` for families that cannot be run in parts."""
+    """Return the number of transformer blocks. Raises `UserError` for families that cannot be run in parts.
+
+    model: a causal LM.
+
+    >>> from morlaif_core import context_length, layer_count, prompt_ids
+    >>> from morlaif_core.testing import tiny_base
+    >>> from transformers import AutoModelForCausalLM
+    >>> model = AutoModelForCausalLM.from_pretrained(tiny_base())
+    >>> layer_count(model)
+    3
+    """
     return len(_blocks(causal_lm(model)))
 
 
 def positions(attention_mask: Any) -> Any:
-    """Return position ids (b, t) counted over real tokens, 0 on padding that stands before them."""
+    """Return position ids (b, t) counted over real tokens, 0 on padding that stands before them.
+
+    attention_mask: (b, t), 1 on real tokens.
+
+    >>> import torch
+    >>> positions(torch.tensor([[0, 1, 1]])).tolist()
+    [[0, 0, 1]]
+    """
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
 def run_bottom(model: Any, input_ids: Any, attention_mask: Any, layers: int) -> Any:
-    """Embed (b, t) token ids and run the first ``layers`` blocks; returns states (b, t, h), before any final norm.
+    """Embed tokens and run the first blocks; returns states (b, t, h), before any final norm.
 
-    attention_mask: (b, t), 1 on real tokens. layers: 0 (embeddings alone) to `layer_count`. Raises `UserError`.
+    model: a causal LM. input_ids: (b, t). attention_mask: (b, t), 1 on real tokens. layers: how many blocks, 0 (embeddings
+    alone) to `layer_count`. Raises `UserError`.
+
+    >>> from morlaif_core import context_length, layer_count, prompt_ids
+    >>> from morlaif_core.testing import tiny_base
+    >>> from transformers import AutoModelForCausalLM
+    >>> model = AutoModelForCausalLM.from_pretrained(tiny_base())
+    >>> import torch
+    >>> ids = torch.tensor([[5, 6, 7]])
+    >>> run_bottom(model, ids, torch.ones_like(ids), 2).shape
+    torch.Size([1, 3, 32])
     """
     lm = causal_lm(model)
     if _is_gpt2(lm):
@@ -64,7 +101,21 @@ def run_bottom(model: Any, input_ids: Any, attention_mask: Any, layers: int) -> 
 
 
 def run_middle(model: Any, hidden: Any, attention_mask: Any, start: int, stop: int) -> Any:
-    """Run blocks ``start`` to ``stop`` - 1 on states (b, t, h); returns states (b, t, h)."""
+    """Run some blocks on states (b, t, h); returns states (b, t, h).
+
+    model: a causal LM. hidden: (b, t, h) of `run_bottom`. attention_mask: (b, t), 1 on real tokens. start, stop: blocks
+    ``start`` to ``stop`` - 1.
+
+    >>> from morlaif_core import context_length, layer_count, prompt_ids
+    >>> from morlaif_core.testing import tiny_base
+    >>> from transformers import AutoModelForCausalLM
+    >>> model = AutoModelForCausalLM.from_pretrained(tiny_base())
+    >>> import torch
+    >>> ids = torch.tensor([[5, 6, 7]])
+    >>> mask, hidden = torch.ones_like(ids), run_bottom(model, ids, torch.ones_like(ids), 1)
+    >>> torch.equal(run_middle(model, hidden, mask, 1, 2), run_bottom(model, ids, mask, 2))
+    True
+    """
     from transformers.masking_utils import create_causal_mask
 
     lm = causal_lm(model)
@@ -85,10 +136,23 @@ def run_middle(model: Any, hidden: Any, attention_mask: Any, start: int, stop: i
 
 
 def run_top(model: Any, hidden: Any, attention_mask: Any, start: int, *, last_hidden: bool = False) -> Any:
-    """Run blocks ``start`` to the end, the final norm and the head on states (b, t, h) of `run_bottom`.
+    """Run blocks to the end, the final norm and the head on states.
 
-    Returns logits (b, t, V); with ``last_hidden`` the states (b, t, h) that the head reads instead: cut them to the
-    positions that matter, then call `lm_logits`. Gradients pass to adapters and to ``hidden``.
+    Returns logits (b, t, V); with `last_hidden` the states (b, t, h) that the head reads instead: cut them to the
+    positions that matter, then call `lm_logits`. Gradients pass to adapters and to `hidden`.
+
+    model: a causal LM. hidden: (b, t, h) of `run_bottom`. attention_mask: (b, t), 1 on real tokens. start: the first block.
+    last_hidden: leave out the head.
+
+    >>> from morlaif_core import context_length, layer_count, prompt_ids
+    >>> from morlaif_core.testing import tiny_base
+    >>> from transformers import AutoModelForCausalLM
+    >>> model = AutoModelForCausalLM.from_pretrained(tiny_base())
+    >>> import torch
+    >>> ids = torch.tensor([[5, 6, 7]])
+    >>> hidden = run_bottom(model, ids, torch.ones_like(ids), 2)
+    >>> torch.allclose(run_top(model, hidden, torch.ones_like(ids), 2), model(ids).logits, atol=1e-5)
+    True
     """
     lm = causal_lm(model)
     hidden = run_middle(model, hidden, attention_mask, start, len(_blocks(lm)))
@@ -101,6 +165,16 @@ def lm_logits(model: Any, hidden: Any) -> Any:
 
     That is with Cohere's factor (``logit_scale``), Granite's divisor (``logits_scaling``) and the soft cap of Gemma 2
     (``final_logit_softcapping``: c tanh(x / c)); what other families do is left out.
+
+    model: a causal LM. hidden: (…, h) of `run_top` with ``last_hidden``.
+
+    >>> from morlaif_core import context_length, layer_count, prompt_ids
+    >>> from morlaif_core.testing import tiny_base
+    >>> from transformers import AutoModelForCausalLM
+    >>> model = AutoModelForCausalLM.from_pretrained(tiny_base())
+    >>> import torch
+    >>> lm_logits(model, torch.zeros(1, 32)).shape
+    torch.Size([1, 300])
     """
     lm = causal_lm(model)
     config, logits = lm.config.get_text_config(), lm.get_output_embeddings()(hidden)
@@ -114,7 +188,17 @@ def lm_logits(model: Any, hidden: Any) -> Any:
 
 
 def context_length(model: Any) -> int | None:
-    """Return the positions that a model has, prompt and response together; None where its config names no limit."""
+    """Return the positions that a model has, prompt and response together; None where its config names no limit.
+
+    model: a causal LM.
+
+    >>> from morlaif_core import context_length, layer_count, prompt_ids
+    >>> from morlaif_core.testing import tiny_base
+    >>> from transformers import AutoModelForCausalLM
+    >>> model = AutoModelForCausalLM.from_pretrained(tiny_base())
+    >>> context_length(model)
+    128
+    """
     # Of models that also see images, the sizes stand in a config within the config.
     config = model.config.get_text_config()
     limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None) or 0

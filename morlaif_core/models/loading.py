@@ -98,7 +98,13 @@ def ensure_pad(tokenizer: Any, rows: int) -> None:
 
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
-    """Keep transformers' own bars off the terminal while the block runs: stages show their progress themselves."""
+    """Keep transformers' own bars off the terminal while the block runs: stages show their progress themselves.
+
+    >>> from morlaif_core.testing import tiny_base
+    >>> from transformers import AutoModelForCausalLM
+    >>> with no_progress_bars():
+    ...     model = AutoModelForCausalLM.from_pretrained(tiny_base())
+    """
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from morlaif_core.errors import UserError
-from morlaif_core.types import Message, Prompt, ended
+from morlaif_core.types import Message, Prompt, PromptLike, ended, make_prompt
 
 from .plain_text import steering_tokens, text_ids
 
@@ -21,14 +21,25 @@ THINK, THOUGHT = "<think>", "</think>"
 
 
 class Encoded(NamedTuple):
-    """Token ids of prompt and response; ``ids[start:]`` is the response, with the token that closes it if it ended."""
+    """Token ids of prompt and response.
+
+    Attributes:
+        ids: of both.
+        start: where the response begins; ``ids[start:]`` has the token that closes it, if it ended.
+    """
 
     ids: list[int]
     start: int
 
 
 def hh_text(messages: tuple[Message, ...]) -> str:
-    """Write a conversation in the form of HH-rlhf, turn by turn; a system turn stands first, bare."""
+    """Write a conversation in the form of HH-rlhf, turn by turn; a system turn stands first, bare.
+
+    messages: the turns.
+
+    >>> hh_text((Message("user", "Hi"), Message("assistant", "Hello.")))
+    '\\n\\nHuman: Hi\\n\\nAssistant: Hello.'
+    """
     heads = {"user": HUMAN + " ", "assistant": ASSISTANT + " ", "system": ""}
     return "".join(heads[turn.role] + turn.content for turn in messages)
 
@@ -38,13 +49,24 @@ def uses_chat(tokenizer: Any, template: Template) -> bool:
     return template == "chat" or (template == "auto" and getattr(tokenizer, "chat_template", None) is not None)
 
 
-def render(tokenizer: Any, prompt: Prompt, template: Template = "auto", kwargs: Variables = None) -> str:
+def render(tokenizer: Any, prompt: PromptLike, template: Template = "auto", kwargs: Variables = None) -> str:
     """Turn a prompt into the text that a response follows: chat template where there is one, else HH turns.
 
-    kwargs: variables for the chat template. Where the template refuses a system turn or leaves it out (Gemma), its text
-    is put before the next user turn's. Raises `UserError` where there is no such template or variable, or it refuses
-    the conversation.
+    Args:
+        tokenizer: the model's.
+        prompt: what `make_prompt` takes.
+        template: auto, chat or hh, as `Target.template`.
+        kwargs: variables for the chat template. Where it refuses a system turn or leaves it out (Gemma), that turn's text is
+            put before the next user turn's.
+
+    Raises:
+        UserError: there is no such template or variable, or the template refuses the conversation.
+
+    >>> from morlaif_core.testing.bases import tiny_tokenizer
+    >>> render(tiny_tokenizer(), "Hi"), render(tiny_tokenizer(chat=True), "Hi")
+    ('\\n\\nHuman: Hi\\n\\nAssistant:', '<|user|>Hi</s><|assistant|>')
     """
+    prompt = make_prompt(prompt)
     if not uses_chat(tokenizer, template):
         if kwargs:
             raise UserError("chat_template_kwargs: the model's tokenizer has no chat template; leave them out")
@@ -94,9 +116,17 @@ def _folded_text(tokenizer: Any, messages: tuple[Message, ...], kwargs: Variable
     return _chat_text(tokenizer, tuple(turns), kwargs) or ""
 
 
-def prompt_ids(tokenizer: Any, prompt: Prompt, template: Template = "auto", kwargs: Variables = None) -> list[int]:
-    """Encode a rendered prompt; a template brings its own special tokens, so none are added to it."""
-    return _head_ids(tokenizer, prompt, template, kwargs, closed=False)
+def prompt_ids(tokenizer: Any, prompt: PromptLike, template: Template = "auto", kwargs: Variables = None) -> list[int]:
+    """Encode a rendered prompt; a template brings its own special tokens, so none are added to it.
+
+    tokenizer, prompt, template, kwargs: as in `render`.
+
+    >>> from morlaif_core.testing.bases import tiny_tokenizer
+    >>> tokenizer = tiny_tokenizer()
+    >>> tokenizer.decode(prompt_ids(tokenizer, "Hi")) == render(tokenizer, "Hi")
+    True
+    """
+    return _head_ids(tokenizer, make_prompt(prompt), template, kwargs, closed=False)
 
 
 def _head_ids(tokenizer: Any, prompt: Prompt, template: Template, kwargs: Variables, *, closed: bool) -> list[int]:
@@ -175,17 +205,30 @@ def response_ids(tokenizer: Any, response: str, template: Template = "auto") -> 
 
 def encode_pair(
     tokenizer: Any,
-    prompt: Prompt,
+    prompt: PromptLike,
     response: str,
     max_length: int,
     template: Template = "auto",
     kwargs: Variables = None,
 ) -> Encoded:
-    """Encode a prompt and a response that is to be scored in at most ``max_length`` tokens.
+    """Encode a prompt and a response that is to be scored.
 
     The prompt is cut on the left; where the response alone is too long it is cut on the right, and the token that closes
     it kept if it ended. What is spelled out as a special token, in either, stays text.
+
+    Args:
+        tokenizer, template, kwargs: as in `render`.
+        prompt: what `make_prompt` takes.
+        response: its text; a `CutOff` where it did not end.
+        max_length: the most tokens that both may have.
+
+    >>> from morlaif_core.testing.bases import tiny_tokenizer
+    >>> tokenizer = tiny_tokenizer()
+    >>> pair = encode_pair(tokenizer, "Hi", "Hello.", 64)
+    >>> tokenizer.decode(pair.ids[pair.start :])
+    ' Hello.</s>'
     """
+    prompt = make_prompt(prompt)
     answer = response_ids(tokenizer, response, template)
     if len(answer) > max_length:
         answer = [*answer[: max_length - 1], answer[-1]] if ended(response) else answer[:max_length]

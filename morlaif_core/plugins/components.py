@@ -62,20 +62,40 @@ class NoOptions(Options):
 
 
 def Tuning(default: Any = PydanticUndefined, **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
-    """Declare a field like pydantic's ``Field``; its value changes speed, not results, so no fingerprint counts it."""
+    """Declare an option that changes speed, not results, so that no fingerprint counts it.
+
+    default, kwargs: as of pydantic's ``Field``; a `description` is a must.
+
+    >>> class BatchOptions(Options):
+    ...     batch: int = Tuning(8, ge=1, description="responses in a forward pass")
+    >>> BatchOptions().batch
+    8
+    """
     return Field(default, json_schema_extra={TUNING: True}, **kwargs)
 
 
 def Later(default: Any = PydanticUndefined, **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
     """Declare an option that came later: its default is in no fingerprint, so that runs from before it stay done.
 
-    default, or ``default_factory=``, is what runs from before it did.
+    default, or ``default_factory=``, is what runs from before it did. default, kwargs: as of pydantic's ``Field``; a
+    `description` is a must.
+
+    >>> class MyOptions(Options):
+    ...     top_p: float = Later(1.0, gt=0, le=1, description="sample from the likeliest tokens of this probability")
+    >>> MyOptions().top_p
+    1.0
     """
     return Field(default, json_schema_extra={LATER: True}, **kwargs)
 
 
 class Secret(str):
-    """The NAME of an environment variable; its value is redacted wherever it would be printed or stored."""
+    """The NAME of an environment variable; its value is redacted wherever it would be printed or stored.
+
+    >>> class KeyOptions(Options):
+    ...     api_key: Secret = Field(Secret("MY_API_KEY"), description="NAME of the variable with the key")
+    >>> KeyOptions().api_key
+    'MY_API_KEY'
+    """
 
     def reveal(self) -> str:
         """Return the variable's value. Raises `KeyError` where it is not set."""
@@ -98,7 +118,27 @@ Setting = Literal["weight", "threshold", "priority"]
 
 @dataclass(frozen=True)
 class Component(Generic[T_co]):
-    """What a plugin offers under a name. Made by `component`."""
+    """What a plugin offers under a name. Made by `component`.
+
+    Attributes:
+        name: as a configuration says it: small letters, digits, ``-`` and ``_``.
+        build: makes the object from its options; does the heavy imports.
+        options: the class of its options.
+        summary: one line, for lists.
+        needs: what it needs of other components.
+        supplies: what it supplies to them.
+        uses: scalarizers: which terms they use.
+        monotone: scalarizers: a better score never lowers the reward.
+        missing: given the options: what a run still needs from outside (a package, the network), each line says what to do.
+        refuses: feedback providers: given options and a principle, why this judge cannot measure it, or None.
+        bills: feedback providers: given the options, the model's name in the price table (`prices`); None: costs nothing.
+        needs_for: given the options: what it needs besides `needs`.
+        supplies_for: given the options: what it supplies besides `supplies`.
+        names: given the options, the principles that they name. Scalarizers: each must be active, with a weight above
+            0. Data sets: those that have labels of their own; each must be known.
+        capabilities: feedback providers: given the options, the provider's `capabilities` before it is built; None: not
+            known then.
+    """
 
     name: str
     build: Callable[[Any], T_co]
@@ -109,27 +149,25 @@ class Component(Generic[T_co]):
     uses: frozenset[Setting] = frozenset()
     monotone: bool = False
     missing: Callable[[Any], Iterable[str]] | None = None
-    """Given the options: what a run still needs from outside (a package, the network), each line says what to do."""
     refuses: Callable[[Any, Principle], str | None] | None = None
-    """Feedback providers: given options and a principle, why this judge cannot measure it, or None."""
     bills: Callable[[Any], str] | None = None
-    """Feedback providers: given the options, the model's name in the price table (`prices`); None: costs nothing."""
     needs_for: Callable[[Any], frozenset[Need]] | None = None
-    """Given the options: what it needs besides `needs`."""
     supplies_for: Callable[[Any], frozenset[Need]] | None = None
-    """Given the options: what it supplies besides `supplies`."""
     names: Callable[[Any], Iterable[str]] | None = None
-    """Given the options, the principles that they name. Scalarizers: each must be active, with a weight above 0. Data
-    sets: those that have labels of their own; each must be known."""
     capabilities: Callable[[Any], Capabilities] | None = None
-    """Feedback providers: given the options, the provider's `capabilities` before it is built; None: not known then."""
 
     def all_needs(self, options: Options) -> frozenset[Need]:
-        """Return what it needs with these options."""
+        """Return what it needs with these options.
+
+        options: of its class.
+        """
         return self.needs | (self.needs_for(options) if self.needs_for else frozenset())
 
     def all_supplies(self, options: Options) -> frozenset[Need]:
-        """Return what it supplies with these options."""
+        """Return what it supplies with these options.
+
+        options: of its class.
+        """
         return self.supplies | (self.supplies_for(options) if self.supplies_for else frozenset())
 
 
@@ -151,9 +189,29 @@ def component(
     names: Callable[[O], Iterable[str]] | None = None,
     capabilities: Callable[[O], Capabilities] | None = None,
 ) -> Component[T_co]:
-    """Describe one offer; a type checker sees a ``build`` that does not fit its options.
+    """Describe one offer; a type checker sees a `build` that does not fit its options.
 
-    ``build`` does the heavy imports.
+    Args:
+        name: as a configuration says it: small letters, digits, ``-`` and ``_``.
+        build: makes the object from its options; does the heavy imports.
+        options: the class of its options.
+        summary: one line, for lists.
+        needs: what it needs of other components.
+        supplies: what it supplies to them.
+        uses: scalarizers: which terms they use.
+        monotone: scalarizers: a better score never lowers the reward.
+        missing: given the options: what a run still needs from outside (a package, the network), each line says what to do.
+        refuses: feedback providers: given options and a principle, why this judge cannot measure it, or None.
+        bills: feedback providers: given the options, the model's name in the price table (`prices`); None: costs nothing.
+        needs_for: given the options: what it needs besides `needs`.
+        supplies_for: given the options: what it supplies besides `supplies`.
+        names: given the options, the principles that they name. Scalarizers: each must be active, with a weight above
+            0. Data sets: those that have labels of their own; each must be known.
+        capabilities: feedback providers: given the options, the provider's `capabilities` before it is built; None: not
+            known then.
+
+    >>> component("calm", lambda options: print, NoOptions, "prefers fewer exclamation marks").name
+    'calm'
     """
     return Component(
         name,

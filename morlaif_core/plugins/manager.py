@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint
 from typing import Any, TypeAlias
 
 import pluggy
@@ -18,6 +18,7 @@ from morlaif_core.errors import UserError, did_you_mean
 from morlaif_core.types import Example, Principle
 
 from .components import Component, NoOptions, Options
+from .entry_points import BUILT_IN, SetAside as SetAside, plugin_entry_points
 from .hookspecs import GROUP, Hooks
 from .option_errors import explain
 
@@ -34,8 +35,6 @@ KINDS = {
 PRINCIPLES_HOOK = "morlaif_principles"
 CORE_COMMANDS = frozenset("run check init status plugins principles".split())
 """The command line's own commands, whose names no plugin can take."""
-BUILT_IN = "morlaif"
-"""The distribution whose plugins come first and whose names cannot be taken."""
 Aside: TypeAlias = Callable[[str], None]
 """Told the cause of what is not used."""
 _NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
@@ -59,19 +58,6 @@ class Offer:
     component: Component[Any]
 
 
-@dataclass(frozen=True)
-class SetAside:
-    """A plugin, or one of its offers, that is not used, and why."""
-
-    plugin: str
-    distribution: str
-    version: str
-    cause: str
-
-    def __str__(self) -> str:
-        return f"plugin '{self.plugin}' of {self.distribution} {self.version} was set aside: {self.cause}"
-
-
 class Plugins:
     """What installed plugins offer. Made by `Plugins.load`."""
 
@@ -80,16 +66,35 @@ class Plugins:
         self.principles: list[tuple[str, Principle]] = []
         self.set_aside: list[SetAside] = []
         self.loaded: list[tuple[str, str, str]] = []
+        self.gone: list[str] = []
+        """What a run was made with and is not here: see `compare`."""
 
     @classmethod
     def load(cls) -> Plugins:
         """Ask every installed plugin for its offers. ``MORLAIF_STRICT=1`` raises instead of setting aside."""
         plugins = cls()
-        for entry, distribution, version in _entry_points(plugins._put_aside):
+        for entry, distribution, version in plugin_entry_points(plugins._put_aside):
             plugins._add(entry, distribution, version)
         for aside in plugins.set_aside:
             warnings.warn(str(aside), stacklevel=2)
         return plugins
+
+    def compare(self, made_with: Iterable[Sequence[str]]) -> None:
+        """Note which plugins a run was made with that are not here, or of another version, for messages.
+
+        made_with: plugin, distribution and version of each, as the manifest keeps them.
+        """
+        here = {plugin: (distribution, version) for plugin, distribution, version in self.loaded}
+        for plugin, distribution, version in made_with:
+            found = here.get(plugin)
+            if found is None:
+                advice = f"it is not installed: pip install {distribution}=={version}"
+                self.gone.append(f"the run was made with plugin '{plugin}' of {distribution} {version}; {advice}")
+            elif found != (distribution, version) and distribution != BUILT_IN:
+                now = " ".join(found)
+                self.gone.append(
+                    f"the run was made with plugin '{plugin}' of {distribution} {version}; now it is {now}"
+                )
 
     def _add(self, entry: EntryPoint, distribution: str, version: str) -> None:
         """Load one entry point and take its offers; whatever goes wrong stays with it."""
@@ -198,7 +203,7 @@ class Plugins:
         if fits:
             return fits[0]
         known = [offer.component.name for offer in self.offers_by_kind[kind]]
-        asides = "".join(f"\n  {aside}" for aside in self.set_aside)
+        asides = "".join(f"\n  {aside}" for aside in (*self.set_aside, *self.gone))
         raise UserError(
             f"there is no {kind} '{name}'.{did_you_mean(bare, known)} Offered: {', '.join(sorted(known)) or 'none'}{asides}"
         )
@@ -277,22 +282,3 @@ def _ask(manager: pluggy.PluginManager, hook: str, aside: Aside) -> list[Any]:
         except (Exception, SystemExit) as error:  # a plugin's hook may raise anything
             aside(f"{hook} failed: {type(error).__name__}: {error}")
     return found
-
-
-def _entry_points(put_aside: Callable[[SetAside], None]) -> Iterable[tuple[EntryPoint, str, str]]:
-    """Every plugin's entry point with its distribution: ours first, then by name, so that order never decides."""
-    found: dict[tuple[str, str], tuple[EntryPoint, str, str]] = {}
-    # Not pluggy's own loading: in the order of directories another package's entry point could replace ours, silently.
-    for distribution in distributions():
-        try:
-            entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
-            name, version = (distribution.metadata["Name"] or "?", distribution.version or "?") if entries else ("", "")
-        except Exception as error:  # what an installer left may be damaged, and have nothing to do with us
-            # Damaged packages that never named us are not worth a warning in every command.
-            if f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or ""):
-                put_aside(SetAside("?", str(getattr(distribution, "_path", "?")), "?", f"damaged: {error}"))
-            continue
-        for entry in entries:
-            # The first distribution of a name on the path is the one that imports see.
-            found.setdefault((name, entry.name), (entry, name, version))
-    return [found[key] for key in sorted(found, key=lambda key: (key[0] != BUILT_IN, key))]

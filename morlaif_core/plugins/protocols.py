@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 from morlaif_core.types import (
     Answer,
     Capabilities,
-    Explanation,
     Floats,
     Preference,
-    Principle,
     Prompt,
     ProviderError,
     Request,
-    ResponsePair,
-    RewardBatch,
     ScoreMatrix,
     Split,
     Terms,
 )
 
 from .components import Generation, Target
+from .given import Backbone as Backbone, Backbones as Backbones, Report as Report, Reward as Reward
+from .jobs import PMJob as PMJob, Policy as Policy, PolicyJob as PolicyJob
 
 
 class FeedbackProvider(Protocol):
@@ -43,7 +39,9 @@ class FeedbackProvider(Protocol):
         """Of this model, not of the plugin."""
         ...
 
-    async def ask(self, request: Request) -> Answer: ...
+    async def ask(self, request: Request) -> Answer:
+        """Answer one request, without trying again. request: what is asked. Raises `ProviderError`."""
+        ...
 
 
 class Batches(Protocol):
@@ -55,25 +53,30 @@ class Batches(Protocol):
         ...
 
     async def submit(self, requests: Mapping[str, Request], *, name: str) -> str:
-        """Hand in requests by ledger key and return the provider's batch id.
+        """Hand in a batch and return the provider's id for it.
 
-        Raises `ProviderError`: where it is transient the batch may have been taken, unless its reason is ``unsent``.
-        name: unique; stored with the batch where the provider can, so that `find` knows it again.
+        Args:
+            requests: by ledger key.
+            name: unique; stored with the batch where the provider can, so that `find` knows it again.
+
+        Raises:
+            ProviderError: where it is transient the batch may have been taken, unless its reason is ``unsent``.
         """
         ...
 
     async def find(self, name: str) -> str | None:
         """Return the id of the batch handed in under a name, None where there is none.
 
-        Raises `ProviderError`, of kind item where the provider keeps no names.
+        name: as `submit` got it. Raises `ProviderError`, of kind item where the provider keeps no names.
         """
         ...
 
     async def fetch(self, batch: str) -> Mapping[str, Answer | ProviderError] | None:
         """Return answers or errors by ledger key (a key may be absent: not answered), None while not ready.
 
-        Raises `ProviderError`, of kind item where the batch was refused as a whole: none of it was answered or paid for;
-        of reason ``full`` where a smaller or later one may be taken, ``gone`` where the batch is not there any more.
+        batch: the provider's id. Raises `ProviderError`, of kind item where the batch was refused as a whole: none of it was
+        answered or paid for; of reason ``full`` where a smaller or later one may be taken, ``gone`` where the batch is not
+        there any more.
         """
         ...
 
@@ -82,7 +85,11 @@ class PreferenceModel(Protocol):
     """Scores responses under all its principles at once."""
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
-        """Return raw scores (n, k)."""
+        """Return raw scores (n, k).
+
+        prompts: one for each response. responses: n texts, each a `CutOff` where it did not end. A row does not depend on
+        the others. NaN: a score that failed; an error only where all of a principle's failed.
+        """
         ...
 
 
@@ -97,29 +104,41 @@ class PMBackend(Protocol):
     def train(self, job: PMJob) -> None:
         """Train all principles of the job; goes on from its checkpoints.
 
-        out/PRINCIPLE/ is whole when out/PRINCIPLE/done.json is there. May ask ``job.stop()``, as a `PolicyTrainer` does.
+        job: what to train. out/PRINCIPLE/ is whole when out/PRINCIPLE/done.json is there. May ask ``job.stop()``, as a
+        `PolicyTrainer` does.
         """
         ...
 
     def load(self, folder: Path, principles: tuple[str, ...], base: Target, backbones: Backbones) -> PreferenceModel:
-        """Load these principles, in this order; a missing one is an error."""
+        """Load trained preference models as one.
+
+        Args:
+            folder: a job's `out`.
+            principles: names, in the order of the scores' columns; a missing one is an error.
+            base: the job's.
+            backbones: loaded models.
+        """
         ...
 
 
 class Scalarizer(Protocol):
-    """Calibrated scores (n, k) and their terms -> rewards (n,). Row by row unless it needs groups. What it needs, uses
-    and guarantees stands in its Component."""
+    """Calibrated scores and their terms -> rewards. Row by row unless it needs groups. What it needs, uses and guarantees
+    stands in its Component."""
 
-    def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats: ...
+    def __call__(self, scores: ScoreMatrix, terms: Terms) -> Floats:
+        """Return rewards (n,). scores: (n, k), calibrated. terms: of the same k principles."""
+        ...
 
 
 class Dataset(Protocol):
     """Prompts and, where there are any, human preferences."""
 
-    def prompts(self, split: Split) -> Iterator[Prompt]: ...
+    def prompts(self, split: Split) -> Iterator[Prompt]:
+        """Yield distinct prompts. split: train or test; no prompt is in both."""
+        ...
 
     def preferences(self, split: Split) -> Iterator[Preference]:
-        """Yield human labels; empty where there are none."""
+        """Yield human labels; none where there are none. split: train or test."""
         ...
 
     @property
@@ -133,10 +152,19 @@ class ModelMaker(Protocol):
     attribute ``learns = False`` (a mere conversion) gets no texts, and neither texts nor seed count in its cache key."""
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """What the model depends on besides options, texts and seed; in the cache's key."""
+        ...
 
     def make(self, folder: Path, texts: Iterable[str], *, seed: int, report: Report) -> None:
-        """Write a model folder. texts: the training split's conversations, no evaluation prompt among them."""
+        """Write a model folder.
+
+        Args:
+            folder: an empty folder, for a transformers model with its tokenizer.
+            texts: the training split's conversations, no evaluation prompt among them.
+            seed: decides all that is random.
+            report: is told of each step.
+        """
         ...
 
 
@@ -153,9 +181,20 @@ class Sampler(Protocol):
         generation: Generation,
         backbones: Backbones,
     ) -> Sequence[tuple[str, ...]]:
-        """Answer one chunk: n responses for each prompt.
+        """Answer one chunk of prompts.
 
-        One that was stopped at ``generation.max_new_tokens`` is a `CutOff`; a plain str counts as ended."""
+        Args:
+            policy: who answers; `policy_backbone` loads it.
+            prompts: the chunk.
+            n: responses to each prompt.
+            seed: with the other arguments it decides the responses.
+            generation: length, temperature, where to stop.
+            backbones: loaded models.
+
+        Returns:
+            A tuple of n responses for each prompt, in order. One that was stopped at ``generation.max_new_tokens`` is a
+            `CutOff`; a plain str counts as ended.
+        """
         ...
 
 
@@ -165,118 +204,7 @@ class PolicyTrainer(Protocol):
     def train(self, job: PolicyJob) -> Policy:
         """Go on from job.out where it holds a checkpoint; report each step and obey the answer.
 
-        Before each step, ask ``job.stop()``: where it is true, write a checkpoint and raise KeyboardInterrupt. Ctrl-C ends
-        a trainer that never asks at once, and it goes on from its last checkpoint."""
-        ...
-
-
-class Report(Protocol):
-    """Progress, metrics file, guard. generate: what the policy would answer now, for who wants to look."""
-
-    def __call__(
-        self,
-        step: int,
-        total: int,
-        metrics: Mapping[str, float],
-        *,
-        generate: Callable[[Sequence[Prompt]], Sequence[str]] | None = None,
-    ) -> Literal["go", "raise_kl", "stop"]: ...
-
-
-@dataclass(frozen=True)
-class PMJob:
-    """What a `PMBackend` trains."""
-
-    principles: tuple[Principle, ...]
-    train: Mapping[str, Sequence[Preference]]
-    held_out: Mapping[str, Sequence[Preference]]
-    base: Target
-    out: Path
-    seed: int
-    report: Report
-    backbones: Backbones
-    stop: Callable[[], bool] = lambda: False
-    """as that of `PolicyJob`"""
-
-
-@dataclass(frozen=True)
-class PolicyJob:
-    """What a `PolicyTrainer` trains."""
-
-    target: Target
-    prompts: Sequence[Prompt]
-    pairs: Sequence[ResponsePair]
-    reward: Reward
-    generation: Generation
-    out: Path
-    seed: int
-    report: Report
-    backbones: Backbones
-    reference_ended: float = 1.0
-    """share of the untrained target's responses that ended by themselves, in [0, 1]"""
-    stop: Callable[[], bool] = lambda: False
-    """asked between steps: whether Ctrl-C or SIGTERM has come, so that a checkpoint is to be written and
-    KeyboardInterrupt raised; once it has been asked, a first signal waits for the next time"""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A target with trained weights or an adapter in ``folder``. best_of > 1: the core draws and the reward picks."""
-
-    target: Target
-    folder: Path | None = None
-    best_of: int = 1
-
-
-class Reward(Protocol):
-    """Preference models + calibration + scalarizer. Pickles as (run folder, state) and loads at its first call.
-
-    step: the training step, for terms that move; None: that of the last call before the restored state was saved, 0
-    where none was restored. A reward is NaN where a score failed: that response is to be left out of the step before any
-    mean, baseline or loss."""
-
-    def __call__(
-        self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None
-    ) -> RewardBatch: ...
-
-    def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
-        """Say which principle decided each reward. Raises `UserError` where responses of a group are compared."""
-        ...
-
-    def end_step(self, means: ScoreMatrix) -> None:
-        """Once per training step, with means over all processes."""
-        ...
-
-    def state(self) -> Mapping[str, object]:
-        """JSON, into every checkpoint."""
-        ...
-
-    def restore(self, state: Mapping[str, object]) -> None: ...
-
-
-class Backbones(Protocol):
-    """Loaded models: one copy in memory per model, revision, dtype, quantisation."""
-
-    def get(self, target: Target, *, own: bool = False) -> Backbone:
-        """Return the model; own: a copy that may be moved by training."""
-        ...
-
-
-class Backbone(Protocol):
-    """A causal LM with its tokenizer and named adapters (``pm/toxicity``, ``policy``)."""
-
-    model: Any
-    """transformers' causal LM"""
-    tokenizer: Any
-
-    def add(self, adapter: str, config: Any) -> None:
-        """Add a fresh adapter from a peft config."""
-        ...
-
-    def load(self, adapter: str, folder: Path) -> None: ...
-
-    def save(self, adapter: str, folder: Path) -> None: ...
-
-    def use(self, adapter: str | None, *, grad: bool = False, train: bool = False) -> AbstractContextManager[Any]:
-        """Yield the model with that adapter; the state before comes back on leaving; nobody else switches adapters."""
+        job: what to train. Before each step, ask ``job.stop()``: where it is true, write a checkpoint and raise
+        KeyboardInterrupt. Ctrl-C ends a trainer that never asks at once, and it goes on from its last checkpoint.
+        """
         ...

@@ -47,6 +47,10 @@ class PrincipledReward:
         self.model, self.calibration, self.name = model, calibration, name
         self.scalarizer, self.resolved, self.scale = scalarizer, resolved, scale
 
+    def __repr__(self) -> str:
+        """Say what it is made of."""
+        return f"<Reward: {self.name} of {', '.join(self.resolved.principles)}>"
+
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None) -> RewardBatch:
         """Score responses, one for each prompt, at a training step; None: that of the restored state.
 

@@ -10,13 +10,14 @@ from typing import Any, cast
 from morlaif_core.plugins.protocols import Reward
 from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
 from morlaif_core.runs.folder import write_json
-from morlaif_core.types import Explanation, Prompt, RewardBatch, ScoreMatrix
+from morlaif_core.types import Explanation, PromptLike, RewardBatch, ScoreMatrix, make_prompt
 
 from .scale import RewardScale
 from .score_checks import read_json
 
 # By its name, since the API stands above this package and may not be imported here.
 FORMAT = 1
+FILE = "preference_models/reward.json"
 LOADER = "morlaif_core.api.load_reward"
 
 
@@ -52,9 +53,19 @@ class RunReward:
             self._reward, self._state = reward, None
         return self._reward
 
-    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None) -> RewardBatch:
-        """Score responses, one for each prompt: see `reward.PrincipledReward`."""
-        return self._loaded()(prompts, responses, step=step)
+    def __repr__(self) -> str:
+        """Say whose it is, and of what; no model is loaded."""
+        file = self.folder / FILE
+        if not file.is_file():
+            return f"<Reward of {self.folder}: not fitted yet>"
+        name, terms, _ = load_reward_file(file)
+        return f"<Reward of {self.folder}: {name} of {', '.join(terms.principles)}>"
+
+    def __call__(
+        self, prompts: Sequence[PromptLike], responses: Sequence[str], *, step: int | None = None
+    ) -> RewardBatch:
+        """Score responses, one for each prompt (what `make_prompt` takes): see `reward.PrincipledReward`."""
+        return self._loaded()([make_prompt(prompt) for prompt in prompts], responses, step=step)
 
     def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
         """Say which principle decided each reward of a batch: see `reward.PrincipledReward`."""

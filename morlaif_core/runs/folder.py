@@ -23,7 +23,16 @@ RECORDS = ("run.yaml", MANIFEST, "results.json")
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all.
+
+    file: is replaced where it is there; its folder is made. text: all of it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(Path(folder, "note.txt"), "done")
+    ...     Path(folder, "note.txt").read_text()
+    'done'
+    """
     write_parts(file, [text])
 
 
@@ -42,7 +51,16 @@ def write_parts(file: Path, parts: Iterable[str]) -> None:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write JSON atomically, indented, keys in the order given."""
+    """Write JSON atomically, indented, keys in the order given.
+
+    file: as in `write_text`. value: what JSON knows.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(Path(folder, "note.json"), {"n": 1})
+    ...     json.loads(Path(folder, "note.json").read_text())
+    {'n': 1}
+    """
     write_text(file, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from morlaif_core.config.config import Config
-from morlaif_core.config.load import config_name, load_config
+from morlaif_core.config.load import ConfigLike, config_name, load_config
 from morlaif_core.config.principles import Known, known_principles
 from morlaif_core.errors import RunFailed, UserError
 from morlaif_core.plugins.manager import Plugins
@@ -37,7 +37,7 @@ def find_run(*names: str | Path) -> Path:
 
 
 def load_named(
-    configs: Sequence[str],
+    configs: Sequence[ConfigLike],
     sets: Sequence[str] = (),
     out: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -46,7 +46,8 @@ def load_named(
 
     What follows a run is layered on that run's own configuration. Raises `UserError`.
     """
-    run = run_of(configs[0]) if configs else None
+    first = configs[0] if configs else {}
+    run = None if isinstance(first, Mapping) else run_of(first)
     if run is None:
         config = load_config(configs, sets, overrides)
         return config, Path("runs") / config.name if out is None else Path(out)
@@ -55,19 +56,27 @@ def load_named(
 
 def own_config(
     run: Path,
-    more: Sequence[str] = (),
+    more: Sequence[ConfigLike] = (),
     sets: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
+    *,
+    checked: bool = True,
 ) -> Config:
-    """A run's configuration with its own principles, and more layers on it. Raises `RunFailed` where it has none yet."""
-    principles = read_manifest(run).get("principles")
+    """A run's configuration with its own principles, and more layers on it. Raises `RunFailed` where it has none yet.
+
+    checked: components are there and fit; False: what is wrong with one is told when it is used.
+    """
+    manifest = read_manifest(run)
+    principles = manifest.get("principles")
     if principles is None or not (run / SETTINGS).is_file():
         raise RunFailed(f"{run} holds no configuration yet; run `morlaif run` first")
     # Complete: what lies in the working directory does not count, but for a principle that the run does not have.
     own = {name: Known(_principle(name, row), str(run)) for name, row in principles.items()}
-    plugins = Plugins.load() if more or sets or overrides else None
-    known = own if plugins is None else {**known_principles(plugins), **own}
-    return load_config([str((run / SETTINGS).absolute()), *more], sets, overrides, plugins, known=known, alone=True)
+    plugins = Plugins.load()
+    plugins.compare(manifest.get("plugins", ()))
+    known = {**known_principles(plugins), **own} if more or sets or overrides else own
+    file = str((run / SETTINGS).absolute())
+    return load_config([file, *more], sets, overrides, plugins, known=known, alone=True, checked=checked)
 
 
 def _principle(name: str, row: Mapping[str, Any]) -> Principle:

@@ -13,12 +13,28 @@ Row: TypeAlias = Sequence[str]
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON."""
+    """Print a value as indented JSON.
+
+    value: what JSON does not know is printed as text.
+
+    >>> print_json({"n": 1})
+    {
+     "n": 1
+    }
+    """
     click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
 
 def print_table(columns: Row, rows: Sequence[Row], title: str = "", *, wrap: bool = False) -> None:
-    """Draw a table; without a terminal, lines of aligned columns. wrap: in a terminal, any column may be wrapped."""
+    """Draw a table; without a terminal, lines of aligned columns.
+
+    columns: their names. rows: texts, one for each column. title: a line above. wrap: in a terminal, any column may be
+    wrapped.
+
+    >>> print_table(["name", "n"], [["calm", "12"]])
+    name  n
+    calm  12
+    """
     if title:
         click.echo(title)
     if sys.stdout.isatty():
@@ -41,12 +57,24 @@ def print_table(columns: Row, rows: Sequence[Row], title: str = "", *, wrap: boo
 
 
 def format_number(value: Any, digits: int = 3) -> str:
-    """A figure, or a dash where there is none."""
+    """A figure, or a dash where there is none.
+
+    value: a number or None. digits: after the point.
+
+    >>> format_number(0.5), format_number(None)
+    ('0.500', '-')
+    """
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def format_interval(bounds: Sequence[float] | None, digits: int = 3) -> str:
-    """An interval, or a dash."""
+    """An interval, or a dash.
+
+    bounds: its ends, or None. digits: after the point.
+
+    >>> format_interval((0.1, 0.25), 2)
+    '[0.10, 0.25]'
+    """
     return "-" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
 
 

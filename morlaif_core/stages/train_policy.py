@@ -11,7 +11,8 @@ from morlaif_core.plugins.protocols import Policy, PolicyJob, PolicyTrainer
 from morlaif_core.reward.build import build_reward
 from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.reward import PrincipledReward
-from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.reward.saved_reward import FILE as REWARD, RunReward
+from morlaif_core.reward.steps import SteppedReward
 from morlaif_core.runs.folder import write_json
 from morlaif_core.runs.progress import Bar
 from morlaif_core.runs.stopping import stoppable
@@ -20,14 +21,13 @@ from morlaif_core.types import Prompt, ScoreMatrix
 from .context import Context
 from .metrics import Metrics
 from .pairs import FILE as PAIRS, read_pairs, says_ends, share_ended
-from .train_pms import CALIBRATION, FOLDER as MODELS, calibration_responses, load_models
+from .train_pms import CALIBRATION, calibration_responses, load_models
 
 if TYPE_CHECKING:
     from morlaif_core.plugins.protocols import Reward
 
 NAME = "train-policy"
 FOLDER = "policy"
-REWARD = f"{MODELS}/reward.json"
 POLICY = f"{FOLDER}/policy.json"
 METRICS = f"{FOLDER}/metrics.jsonl"
 OUTPUTS = (FOLDER, REWARD)
@@ -57,6 +57,7 @@ def run(context: Context) -> str:
             "cut off are scored and judged as if they had ended; a new run tells them apart"
         )
     reward, ended = _reward(context), _reference_ended(context)
+    stepped = SteppedReward(reward)
     with context.screen.bar(NAME, "steps") as bar, stoppable(context.screen.quiet) as stop:
         policy = trainer.train(
             PolicyJob(
@@ -64,11 +65,11 @@ def run(context: Context) -> str:
                 prompts=prompts,
                 # Not those of calibration or evaluation: a trainer that learns from pairs must not have seen them.
                 pairs=[item.pair for item in read_pairs(context.path) if item.set in ("pm", "validation")],
-                reward=RunReward(context.path, reward),
+                reward=RunReward(context.path, stepped),
                 generation=context.settings.generation,
                 out=context.path / FOLDER,
                 seed=context.settings.seed_of("train_policy"),
-                report=_Watched(bar, metrics, reward),
+                report=_Watched(bar, metrics, stepped, context.settings.trainer.use),
                 backbones=context.backbones,
                 reference_ended=1.0 if ended is None else ended,
                 stop=stop,
@@ -143,6 +144,11 @@ def rebuild_reward(context: Context) -> Reward:
 
 def _save_policy(context: Context, policy: Policy) -> None:
     """Keep what the trainer returned: which folder, if any, and best-of-n."""
+    if policy.best_of > 1:
+        context.screen.say(
+            f"  note: the policy asks for the best of {policy.best_of} responses; sampler '{context.settings.sampler.use}' "
+            "must draw and pick them, as the core does not"
+        )
     # Relative, so that a run folder can be moved.
     folder = None if policy.folder is None else str(policy.folder.relative_to(context.path))
     write_json(context.path / POLICY, {"folder": folder, "best_of": policy.best_of})
@@ -159,10 +165,10 @@ def load_policy(context: Context) -> Policy:
 
 
 class _Watched:
-    """The trainer's `Report`: progress bar and metrics file."""
+    """The trainer's `Report`: the step's end, progress bar and metrics file."""
 
-    def __init__(self, bar: Bar, metrics: Metrics, reward: PrincipledReward) -> None:
-        self.bar, self.metrics, self.reward = bar, metrics, reward
+    def __init__(self, bar: Bar, metrics: Metrics, reward: SteppedReward, trainer: str) -> None:
+        self.bar, self.metrics, self.reward, self.trainer = bar, metrics, reward, trainer
 
     def __call__(
         self,
@@ -172,5 +178,6 @@ class _Watched:
         *,
         generate: Callable[[Sequence[Prompt]], Sequence[str]] | None = None,
     ) -> Literal["go", "raise_kl", "stop"]:
-        self.metrics.add(step, {**metrics, **self.reward.metrics()})
+        self.reward.reported(step, self.trainer)
+        self.metrics.add(step, {**metrics, **self.reward.reward.metrics()})
         return self.bar(step, total, metrics, generate=generate)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from morlaif_core.testing.scalarizer_checks.check import check_scalarizer as check_scalarizer
 
+from .bases import tiny_base as tiny_base
 from .components import (
     ContractError as ContractError,
     check_command as check_command,
@@ -60,6 +61,7 @@ __all__ = [
     "make_scores",
     "make_terms",
     "memory_reward",
+    "tiny_base",
 ]
 
 

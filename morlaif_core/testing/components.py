@@ -49,6 +49,9 @@ def check_component(kind: str, offered: Component[Any] | Principle) -> None:
 
     Raises:
         ContractError: what is wrong, with the component's name.
+
+    >>> from morlaif_core import NoOptions, component
+    >>> check_component("scalarizer", component("calm", lambda options: print, NoOptions, "a fewer-exclamations reward"))
     """
     require(kind in KINDS, f"there is no kind {kind!r}; kinds: {', '.join(KINDS)}")
     require(isinstance(offered, Principle if kind == "principle" else Component), f"{offered!r} is no {kind}")

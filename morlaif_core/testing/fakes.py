@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from morlaif_core.types import Explanation, Floats, Prompt, RewardBatch, ScoreMatrix, Terms
+from morlaif_core.types import Explanation, Floats, Prompt, PromptLike, RewardBatch, ScoreMatrix, Terms, make_prompt
 
 
 def make_scores(values: ArrayLike, principles: Sequence[str] | None = None, *, group: int = 1) -> ScoreMatrix:
@@ -57,20 +57,22 @@ def make_terms(
 class FakePreferenceModel:
     """A `PreferenceModel` whose scores come from functions of prompt and response.
 
-    >>> from morlaif_core import Message, make_prompt
+    Attributes:
+        measures: principle -> function of prompt and response that gives a score.
+
     >>> model = FakePreferenceModel({"length": lambda prompt, response: len(response)})
-    >>> model.score([make_prompt([Message("user", "Hi")])], ["Hello"]).values.tolist()
+    >>> model.score(["Hi"], ["Hello"]).values.tolist()
     [[5.0]]
     """
 
     measures: Mapping[str, Callable[[Prompt, str], float]]
-    """principle -> score"""
 
-    def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
-        """Return (n, k) scores, a column for each measure."""
-        rows = [[measure(p, r) for measure in self.measures.values()] for p, r in zip(prompts, responses, strict=True)]
+    def score(self, prompts: Sequence[PromptLike], responses: Sequence[str]) -> ScoreMatrix:
+        """Return (n, k) scores, a column for each measure. prompts, responses: n of each; prompts as `make_prompt` takes."""
+        asked = [make_prompt(prompt) for prompt in prompts]
+        rows = [[measure(p, r) for measure in self.measures.values()] for p, r in zip(asked, responses, strict=True)]
         values = np.array(rows, dtype=np.float32).reshape(len(responses), len(self.measures))
-        return ScoreMatrix(values, tuple(self.measures), tuple(prompt.id for prompt in prompts))
+        return ScoreMatrix(values, tuple(self.measures), tuple(prompt.id for prompt in asked))
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class MemoryReward:
 
     measure: Callable[[Prompt, str], float]
 
-    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None) -> RewardBatch:
+    def __call__(
+        self, prompts: Sequence[PromptLike], responses: Sequence[str], *, step: int | None = None
+    ) -> RewardBatch:
         """Return the function's values (n,) as rewards and as the scores of one principle, `reward`."""
         scores = FakePreferenceModel({"reward": self.measure}).score(prompts, responses)
         rewards: Floats = scores.values[:, 0].copy()
@@ -102,5 +106,11 @@ class MemoryReward:
 
 
 def memory_reward(measure: Callable[[Prompt, str], float]) -> MemoryReward:
-    """Return a `Reward` that needs no run folder: measure(prompt, response) for each response."""
+    """Return a `Reward` that needs no run folder.
+
+    measure: gives a response's reward, from prompt and response; the reward pickles where it does.
+
+    >>> memory_reward(lambda prompt, response: -len(response))(["Hi"], ["Hello"]).rewards.tolist()
+    [-5.0]
+    """
     return MemoryReward(measure)

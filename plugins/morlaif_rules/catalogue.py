@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from . import measures as m
+from . import measures as m, plugged
 from .measures import Measure
 
 _ENGLISH = "English words only; it does not see irony, negation or quotation"
@@ -108,6 +108,24 @@ WHY_NOT: Mapping[str, str] = {
 }
 
 
+def names() -> list[str]:
+    """Return the names of all measures, other packages' too."""
+    return [*MEASURES, *plugged.plugged(frozenset(MEASURES))]
+
+
+def is_measure(name: str) -> bool:
+    """Say whether there is a measure of this name; others' packages are looked at only where it is not built in."""
+    return name in MEASURES or name in plugged.plugged(frozenset(MEASURES))
+
+
 def lookup(term: str) -> tuple[float, Measure]:
     """Return sign and measure of a term such as ``brevity`` or ``-insults``. Raises KeyError for an unknown name."""
-    return (-1.0, MEASURES[term[1:]]) if term.startswith("-") else (1.0, MEASURES[term])
+    name = term.removeprefix("-")
+    sign = -1.0 if term.startswith("-") else 1.0
+    return sign, MEASURES[name] if name in MEASURES else plugged.load(plugged.plugged(frozenset(MEASURES))[name])
+
+
+def foreign(terms: Iterable[str]) -> list[str]:
+    """Return the identities of those measures in terms that other packages offer."""
+    others = sorted({term.removeprefix("-") for term in terms} - set(MEASURES))
+    return [plugged.identity(plugged.plugged(frozenset(MEASURES))[name]) for name in others]

@@ -8,7 +8,7 @@ from importlib import metadata
 
 from morlaif_core import Answer, Capabilities, Prompt, ProviderError, Request, content_hash
 
-from .catalogue import lookup
+from .catalogue import foreign, lookup
 from .embedding import MiniLM
 from .measures import VERSION, Measure
 from .options import RulesOptions, refuses, term_of
@@ -29,6 +29,7 @@ class Rules:
     def identity(self) -> str:
         """``rules-VERSION-HASH``: the hash is of the options that matter and of the versions of what measures."""
         used = [metadata.version("vaderSentiment"), self._embedder.identity if self._embedder else None]
+        used += foreign(self._options.measures.values())
         # As `term_of` reads them: another spelling of the same options is not another judge.
         chosen = {key.replace("-", "_"): term for key, term in self._options.measures.items()}
         return f"rules-{VERSION}-{content_hash(chosen, self._options.sharpness, used)}"

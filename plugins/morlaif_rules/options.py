@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from morlaif_core import Capabilities, Options, Principle
 
-from .catalogue import DEFAULTS, MEASURES, WHY_NOT
+from .catalogue import DEFAULTS, WHY_NOT, is_measure, lookup, names
 
 
 class RulesOptions(Options):
@@ -30,10 +30,10 @@ class RulesOptions(Options):
     @classmethod
     def _known(cls, value: dict[str, str]) -> dict[str, str]:
         for principle, term in value.items():
-            if term.removeprefix("-") not in MEASURES:
-                close = difflib.get_close_matches(term.removeprefix("-"), list(MEASURES), n=1)
+            if not is_measure(term.removeprefix("-")):
+                close = difflib.get_close_matches(term.removeprefix("-"), names(), n=1)
                 hint = f" Did you mean '{close[0]}'?" if close else ""
-                raise ValueError(f"'{term}' (of '{principle}') is no measure; there are {', '.join(MEASURES)}.{hint}")
+                raise ValueError(f"'{term}' (of '{principle}') is no measure; there are {', '.join(names())}.{hint}")
         return value
 
     def capabilities(self) -> Capabilities:
@@ -56,8 +56,8 @@ def refuses(options: RulesOptions, principle: Principle) -> str | None:
         why = WHY_NOT.get(principle.name.replace("-", "_"), "none of its measures stands for it")
         return (
             f"rules cannot measure '{principle.name}': {why}; use an LLM judge such as gpt-35, or map it:"
-            f" judges.rules.measures.{principle.name}: MEASURE (one of {', '.join(MEASURES)})"
+            f" judges.rules.measures.{principle.name}: MEASURE (one of {', '.join(names())})"
         )
-    if MEASURES[term.removeprefix("-")].rate is None and options.embedder == "none":
+    if lookup(term)[1].rate is None and options.embedder == "none":
         return f"the measure '{term}' of '{principle.name}' needs an embedding model: set judges.rules.embedder: minilm"
     return None

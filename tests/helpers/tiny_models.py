@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from morlaif_core.testing.bases import CHAT as CHAT, tiny_tokenizer as tiny_tokenizer
+
 FAMILIES = ("gpt2", "llama")
-CHAT = (
-    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-_TEXT = "\n\nHuman: How do I bake good bread?\n\nAssistant: Mix flour and water, let it rise, then bake. <|user|>"
-
-
-@cache
-def _trained() -> str:
-    """Return a byte-level BPE tokenizer as JSON: 300 tokens, trained on one line."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        special_tokens=["</s>", "<unk>", "<pad>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([_TEXT] * 3, trainer)
-    return str(tokenizer.to_str())
-
-
-def tiny_tokenizer(*, chat: bool = False) -> Any:
-    """Return a fresh tokenizer: eos </s> 0, unk 1, pad 2; chat: with a chat template."""
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(_trained()), eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
-    )
-    if chat:
-        tokenizer.chat_template = CHAT
-    return tokenizer
 
 
 def tiny_model(family: str, *, seed: int = 0, width: int = 32, positions: int = 128) -> Any:

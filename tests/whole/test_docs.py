@@ -110,7 +110,7 @@ def test_configurations_named_in_command_lines_load(tmp_path: Path) -> None:
             configs, sets = context.params["configs"], context.params["sets"]
             files = [name for name in configs if name.endswith(".yaml")]
             assert set(configs) - set(files) <= set(shipped_examples()), arguments
-            if not files and not any("soft_min" in text for text in sets):
+            if not files and not any("soft_min" in text or "questions" in text for text in sets):
                 load_config(configs, sets, folder=tmp_path)
                 seen += 1
     assert seen >= 8
@@ -155,10 +155,3 @@ def test_plugin_examples_keep_the_contract(tmp_path: Path, monkeypatch: pytest.M
             module.test_contract()
             ran += 1
     assert ran == 3
-
-
-def test_scalarizer_block_of_the_api_page(capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = (item for item in blocks(DOCS / "python-api.md") if item.file == "build_a_scalarizer.py")
-    exec(compile(block.text, block.file, "exec"), {})
-    (shown,) = re.findall(r"# (\[.*\])", block.text)
-    assert capsys.readouterr().out.strip() == shown

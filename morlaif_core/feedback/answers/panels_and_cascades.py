@@ -19,7 +19,14 @@ Find: TypeAlias = Callable[[Task], Verdict | None]
 
 @dataclass(frozen=True)
 class Panel:
-    """Several judges asked the same. quorum: members with a label that a verdict needs."""
+    """Several judges asked the same. Made by `JudgeBench.judges`.
+
+    Attributes:
+        name: as under `judges`.
+        members: their names.
+        quorum: members with a label that a verdict needs.
+        combine: how their log-odds become one.
+    """
 
     name: str
     members: tuple[str, ...]
@@ -29,7 +36,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Cascade:
-    """Judges from cheap to strong: the next is asked where the one before is `unsure`; the last one asked decides."""
+    """Judges from cheap to strong: the next is asked where the one before is `unsure`; the last one asked decides.
+    Made by `JudgeBench.judges`.
+
+    Attributes:
+        name: as under `judges`.
+        members: their names, in order.
+        below: a bound of |log-odds|, as `unsure` takes it.
+    """
 
     name: str
     members: tuple[str, ...]
@@ -84,9 +98,15 @@ def verdict_on(task: Task, judges: Mapping[str, Judge], find: Find) -> Verdict:
 
 
 def unsure(verdict: Verdict, below: float) -> bool:
-    """Say whether a cascade asks its next judge: |q| is below a bound, or the answer was none.
+    """Say whether a cascade asks its next judge: the answer was none, or not sure enough.
 
     "Does not apply" is an answer. What failed is asked of the same judge again, not of a dearer one.
+
+    verdict: of the judge before. below: the bound of its |log-odds|.
+
+    >>> from morlaif_core import Verdict
+    >>> unsure(Verdict("pair", "calm", "a", "ok", p_a=0.6, q=0.4), below=1.0)
+    True
     """
     if verdict.q is None:
         return verdict.status not in ("failed", "not_applicable")
@@ -162,7 +182,13 @@ _COMBINED: dict[str, Callable[[Sequence[float]], float]] = {
 
 
 def cost_of(verdicts: Iterable[Verdict]) -> float | None:
-    """Return what verdicts cost together, USD; a judge asked once for several of them counts once. None: not known."""
+    """Return what verdicts cost together, USD; a judge asked once for several of them counts once. None: not known.
+
+    verdicts: of any judges.
+
+    >>> from morlaif_core import Verdict
+    >>> cost_of([Verdict("pair", "calm", "a", "tie", cost=0.25), Verdict("pair", "calm", "b", "tie", cost=None)])
+    """
     # A judge that is a member of two panels was asked, and paid, once.
     singles = {
         (item.judge, item.pair, item.principle): item.cost for verdict in verdicts for item in singles_in(verdict)

@@ -31,7 +31,13 @@ class Wording(NamedTuple):
 
 
 def worded(principle: Principle, pair: str) -> Principle:
-    """Draw one of question and phrasings by a hash of pair and principle: the same in both orders and in every run."""
+    """Draw one of question and phrasings by a hash of pair and principle: the same in both orders and in every run.
+
+    principle: with its phrasings. pair: the pair's id.
+
+    >>> worded(Principle("calm", "Which is calmer?", phrasings=("Which shouts less?",)), "pair-7").question
+    'Which is calmer?'
+    """
     return replace(principle, question=_question(principle, pair)) if principle.phrasings else principle
 
 

@@ -59,7 +59,11 @@ def provider_error(status: int, body: str, headers: Mapping[str, str]) -> Provid
     rate: 429. transient: 408, 409, 425 and 5xx. run: what meets every request alike, such as a key, a quota, a model
     that is not there, a parameter that this server does not know. item: the rest, such as a text that is too long.
 
-    Only the body's codes and message count, not what it repeats of the request, or a judged text could sort its error.
+    status: of the answer. body, headers: its own; only the body's codes and message count, not what it repeats of the
+    request, or a judged text could sort its error.
+
+    >>> provider_error(429, "slow down", {"retry-after": "2"}).retry_after
+    2.0
     """
     said = read_error(body)
     message = f"HTTP {status}: {said.text}"
@@ -72,7 +76,13 @@ def provider_error(status: int, body: str, headers: Mapping[str, str]) -> Provid
 
 
 def error_in_body(body: Mapping[str, Any], *, billed: bool) -> ProviderError:
-    """Sort an error that came in the body of a 200, or in a line of a batch. billed: it may have been paid for."""
+    """Sort an error that came in the body of a 200, or in a line of a batch.
+
+    body: the object. billed: it may have been paid for.
+
+    >>> error_in_body({"error": {"message": "overloaded"}}, billed=False).kind
+    'transient'
+    """
     text = json.dumps(body)
     error = provider_error(read_error(text).status or 500, text, {})
     error.billed = billed

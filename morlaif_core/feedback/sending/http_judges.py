@@ -8,7 +8,7 @@ import json
 import re
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -21,7 +21,8 @@ from morlaif_core.plugins.components import Options, Secret, Tuning
 from morlaif_core.redaction import one_line
 from morlaif_core.types import Answer, Capabilities, ProviderError, Request
 
-from .http_errors import FilteredError, error_in_body, provider_error
+from .http_bodies import ODD
+from .http_errors import FilteredError, provider_error
 
 T = TypeVar("T")
 O = TypeVar("O", bound="RemoteOptions")  # noqa: E741 - of options, as in `Component`
@@ -34,8 +35,6 @@ _NOT_SENT = {
 _BROKEN_OFF = {"APIConnectionError", "TransportError", "HTTPError", "ClientError", "OSError"}
 _REDIRECTS = " redirects elsewhere; put the real address into base_url"
 _NOT_FOUND = ": not found there; check judges.NAME.model and base_url"
-ODD = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-"""What reading an answer of an unexpected shape raises."""
 
 
 class RemoteOptions(Options):
@@ -89,16 +88,24 @@ class RemoteOptions(Options):
         return self.model if where.url == self.official else f"{where.host}/{self.model}"
 
     def identity(self, api: str) -> str:
-        """Return what an answer depends on besides the request: API, address, model, and what each request carries."""
+        """Return what an answer depends on besides the request: API, address, model, and what each request carries.
+
+        api: the API's name.
+        """
         more = dict(self.extra) | ({"thinking_tokens": self.thinking_tokens} if self.thinking_tokens else {})
         return f"{api}:{self.endpoint().host}:{self.model}" + (f":{json.dumps(more, sort_keys=True)}" if more else "")
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a judge is served. It holds the name of the key's variable, never the key.
+    """Where a judge is served. It holds the name of the key's variable, never the key. Made by `RemoteOptions.endpoint`.
 
-    timeout: seconds. hints: part of a refusal -> which option to change.
+    Attributes:
+        url: the address, such as https://example.com/v1.
+        model: its name there.
+        api_key: the name of the key's variable; None: no key.
+        timeout: seconds until a request counts as lost.
+        hints: part of a refusal -> which option to change.
     """
 
     url: str
@@ -141,7 +148,10 @@ class Endpoint:
         return key
 
     async def ask(self, sending: Awaitable[Answer]) -> Answer:
-        """Await an answer as `call` does; where the server's filter refused the texts, that is the answer."""
+        """Await an answer as `call` does; where the server's filter refused the texts, that is the answer.
+
+        sending: the request under way.
+        """
         try:
             return await self.call(sending)
         except FilteredError as error:
@@ -151,7 +161,8 @@ class Endpoint:
         """Await what an SDK or an HTTP client sends. Raises `ProviderError` for all that goes wrong, and nothing else.
 
         The client's own exceptions hold the request, and with it the key: they are neither passed on nor chained.
-        seconds: how long it may take in all, a trickling body included; None: the `timeout`.
+
+        sending: the request under way. seconds: how long it may take in all, a trickling body included; None: the `timeout`.
         """
         limit = seconds or self.timeout
         try:
@@ -166,7 +177,10 @@ class Endpoint:
         raise failure
 
     def settle(self, entry: dict[str, Any], read: Callable[[dict[str, Any]], Answer]) -> Answer | ProviderError:
-        """Read one entry of a batch's results: as `ask`, but an error is returned, for the other entries to be read."""
+        """Read one entry of a batch's results: as `ask`, but an error is returned, for the other entries to be read.
+
+        entry: the line's object. read: makes an answer of it.
+        """
         try:
             return read(entry)
         except FilteredError as error:
@@ -210,7 +224,7 @@ class RemoteJudge(ABC, Generic[O, C]):
         self.identity, self.capabilities = options.identity(api), capabilities
 
     async def ask(self, request: Request) -> Answer:
-        """Send one request. Raises `ProviderError`; its text never holds the key."""
+        """Send one request, as it is. request: what is asked. Raises `ProviderError`; its text never holds the key."""
         return await self._endpoint.ask(self._send(request))
 
     async def aclose(self) -> None:
@@ -242,42 +256,6 @@ def _sorted(error: Exception, host: str, limit: float) -> ProviderError:
     # A plugin's bug, or ours: where it happened is all that can be told without the request.
     place = traceback.extract_tb(error.__traceback__)[-1]
     return ProviderError(f"unexpected {cause} at {PurePath(place.filename).name}:{place.lineno}: {said}", "run")
-
-
-def read_body(content: bytes | str | dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
-    """Read an answer that came with status 200: JSON, or what a line of a batch held of it.
-
-    Raises `ProviderError`, transient and perhaps billed, where it is no JSON object, holds an error, or is not what
-    ``read`` takes it for.
-    """
-    try:
-        body = content if isinstance(content, dict) else json.loads(content)
-        if isinstance(body, dict) and not body.get("error"):
-            return read(body)
-        problem = "it is no object"
-    except ODD as error:
-        body, problem = None, type(error).__name__
-    if isinstance(body, dict):
-        raise error_in_body(body, billed=True)
-    raise ProviderError(f"broken or empty answer ({problem})", "transient", billed=True)
-
-
-def json_lines(content: bytes | str) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSON Lines file; a line that is none is left out, and what it was about counts as open."""
-    text = content.decode(errors="replace") if isinstance(content, bytes) else content
-    # splitlines would also cut at U+2028 and the like, which JSON allows inside a text.
-    for line in text.split("\n"):
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict):
-            yield entry
-
-
-def token_count(value: object) -> int:
-    """Return a number of tokens as a server tells it; 0 for anything that is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else 0
 
 
 def _check_url(url: str) -> None:

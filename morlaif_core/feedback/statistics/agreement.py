@@ -20,9 +20,14 @@ EQUAL = "undefined: there are no two labels to one pair, or all labels are equal
 
 
 def cohen_kappa(one: Labels, other: Labels, prompts: Places) -> Figure | None:
-    """Return Cohen's kappa of two judges' labels (n,), BCa interval over prompts; None where all labels are equal.
+    """Return Cohen's kappa of two judges' labels, BCa interval over prompts; None where all labels are equal.
 
     Pairs that either leaves without a label do not count.
+
+    one, other: (n,) labels from 0; -1: none. prompts: (n,) which prompt a row is of.
+
+    >>> cohen_kappa(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]), np.arange(4)).mean
+    0.5
     """
     from sklearn.metrics import cohen_kappa_score
 

@@ -20,7 +20,12 @@ TINY = 1e-12
 
 
 class Figure(NamedTuple):
-    """A number with its 95 % interval; None: cannot be had."""
+    """A number with its 95 % interval; None: cannot be had.
+
+    Attributes:
+        mean: the number.
+        low, high: the ends.
+    """
 
     mean: float | None
     low: float | None = None
@@ -33,7 +38,12 @@ class Figure(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """How exactly a mean is known. error: its standard error; freedom: degrees of freedom, below 1 where unknown."""
+    """How exactly a mean is known.
+
+    Attributes:
+        error: its standard error.
+        freedom: degrees of freedom, below 1 where unknown.
+    """
 
     error: float
     freedom: int
@@ -44,7 +54,10 @@ class Spread(NamedTuple):
         return student(self.freedom, 0.95) * self.error
 
     def above(self, distance: float) -> float:
-        """P-value that a mean lies above a bound which it exceeds by this distance (below 0: it does not)."""
+        """Return the P-value that a mean lies above a bound.
+
+        distance: by how much it exceeds the bound (below 0: it does not).
+        """
         from scipy import special
 
         if self.freedom < 1:
@@ -55,7 +68,13 @@ class Spread(NamedTuple):
 
 
 def number_prompts(names: Sequence[Hashable]) -> Places:
-    """Number the prompts of n rows from 0: (n,)."""
+    """Number the prompts of n rows from 0: (n,).
+
+    names: each row's prompt, anything that can be compared.
+
+    >>> number_prompts(["tea", "rain", "tea"]).tolist()
+    [0, 1, 0]
+    """
     seen: dict[Hashable, int] = {}
     return np.array([seen.setdefault(name, len(seen)) for name in names], dtype=np.intp)
 
@@ -70,10 +89,15 @@ def by_prompt(values: Doubles, prompts: Places) -> Doubles:
 
 
 def spread(residuals: Doubles, prompts: Places) -> Spread:
-    """Return the spread of a mean from the rows' residuals (n,), which sum to 0.
+    """Return the spread of a mean.
 
     The sandwich over prompts, sqrt(G / (G - 1) sum_g (sum of g's residuals)^2) / n, with G - 1 degrees of freedom
     (Liang and Zeger 1986); one row a prompt gives the usual standard error.
+
+    residuals: (n,) of the rows; they sum to 0. prompts: (n,) which prompt a row is of.
+
+    >>> spread(np.array([-1.0, 0.0, 1.0]), np.arange(3)).freedom
+    2
     """
     sums = by_prompt(residuals, prompts)
     groups = len(sums)
@@ -87,7 +111,11 @@ def mean_figure(
 ) -> Figure:
     """Return the mean of rows (n,), n > 0, with Student's interval over prompts; one prompt has none.
 
-    within: the range of the rows, which Student's interval does not know, and no end of it leaves.
+    values: (n,). prompts: (n,) which prompt a row is of. level: of the interval. within: the range of the rows, which
+    Student's interval does not know, and no end of it leaves.
+
+    >>> mean_figure(np.array([1.0, 2.0, 3.0]), np.arange(3)).mean
+    2.0
     """
     # fsum, so that the order of the rows cannot change the last digit of a report.
     mean = math.fsum(values) / len(values)
@@ -99,7 +127,13 @@ def mean_figure(
 
 
 def share_figure(hits: Doubles, prompts: Places, level: float = 0.95) -> Figure:
-    """Return the mean of rows in [0, 1] (n,), n > 0, with Wilson's interval for the effective number of rows."""
+    """Return the mean of rows in [0, 1] (n,), n > 0, with Wilson's interval for the effective number of rows.
+
+    hits: (n,). prompts: (n,) which prompt a row is of. level: of the interval.
+
+    >>> [round(end, 3) for end in share_figure(np.array([1.0, 0.0, 1.0, 1.0]), np.arange(4))]
+    [0.75, 0.301, 0.954]
+    """
     mean = math.fsum(hits) / len(hits)
     return Figure(mean, *wilson(mean, effective_rows(hits, prompts, level), level))
 
@@ -111,6 +145,11 @@ def effective_rows(hits: Doubles, prompts: Places, level: float = 0.95) -> float
     many ties do not pass for exact. Unless each prompt has one win, tie or loss: corrected for few prompts by (z / t)^2
     (Korn and Graubard 1998). Where no prompt differs from the mean, the number of prompts, which is the least that they
     can be worth.
+
+    hits: (n,) in [0, 1]. prompts: (n,) which prompt a row is of. level: of the interval that they are for.
+
+    >>> effective_rows(np.array([1.0, 0.0, 1.0, 1.0]), np.arange(4))
+    4.0
     """
     n, groups = len(hits), len(np.unique(prompts))
     known = spread(hits - hits.mean(), prompts)

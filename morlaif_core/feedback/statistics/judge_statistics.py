@@ -95,7 +95,14 @@ def position_bias(
 
 
 def picks(verdicts: Sequence[Verdict]) -> Doubles:
-    """Return how often what stands first and second was picked in either order, (n, 2, 2); NaN without a label."""
+    """Return how often what stands first and second was picked in either order, (n, 2, 2); NaN without a label.
+
+    verdicts: n, read from text.
+
+    >>> from morlaif_core import Verdict
+    >>> picks([Verdict("pair", "calm", "a", "ok", mode="text", counts=((1, 0, 0), (0, 1, 0)))]).tolist()
+    [[[1.0, 0.0], [0.0, 1.0]]]
+    """
     none = (math.nan, math.nan)
     return np.array([[none if count is None else count[:2] for count in verdict.counts] for verdict in verdicts], float)
 
@@ -116,7 +123,16 @@ def order_consistency(verdicts: Sequence[Verdict], notes: dict[str, str]) -> flo
 def agreement_with_human(
     verdicts: Sequence[Verdict], pairs: Mapping[str, ResponsePair], notes: dict[str, str]
 ) -> dict[str, Any] | None:
-    """Return {mean, ci95, n} over labelled pairs that a human labelled; a tie counts half; Wilson's interval."""
+    """Return {mean, ci95, n} over labelled pairs that a human labelled; a tie counts half; Wilson's interval.
+
+    verdicts: of one judge. pairs: by id. notes: gets the reason where there is none.
+
+    >>> from morlaif_core import Verdict, make_pair
+    >>> pair = make_pair("Hi", "Hello.", "No.", human=1.0)
+    >>> verdict = Verdict(pair.id, "calm", "a", "ok", p_a=0.8, q=1.4)
+    >>> agreement_with_human([verdict], {pair.id: pair}, {})["mean"]
+    1.0
+    """
     rows = [
         (side_with(verdict.p_a, human), pairs[verdict.pair].prompt.id)
         for verdict in verdicts
@@ -189,7 +205,17 @@ def _compound(verdicts: Sequence[Verdict], pairs: Mapping[str, ResponsePair]) ->
 
 
 def panel_agreement(verdicts: Sequence[Verdict], pairs: Mapping[str, ResponsePair]) -> dict[str, Any]:
-    """Return how far the members of a panel agree: see `panel_block`. verdicts: the panel's own."""
+    """Return how far the members of a panel agree: see `panel_block`.
+
+    verdicts: the panel's own, with their members'. pairs: by id.
+
+    >>> from morlaif_core import Verdict, make_pair
+    >>> pair = make_pair("Hi", "Hello.", "No.")
+    >>> both = tuple(Verdict(pair.id, "calm", name, "ok", p_a=0.8) for name in "ab")
+    >>> verdict = Verdict(pair.id, "calm", "panel", "ok", p_a=0.8, members=both)
+    >>> list(panel_agreement([verdict], {pair.id: pair}))
+    ['kappa', 'alpha', 'effective_judges', 'notes']
+    """
     names = list(dict.fromkeys(member.judge for verdict in verdicts for member in verdict.members))
     said = [{member.judge: member.p_a for member in verdict.members} for verdict in verdicts]
     p = np.array([[row.get(name) for name in names] for row in said], dtype=float)

@@ -22,9 +22,11 @@ LEAST_RARE = 5
 
 @dataclass(frozen=True)
 class HardBias:
-    """The share of flips that name the first, as a Beta distribution: b = logit(share) / 2.
+    """The share of flips that name the first, as a Beta distribution: b = logit(share) / 2. Made by `hard_bias`.
 
-    first, second: flips, in pairs that are worth as much. rare: pairs (at most) that flip to the rarer side.
+    Attributes:
+        first, second: flips, in pairs that are worth as much.
+        rare: pairs (at most) that flip to the rarer side.
     """
 
     first: float
@@ -69,11 +71,16 @@ class HardBias:
 def hard_bias(counts: Doubles, prompts: Places) -> HardBias | None:
     """Estimate the position bias b of n pairs from picks; None where no pair names the same place in both orders.
 
-    counts: (n, 2, 2): by order, how many samples picked what stands first, and second; ties left out. Within a pair,
-    P(first in both orders) / P(second in both) = exp(2 b) whatever its answers are, so that
+    Within a pair, P(first in both orders) / P(second in both) = exp(2 b) whatever its answers are, so that
     b = log(sum n1 m1 / sum n2 m2) / 2 with n and m the picks of the two orders. The share of the first sum is given the
     effective number of flips by the spread of the prompts' contributions (Korn and Graubard 1998), then Jeffreys'
     interval (Brown, Cai and DasGupta 2001); for one sample an order and one pair a prompt that is the binomial one.
+
+    counts: (n, 2, 2): by order, how many samples picked what stands first, and second; ties left out. prompts: (n,).
+
+    >>> flips = np.array([[[1.0, 0.0], [1.0, 0.0]]] * 3 + [[[0.0, 1.0], [0.0, 1.0]]])
+    >>> round(hard_bias(flips, np.arange(4)).figure.mean, 3)
+    0.549
     """
     first, second = counts[:, 0, 0] * counts[:, 1, 0], counts[:, 0, 1] * counts[:, 1, 1]
     # All samples of one order against all of the other, so that none has to be chosen.

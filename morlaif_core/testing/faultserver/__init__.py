@@ -35,5 +35,12 @@ fault_server = FaultServer
 
 
 def judge_server(oracle: Oracle, *, bias: float = 0.0, mass: float = 0.98, faults: Faults | None = None) -> FaultServer:
-    """Return a `FaultServer` with the fields that most tests of a judge need."""
+    """Return a `FaultServer` with the fields that most tests of a judge need.
+
+    oracle, bias, mass, faults: as of `FaultServer`.
+
+    >>> with judge_server(KnownPreference()) as server:
+    ...     server.url.startswith("http://127.0.0.1:")
+    True
+    """
     return FaultServer(oracle, bias=bias, mass=mass, faults=faults)

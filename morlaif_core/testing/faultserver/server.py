@@ -33,12 +33,47 @@ class Statistics(NamedTuple):
 class FaultServer(ServerSettings):
     """A judge on 127.0.0.1 whose verdicts are known, and whose faults are too. Speaks OpenAI's and Anthropic's APIs.
 
-        with fault_server(bias=1.0, faults=FaultMix(rate=0.25, hang=1.0)) as server:
-            provider = morlaif_core.build("feedback_provider", "openai", model="any", base_url=server.url)
-            ...
-            assert len(server.paid()) == 100
-
     An exception in an oracle or a fault function is a 500 to the client and is raised again when the block ends.
+
+    Args:
+        oracle: P(first is what the question asks for), a function of the two answers and the question.
+        bias: position bias, added to the log-odds of what stands first.
+        mass: probability of all labels together where log-probabilities are asked for; other tokens get the rest.
+        spellings: how labels are spelt, and what share of a label's probability each spelling has; the first is what is
+            written.
+        abstains: where the prompt offers it: whether the question does not apply.
+        ties: answers by a schema that offers a tie: below this |log-odds|, bias included, it is one.
+        seed: of the verdicts that are drawn: at temperature 0 the likelier letter is written, else P(first) decides by
+            chance, as a function of seed, body and how many answers that body has had.
+        reader: finds what is asked in a request's turns.
+        redraws: whether the same body, asked again after it was answered, may get another letter, as from a model;
+            False, or a `seed` in the body: it gets the same one.
+        faults: what goes wrong with requests to the model, one by one or in batches: drawn, or scripted by request.
+        batch_faults: what goes wrong with calls to files and batches, by number of such a call, or a function of number and
+            ``{"method", "path"}``. With a status of 200 the call has its effect and its reply is spoilt (hang, cut, drip,
+            body): a batch may have been made without the client's knowing.
+        latency: seconds until a reply; other requests go on meanwhile.
+        requests_per_minute: a rate limit; None: none.
+        tokens_per_minute: the same of prompts and of the most that is asked for.
+        time_scale: how much faster than the wall's the limits' clock goes: at 10, a minute lasts 6 s. retry-after is in real
+            seconds.
+        burst: minutes' worth of the limits that may come at once.
+        batch_seconds: until a batch is done.
+        tokenizer: text -> ids: counts tokens and turns the prefix cache on; None: four characters are a token.
+        cache_block: tokens of a block of the prefix cache.
+        ledger_file: where ledger lines are appended, as JSON, each before its request is answered.
+        keep_bodies: whether `requests` holds the bodies; no header is ever kept.
+        port: 0: any free one.
+        process: serve from a process of its own, so that the server's work is not the client's: for benchmarks. The
+            oracle is a `KnownPreference` then, faults a `FaultMix`; no other functions or spellings, no `requests`;
+            `ledger` needs ledger_file.
+
+    >>> from morlaif_core import build
+    >>> from morlaif_core.testing import FaultMix, fault_server
+    >>> with fault_server(bias=1.0, faults=FaultMix(rate=0.25, hang=1.0)) as server:
+    ...     judge = build("feedback_provider", "openai", model="any", base_url=server.url, api_key=None)
+    ...     len(server.paid())  # nothing was asked yet
+    0
     """
 
     def __enter__(self) -> Self:

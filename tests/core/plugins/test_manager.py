@@ -273,3 +273,15 @@ assert not heavy, heavy
 def test_importing_the_core_and_loading_all_plugins_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_run_was_made_with_and_is_not_here_is_told(site: Path) -> None:
+    add_distribution(site, "newer", scalarizer("mine"), version="2.0")
+    plugins = Plugins.load()
+    built_in = [["ppo", "morlaif", "0.0.1"]]
+    plugins.compare([*built_in, ["newer", "newer", "1.0"], ["lost", "lost-plugins", "3.1"], *map(list, plugins.loaded)])
+    with pytest.raises(UserError) as told:
+        plugins.find("scalarizer", "absent")
+    assert "plugin 'newer' of newer 1.0; now it is newer 2.0" in str(told.value)
+    assert "plugin 'lost' of lost-plugins 3.1; it is not installed: pip install lost-plugins==3.1" in str(told.value)
+    assert "ppo" not in str(told.value)

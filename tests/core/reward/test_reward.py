@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from morlaif_core import (
     Reward,
     Scalarizer,
     ScoreMatrix,
-    Terms,
     UserError,
     component,
 )
@@ -34,7 +33,16 @@ from morlaif_core.reward.soft_clip import undo_soft_clip
 from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
 from morlaif_core.reward.terms.weights_and_thresholds import check_terms, resolve_terms
 from morlaif_core.testing import FakePreferenceModel, make_scores
-from tests.helpers.measured_rewards import MEASURES, NAMES, OFFERED, PROMPTS, RESPONSES, calibration, reference
+from tests.helpers.measured_rewards import (
+    MEASURES,
+    NAMES,
+    OFFERED,
+    PROMPTS,
+    RESPONSES,
+    Learning,
+    calibration,
+    reference,
+)
 
 BY_ROW = [name for name, component in OFFERED.items() if not component.needs and name != "single"]
 """Those that need nothing but scores, and have defaults."""
@@ -276,24 +284,6 @@ def test_effective_weights_are_weight_times_deviation() -> None:
     assert tiers.effective_weights({"short": 1.0, "calm": 1.0, "polite": 2.0}) == pytest.approx(
         {"short": 0.25, "calm": 0.25, "polite": 0.5}
     )
-
-
-class Learning:
-    """A scalarizer with state: shifts by what it has seen."""
-
-    shift = 0.0
-
-    def __call__(self, scores: ScoreMatrix, terms: Terms) -> Any:
-        return scores.values[:, 0] + np.float32(self.shift)
-
-    def end_step(self, means: ScoreMatrix, terms: Terms) -> None:
-        self.shift += float(means.values[0, 0])
-
-    def state(self) -> Mapping[str, object]:
-        return {"shift": self.shift}
-
-    def restore(self, state: Mapping[str, object]) -> None:
-        self.shift = float(str(state["shift"]))
 
 
 def learning() -> PrincipledReward:

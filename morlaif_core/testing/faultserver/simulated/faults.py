@@ -17,12 +17,20 @@ from .oracle import uniform
 class Fault:
     """What happens instead of a proper answer, or to it.
 
-    status: other than 200, an error in the API's own form, made from code and message, is the answer.
-    body: sent as it is instead of that, or of the proper answer. headers: added.
-    hang: seconds of silence before the answer. drip: seconds over which the body trickles.
-    cut: the connection is reset, ``before`` the answer or in its ``body``.
-    change: what is odd about the answer, one of the names in `ANSWERS`, or of the last four in `PASSING`.
-    billed: None: where the status is 200 and the connection is not reset before the answer.
+    Attributes:
+        status: other than 200, an error in the API's own form, made from code and message, is the answer.
+        body: sent as it is instead of that, or of the proper answer.
+        headers: added.
+        hang: seconds of silence before the answer.
+        cut: the connection is reset, ``before`` the answer or in its ``body``.
+        drip: seconds over which the body trickles.
+        change: what is odd about the answer, one of the names in `ANSWERS`, or of the last four in `PASSING`.
+        code, message: of the error.
+        billed: None: where the status is 200 and the connection is not reset before the answer.
+        kind: its name in the server's ledger.
+
+    >>> Fault(503, code="server_error", message="unavailable").pays
+    False
     """
 
     status: int = 200
@@ -132,7 +140,7 @@ class FaultMix:
             raise ValueError(f"rate in [0, 1] and one kind at least; unknown kinds: {unknown}")
 
     def draw(self, key: str, attempt: int) -> Fault | None:
-        """Return what goes wrong with a body's attempt (from 0); None: nothing."""
+        """Return the fault of an attempt, or None. key: the body's hash. attempt: of that body, from 0."""
         lasting = [kind for kind in self.kinds if kind not in _PASSING]
         passing = [kind for kind in self.kinds if kind in _PASSING]
         stays = self.rate * len(lasting) / len(self.kinds)

@@ -20,25 +20,16 @@ _UNSURE = 0.01
 
 @dataclass
 class JudgeTraits:
-    """Whom a simulated judge plays."""
+    """Whom a simulated judge plays: fields of `FaultServer`, which describes them."""
 
     oracle: Oracle = field(default_factory=KnownPreference)
-    """P(first is what the question asks for), a function of the two answers and the question."""
     bias: float = 0.0
-    """position bias, added to the log-odds of what stands first."""
     mass: float = 0.98
-    """probability of all labels together where log-probabilities are asked for; other tokens get the rest."""
     spellings: Spellings = SPELLINGS
-    """how labels are spelt, and what share of a label's probability each spelling has; the first is what is written."""
     abstains: Abstains | None = None
-    """where the prompt offers it: whether the question does not apply."""
     ties: float = 0.0
-    """answers by a schema that offers a tie: below this |log-odds|, bias included, it is one."""
     seed: int = 0
-    """of the verdicts that are drawn: at temperature 0 the likelier letter is written, else P(first) decides by chance,
-    as a function of seed, body and how many answers that body has had."""
     reader: Reader = read_prompt
-    """finds what is asked in a request's turns."""
 
 
 class Judge:

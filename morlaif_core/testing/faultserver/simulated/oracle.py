@@ -38,17 +38,25 @@ class KnownPreference:
 
     The log-odds that the first is what was asked for are q = spread (s_first - s_second) / sqrt(2), with s standard
     normal: q is antisymmetric in the two texts, N(0, spread^2) over pairs, and independent between questions.
+
+    Attributes:
+        seed: of the scores.
+        spread: standard deviation of q over pairs.
+
+    >>> oracle = KnownPreference(seed=1)
+    >>> round(oracle("Hello.", "No.", "Which is calmer?") + oracle("No.", "Hello.", "Which is calmer?"), 6)
+    1.0
     """
 
     seed: int = 0
     spread: float = 1.5
 
     def __call__(self, first: str, second: str, question: str) -> float:
-        """Return P(first is what the question asks for)."""
+        """Return P(first is what the question asks for). first, second, question: texts."""
         return sigmoid(self.log_odds(first, second, question))
 
     def log_odds(self, first: str, second: str, question: str) -> float:
-        """Return q, bounded to [-20, 20]."""
+        """Return q, bounded to [-20, 20]. first, second, question: texts."""
         difference = _score(self.seed, first, question) - _score(self.seed, second, question)
         return clip(self.spread * difference / math.sqrt(2))
 
