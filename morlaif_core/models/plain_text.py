@@ -49,6 +49,13 @@ def text_tokenizer(tokenizer: Any) -> tuple[Any, frozenset[int]]:
 
     Added tokens that stand for text (runs of spaces, letters that the model lacks) stay, with their ids. It takes a second
     for a large vocabulary.
+
+    tokenizer: transformers', a fast one.
+
+    >>> from morlaif_core.testing.bases import tiny_tokenizer
+    >>> plain, _ = text_tokenizer(tiny_tokenizer())
+    >>> len(plain.encode("</s>").ids) > 1
+    True
     """
     from tokenizers import Tokenizer
 

@@ -85,16 +85,16 @@ class Plugins:
         made_with: plugin, distribution and version of each, as the manifest keeps them.
         """
         here = {plugin: (distribution, version) for plugin, distribution, version in self.loaded}
+        told: dict[tuple[str, str, str], list[str]] = {}
         for plugin, distribution, version in made_with:
             found = here.get(plugin)
             if found is None:
-                advice = f"it is not installed: pip install {distribution}=={version}"
-                self.gone.append(f"the run was made with plugin '{plugin}' of {distribution} {version}; {advice}")
+                what = f"it is not installed: pip install {distribution}=={version}"
+                told.setdefault((distribution, version, what), []).append(plugin)
             elif found != (distribution, version) and distribution != BUILT_IN:
-                now = " ".join(found)
-                self.gone.append(
-                    f"the run was made with plugin '{plugin}' of {distribution} {version}; now it is {now}"
-                )
+                told.setdefault((distribution, version, f"now it is {' '.join(found)}"), []).append(plugin)
+        for (distribution, version, what), plugins in told.items():
+            self.gone.append(f"the run was made with {distribution} {version} (plugin {', '.join(plugins)}); {what}")
 
     def _add(self, entry: EntryPoint, distribution: str, version: str) -> None:
         """Load one entry point and take its offers; whatever goes wrong stays with it."""

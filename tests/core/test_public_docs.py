@@ -45,7 +45,7 @@ def methods(kind: type) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Public methods and properties that a class has of its own."""
     for name, value in vars(kind).items():
         plain = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-        if inspect.isfunction(plain) and (not name.startswith("_") or name == "__call__"):
+        if inspect.isfunction(plain) and name not in fields(kind) and (not name.startswith("_") or name == "__call__"):
             yield name, plain
 
 

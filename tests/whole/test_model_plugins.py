@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from morlaif_core import Policy, UserError, load_run, run
+import morlaif_core
+from morlaif_core import Policy, UserError, load_run
 from morlaif_core.cli.main import cli
 from morlaif_core.errors import RunFailed
 from tests.helpers.distributions import add_distribution
@@ -109,7 +110,7 @@ def test_best_of_n_is_left_to_the_sampler_and_said(
 ) -> None:
     best_of_n: Any = importlib.import_module("best_of_n")
     monkeypatch.setattr(best_of_n.BestOfN, "train", lambda self, job: Policy(job.target, best_of=4))
-    run("demo", out=trained_on, sets=(*SETS, TRAINER), until="train-policy")
+    morlaif_core.run("demo", out=trained_on, sets=(*SETS, TRAINER), until="train-policy")
     assert "best of 4 responses; sampler 'transformers' must draw" in capsys.readouterr().out
 
 
@@ -132,9 +133,12 @@ def test_a_finished_run_is_scored_and_read_without_the_trainer(trained_on: Path,
     assert CliRunner().invoke(cli, ["score", str(trained_on), "--prompt", prompt, "--response", "No."]).exit_code == 0
     assert CliRunner().invoke(cli, ["status", str(trained_on)]).exit_code == 0
     assert run.settings.trainer.use == "best_of_n"
-    gone = r"no sampler 'ladder'.*plugin 'ladder' of strangers 1\.0; it is not installed: pip install strangers==1\.0"
+    made = r"made with strangers 1\.0 \(plugin .*ladder.*\); it is not installed: pip install strangers==1\.0"
+    gone = f"no sampler 'ladder'.*{made}"
     with pytest.raises(UserError, match=f"(?s){gone}"):
         run.generate([prompt])
+    with pytest.raises(UserError, match=f"(?s){gone}"):
+        morlaif_core.run(trained_on, quiet=True)
 
 
 @pytest.mark.usefixtures("site")

@@ -279,9 +279,19 @@ def test_what_a_run_was_made_with_and_is_not_here_is_told(site: Path) -> None:
     add_distribution(site, "newer", scalarizer("mine"), version="2.0")
     plugins = Plugins.load()
     built_in = [["ppo", "morlaif", "0.0.1"]]
-    plugins.compare([*built_in, ["newer", "newer", "1.0"], ["lost", "lost-plugins", "3.1"], *map(list, plugins.loaded)])
+    plugins.compare(
+        [
+            *built_in,
+            ["newer", "newer", "1.0"],
+            ["lost", "lost-plugins", "3.1"],
+            ["other", "lost-plugins", "3.1"],
+            *map(list, plugins.loaded),
+        ]
+    )
     with pytest.raises(UserError) as told:
         plugins.find("scalarizer", "absent")
-    assert "plugin 'newer' of newer 1.0; now it is newer 2.0" in str(told.value)
-    assert "plugin 'lost' of lost-plugins 3.1; it is not installed: pip install lost-plugins==3.1" in str(told.value)
+    assert "made with newer 1.0 (plugin newer); now it is newer 2.0" in str(told.value)
+    assert "made with lost-plugins 3.1 (plugin lost, other); it is not installed: pip install lost-plugins==3.1" in str(
+        told.value
+    )
     assert "ppo" not in str(told.value)
