@@ -15,7 +15,6 @@ from morlaif_core.runs.named import find_run, own_config
 from morlaif_core.runs.progress import Screen
 from morlaif_core.runs.views import frame, run_html, run_line
 from morlaif_core.stages.context import Context
-from morlaif_core.stages.evaluate import RESPONSES as EVALUATION
 from morlaif_core.stages.judge import labelled, read_labels
 from morlaif_core.stages.pairs import StoredPair, read_pairs
 from morlaif_core.stages.pipeline import cost
@@ -28,7 +27,7 @@ from .workbench import Workbench
 if TYPE_CHECKING:
     import pandas as pd
 
-ROLLOUTS = f"{POLICY}/rollouts.jsonl"
+EVALUATION, ROLLOUTS = "evaluation.jsonl", f"{POLICY}/rollouts.jsonl"
 Responses: TypeAlias = Sequence[tuple[str, ...]]
 """n responses for each prompt."""
 
