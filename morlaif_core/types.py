@@ -229,10 +229,13 @@ class RewardBatch:
     """calibrated, (n, all principles), those of weight 0 too."""
     clipped: float
     """share of scores beyond the clip, in [0, 1]."""
+    raw: ScoreMatrix | None = None
+    """the preference models' scores before calibration, (n, all principles); None: not known."""
 
     def take(self, rows: Ints) -> RewardBatch:
         """Return these rows, by number (m,); `clipped` stays that of the whole batch."""
-        return replace(self, rewards=self.rewards[rows], scores=self.scores.take(rows))
+        raw = None if self.raw is None else self.raw.take(rows)
+        return replace(self, rewards=self.rewards[rows], scores=self.scores.take(rows), raw=raw)
 
 
 @dataclass(frozen=True, eq=False)

@@ -217,6 +217,9 @@ class PolicyJob:
     stop: Callable[[], bool] = lambda: False
     """asked between steps: whether Ctrl-C or SIGTERM has come, so that a checkpoint is to be written and
     KeyboardInterrupt raised; once it has been asked, a first signal waits for the next time"""
+    keep: Callable[[Mapping[str, Sequence[float]]], None] = lambda columns: None
+    """before a step's report: numbers of each response, such as ``kl``, in the order in which the step's were scored; they
+    go into rollouts.jsonl beside the scores, which are kept without it"""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from morlaif_core.plugins.protocols import Reward
 from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
@@ -18,6 +18,7 @@ from .score_checks import read_json
 # By its name, since the API stands above this package and may not be imported here.
 FORMAT = 1
 LOADER = "morlaif_core.api.load_reward"
+Watch: TypeAlias = Callable[[Sequence[Prompt], Sequence[str], RewardBatch], None]
 
 
 class RunReward:
@@ -27,10 +28,13 @@ class RunReward:
         folder: the run folder.
         reward: the loaded reward, where this process has it already.
         loader: dotted name of a function that loads the reward of a run folder.
+        watch: told of all that is scored in this process.
     """
 
-    def __init__(self, folder: Path | str, reward: Reward | None = None, *, loader: str = LOADER) -> None:
-        self.folder, self.loader = Path(folder), loader
+    def __init__(
+        self, folder: Path | str, reward: Reward | None = None, *, loader: str = LOADER, watch: Watch | None = None
+    ) -> None:
+        self.folder, self.loader, self._watch = Path(folder), loader, watch
         self._reward, self._state = reward, cast("Mapping[str, object] | None", None)
 
     def __getstate__(self) -> dict[str, object]:
@@ -40,7 +44,7 @@ class RunReward:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.folder, self.loader = Path(state["folder"]), state["loader"]
-        self._reward, self._state = None, state["state"]
+        self._reward, self._state, self._watch = None, state["state"], None
 
     def _loaded(self) -> Reward:
         if self._reward is None:
@@ -54,7 +58,10 @@ class RunReward:
 
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None) -> RewardBatch:
         """Score responses, one for each prompt: see `reward.PrincipledReward`."""
-        return self._loaded()(prompts, responses, step=step)
+        batch = self._loaded()(prompts, responses, step=step)
+        if self._watch is not None:
+            self._watch(prompts, responses, batch)
+        return batch
 
     def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
         """Say which principle decided each reward of a batch: see `reward.PrincipledReward`."""
