@@ -30,6 +30,7 @@ from morlaif_core.config.settings import (
     RewardSettings,
     Schedule,
     Settings,
+    TrainerSettings,
     WinRate,
 )
 from morlaif_core.plugins.components import TUNING, Generation, Lora, Target
@@ -55,6 +56,7 @@ CORE: dict[str, type[BaseModel]] = {
     "preference_model": PreferenceModelSettings,
     "reward": RewardSettings,
     "schedule": Schedule,
+    "trainer": TrainerSettings,
     "evaluation": EvaluationSettings,
     "principle file": PrincipleFile,
     "principle example": ExampleText,

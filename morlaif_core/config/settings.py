@@ -113,6 +113,16 @@ class PreferenceModelSettings(Use):
         return base
 
 
+class TrainerSettings(Use):
+    """The trainer of the policy, and which of its responses are kept."""
+
+    rollouts_every: Annotated[int, Field(ge=0)] | Literal["auto"] = Tuning(
+        "auto",
+        description="steps from one whose responses are kept to the next; auto: about 100 are kept; 0: none is",
+    )
+    rollouts_per_step: int = Tuning(32, ge=1, description="responses kept of such a step at most: the first ones")
+
+
 class RewardSettings(Options):
     """From raw preference-model scores to one reward."""
 
@@ -194,7 +204,7 @@ class Settings(Options):
     preference_model: PreferenceModelSettings = Field(description="the backend that learns the judgements")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="how scores become a reward")
     scalarizer: Use = Field(description="how a response's K scores become one")
-    trainer: Use = Field(description="the trainer of the policy")
+    trainer: TrainerSettings = Field(description="the trainer of the policy")
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="the final evaluation")
     device: str = Tuning("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the GPU where there is one")
     threads: Threads | Literal["auto"] = Tuning("auto", description="auto: 1 for tiny models on a CPU, else all cores")

@@ -59,6 +59,8 @@ class PolicyJob:
         reference_ended: share of the untrained target's responses that ended by themselves, in [0, 1].
         stop: asked between steps: whether Ctrl-C or SIGTERM has come, so that a checkpoint is to be written and
             KeyboardInterrupt raised; once it has been asked, a first signal waits for the next time.
+        keep: before a step's report: numbers of each response, such as ``kl``, in the order in which the step's were scored;
+            they go into rollouts.jsonl beside the scores, which are kept without it.
 
     `morlaif_core.testing.check_policy_trainer` makes one and checks what a trainer does with it.
     """
@@ -74,6 +76,7 @@ class PolicyJob:
     backbones: Backbones
     reference_ended: float = 1.0
     stop: Callable[[], bool] = lambda: False
+    keep: Callable[[Mapping[str, Sequence[float]]], None] = lambda columns: None
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class PrincipledReward:
         u = scalarize_scored(self.name, self.scalarizer, self.resolved, scores, self._step)
         if several and np.isnan(u).all():
             raise ScoreError("no response has a score under every principle: the preference models give NaN")
-        return RewardBatch(self.scale.apply(u, self._step), scores, clipped)
+        return RewardBatch(self.scale.apply(u, self._step), scores, clipped, raw)
 
     def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
         """Say which principle decided each reward of a batch; of an empty one, only which columns there are.

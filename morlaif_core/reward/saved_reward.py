@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from morlaif_core.plugins.protocols import Reward
 from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
@@ -19,6 +19,7 @@ from .score_checks import read_json
 FORMAT = 1
 FILE = "preference_models/reward.json"
 LOADER = "morlaif_core.api.load_reward"
+Watch: TypeAlias = Callable[[Sequence[Prompt], Sequence[str], RewardBatch], None]
 
 
 class RunReward:
@@ -28,10 +29,13 @@ class RunReward:
         folder: the run folder.
         reward: the loaded reward, where this process has it already.
         loader: dotted name of a function that loads the reward of a run folder.
+        watch: told of all that is scored in this process.
     """
 
-    def __init__(self, folder: Path | str, reward: Reward | None = None, *, loader: str = LOADER) -> None:
-        self.folder, self.loader = Path(folder), loader
+    def __init__(
+        self, folder: Path | str, reward: Reward | None = None, *, loader: str = LOADER, watch: Watch | None = None
+    ) -> None:
+        self.folder, self.loader, self._watch = Path(folder), loader, watch
         self._reward, self._state = reward, cast("Mapping[str, object] | None", None)
 
     def __getstate__(self) -> dict[str, object]:
@@ -41,7 +45,7 @@ class RunReward:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.folder, self.loader = Path(state["folder"]), state["loader"]
-        self._reward, self._state = None, state["state"]
+        self._reward, self._state, self._watch = None, state["state"], None
 
     def _loaded(self) -> Reward:
         if self._reward is None:
@@ -65,7 +69,11 @@ class RunReward:
         self, prompts: Sequence[PromptLike], responses: Sequence[str], *, step: int | None = None
     ) -> RewardBatch:
         """Score responses, one for each prompt (what `make_prompt` takes): see `reward.PrincipledReward`."""
-        return self._loaded()([make_prompt(prompt) for prompt in prompts], responses, step=step)
+        made = [make_prompt(prompt) for prompt in prompts]
+        batch = self._loaded()(made, responses, step=step)
+        if self._watch is not None:
+            self._watch(made, responses, batch)
+        return batch
 
     def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
         """Say which principle decided each reward of a batch: see `reward.PrincipledReward`."""

@@ -25,10 +25,15 @@ class StoredPair:
 def pair_row(stored: StoredPair) -> dict[str, Any]:
     """A pair as a row."""
     pair = stored.pair
-    messages = [{"role": turn.role, "content": turn.content} for turn in pair.prompt.messages]
-    row = {"id": pair.id, "set": stored.set, "prompt_id": pair.prompt.id, "prompt": messages, "a": pair.a, "b": pair.b}
+    prompt = message_rows(pair.prompt)
+    row = {"id": pair.id, "set": stored.set, "prompt_id": pair.prompt.id, "prompt": prompt, "a": pair.a, "b": pair.b}
     own = {"labels": dict(pair.labels)} if pair.labels else {}
     return {**row, "human": pair.human, "ended": [ended(pair.a), ended(pair.b)], **own}
+
+
+def message_rows(prompt: Prompt) -> list[dict[str, str]]:
+    """A prompt's turns as JSON."""
+    return [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
 
 
 def read_pairs(run: Path) -> list[StoredPair]:

@@ -19,8 +19,9 @@ from morlaif_core.runs.stopping import stoppable
 from morlaif_core.types import Prompt, ScoreMatrix
 
 from .context import Context
-from .metrics import Metrics
+from .metrics import StepRows
 from .pairs import FILE as PAIRS, read_pairs, says_ends, share_ended
+from .rollouts import Rollouts
 from .train_pms import CALIBRATION, calibration_responses, load_models
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def inputs(context: Context) -> dict[str, Any]:
 def run(context: Context) -> str:
     """Fit the reward's scale, then train; goes on from the trainer's checkpoint."""
     trainer: PolicyTrainer = context.plugins.build("policy_trainer", context.config.block("trainer"))
-    metrics = Metrics(context.path / METRICS)
+    metrics, kept = StepRows(context.path / METRICS), context.settings.trainer
+    rollouts = Rollouts(context.path, kept.rollouts_every, kept.rollouts_per_step)
     # The models are settled before the bar opens: a bar does not nest in another.
     target, prompts = context.target, context.prompt_sets.sets["rl"]
     if not says_ends(context.path / PAIRS):
@@ -65,14 +67,15 @@ def run(context: Context) -> str:
                 prompts=prompts,
                 # Not those of calibration or evaluation: a trainer that learns from pairs must not have seen them.
                 pairs=[item.pair for item in read_pairs(context.path) if item.set in ("pm", "validation")],
-                reward=RunReward(context.path, stepped),
+                reward=RunReward(context.path, stepped, watch=rollouts.scored),
                 generation=context.settings.generation,
                 out=context.path / FOLDER,
                 seed=context.settings.seed_of("train_policy"),
-                report=_Watched(bar, metrics, stepped, context.settings.trainer.use),
+                report=_Watched(bar, metrics, rollouts, stepped, context.settings.trainer.use),
                 backbones=context.backbones,
                 reference_ended=1.0 if ended is None else ended,
                 stop=stop,
+                keep=rollouts.keep,
             )
         )
     _save_policy(context, policy)
@@ -165,10 +168,12 @@ def load_policy(context: Context) -> Policy:
 
 
 class _Watched:
-    """The trainer's `Report`: the step's end, progress bar and metrics file."""
+    """The trainer's `Report`: the step's end, progress bar, metrics file and rollouts."""
 
-    def __init__(self, bar: Bar, metrics: Metrics, reward: SteppedReward, trainer: str) -> None:
-        self.bar, self.metrics, self.reward, self.trainer = bar, metrics, reward, trainer
+    def __init__(
+        self, bar: Bar, metrics: StepRows, rollouts: Rollouts, reward: SteppedReward, trainer: str
+    ) -> None:
+        self.bar, self.metrics, self.rollouts, self.reward, self.trainer = bar, metrics, rollouts, reward, trainer
 
     def __call__(
         self,
@@ -179,5 +184,6 @@ class _Watched:
         generate: Callable[[Sequence[Prompt]], Sequence[str]] | None = None,
     ) -> Literal["go", "raise_kl", "stop"]:
         self.reward.reported(step, self.trainer)
+        self.rollouts.end_step(step, total)
         self.metrics.add(step, {**metrics, **self.reward.reward.metrics()})
         return self.bar(step, total, metrics, generate=generate)

@@ -96,6 +96,7 @@ class RewardBatch:
         rewards: (n,); NaN where a score failed: such a response has no reward, and enters no mean or baseline.
         scores: calibrated, (n, all principles), those of weight 0 too.
         clipped: share of scores beyond the clip, in [0, 1].
+        raw: the preference models' scores before calibration, (n, all principles); None: not known.
 
     >>> from morlaif_core.testing import make_scores
     >>> scores = make_scores([[1.0], [0.0]], ["calm"])
@@ -106,10 +107,12 @@ class RewardBatch:
     rewards: Floats
     scores: ScoreMatrix
     clipped: float
+    raw: ScoreMatrix | None = None
 
     def take(self, rows: Ints) -> RewardBatch:
         """Return these rows, by number: rows: (m,). `clipped` stays that of the whole batch."""
-        return replace(self, rewards=self.rewards[rows], scores=self.scores.take(rows))
+        raw = None if self.raw is None else self.raw.take(rows)
+        return replace(self, rewards=self.rewards[rows], scores=self.scores.take(rows), raw=raw)
 
     def __repr__(self) -> str:
         """Say what it is: mean and standard deviation of the rewards, and the scores."""

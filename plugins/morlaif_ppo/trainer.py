@@ -85,6 +85,8 @@ class PPO:
         reference = network.reference_logprobs(batch, options.batch)
         metrics["seconds/score"] = clock.lap()
         metrics |= describe(rollout, scored, reference)
+        if not metrics["failed"]:  # else these are no longer the responses that were scored
+            job.keep({"kl": sequence_kl(rollout.logprobs, reference, batch.mask).tolist()})
         rewards, weights = self._rewards(training, job, scored, rollout)
         # Before a stop by KL, so that the reward's state counts this step whether training goes on or not.
         job.reward.end_step(mean_scores(scored.scores))

@@ -293,6 +293,7 @@ def test_a_run_interrupted_again_and_again_ends_as_one_that_was_not(
     assert ledger_rows(out) == ledger_rows(finished)
     metrics = (out / "policy" / "metrics.jsonl").read_text()
     assert [json.loads(line)["step"] for line in metrics.splitlines()] == [1, 2]
+    assert (out / "policy" / "rollouts.jsonl").read_bytes() == (finished / "policy" / "rollouts.jsonl").read_bytes()
 
 
 def test_a_data_set_that_changed_underneath_is_refused(copy: Path) -> None:
