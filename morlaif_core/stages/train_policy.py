@@ -170,9 +170,7 @@ def load_policy(context: Context) -> Policy:
 class _Watched:
     """The trainer's `Report`: the step's end, progress bar, metrics file and rollouts."""
 
-    def __init__(
-        self, bar: Bar, metrics: StepRows, rollouts: Rollouts, reward: SteppedReward, trainer: str
-    ) -> None:
+    def __init__(self, bar: Bar, metrics: StepRows, rollouts: Rollouts, reward: SteppedReward, trainer: str) -> None:
         self.bar, self.metrics, self.rollouts, self.reward, self.trainer = bar, metrics, rollouts, reward, trainer
 
     def __call__(
