@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast
 from morlaif_core.plugins.protocols import Reward
 from morlaif_core.reward.terms.resolved_terms import ResolvedTerms
 from morlaif_core.runs.folder import write_json
-from morlaif_core.types import Explanation, PromptLike, RewardBatch, ScoreMatrix, make_prompt
+from morlaif_core.types import Explanation, Prompt, PromptLike, RewardBatch, ScoreMatrix, make_prompt
 
 from .scale import RewardScale
 from .score_checks import read_json
