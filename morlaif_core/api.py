@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from morlaif_core.config.config import Config
 from morlaif_core.config.load import ConfigLike
 from morlaif_core.plugins.manager import Plugins
 from morlaif_core.plugins.protocols import Reward
+from morlaif_core.runs.commands import recorded
 from morlaif_core.runs.folder import MANIFEST, RunFolder, check_folder, read_manifest
 from morlaif_core.runs.named import load_named
 from morlaif_core.runs.processes import first_of, ranks, wait_for_first
@@ -109,7 +110,7 @@ def run_config(
         return Run(out)
     folder = RunFolder.open(out)
     try:
-        with screen.logged(out), first_of(mine, folder, screen):
+        with screen.logged(out), recorded(folder), first_of(mine, folder, screen):
             folder.manifest.update(describe(config))
             run_pipeline(Context(config, folder, screen), until, only, missing, strict=strict)
     finally:
@@ -145,7 +146,8 @@ def open_judges(
     try:
         if hold and "principles" not in folder.manifest:
             folder.manifest.update(describe(config))
-        yield JudgeBench(Context(config, folder, Screen(quiet, err=True)))
+        with recorded(folder) if hold else nullcontext():
+            yield JudgeBench(Context(config, folder, Screen(quiet, err=True)))
     finally:
         folder.close()
 

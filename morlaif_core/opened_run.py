@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from morlaif_core.config.settings import Settings
 from morlaif_core.plugins.protocols import Policy
 from morlaif_core.reward.saved_reward import RunReward
+from morlaif_core.runs.commands import recorded
 from morlaif_core.runs.folder import RunFolder, read_manifest
 from morlaif_core.runs.named import find_run, own_config
 from morlaif_core.runs.progress import Screen
@@ -158,7 +159,8 @@ class Run:
         folder = RunFolder.open(self.folder)
         try:
             context = self._context(folder, screen or Screen(err=True))
-            yield Workbench(context)
+            with recorded(folder):
+                yield Workbench(context)
             context.release()
         finally:
             folder.close()

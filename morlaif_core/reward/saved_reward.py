@@ -69,10 +69,10 @@ class RunReward:
         self, prompts: Sequence[PromptLike], responses: Sequence[str], *, step: int | None = None
     ) -> RewardBatch:
         """Score responses, one for each prompt (what `make_prompt` takes): see `reward.PrincipledReward`."""
-        asked = [make_prompt(prompt) for prompt in prompts]
-        batch = self._loaded()(asked, responses, step=step)
+        made = [make_prompt(prompt) for prompt in prompts]
+        batch = self._loaded()(made, responses, step=step)
         if self._watch is not None:
-            self._watch(asked, responses, batch)
+            self._watch(made, responses, batch)
         return batch
 
     def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:

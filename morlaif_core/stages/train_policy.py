@@ -71,7 +71,7 @@ def run(context: Context) -> str:
                 generation=context.settings.generation,
                 out=context.path / FOLDER,
                 seed=context.settings.seed_of("train_policy"),
-                report=_Watched(bar, metrics, stepped, rollouts, context.settings.trainer.use),
+                report=_Watched(bar, metrics, rollouts, stepped, context.settings.trainer.use),
                 backbones=context.backbones,
                 reference_ended=1.0 if ended is None else ended,
                 stop=stop,
@@ -170,9 +170,8 @@ def load_policy(context: Context) -> Policy:
 class _Watched:
     """The trainer's `Report`: the step's end, progress bar, metrics file and rollouts."""
 
-    def __init__(self, bar: Bar, metrics: StepRows, reward: SteppedReward, rollouts: Rollouts, trainer: str) -> None:
-        self.bar, self.metrics, self.reward = bar, metrics, reward
-        self.rollouts, self.trainer = rollouts, trainer
+    def __init__(self, bar: Bar, metrics: StepRows, rollouts: Rollouts, reward: SteppedReward, trainer: str) -> None:
+        self.bar, self.metrics, self.rollouts, self.reward, self.trainer = bar, metrics, rollouts, reward, trainer
 
     def __call__(
         self,
@@ -182,7 +181,7 @@ class _Watched:
         *,
         generate: Callable[[Sequence[Prompt]], Sequence[str]] | None = None,
     ) -> Literal["go", "raise_kl", "stop"]:
-        self.rollouts.end_step(step, total)
         self.reward.reported(step, self.trainer)
+        self.rollouts.end_step(step, total)
         self.metrics.add(step, {**metrics, **self.reward.reward.metrics()})
         return self.bar(step, total, metrics, generate=generate)

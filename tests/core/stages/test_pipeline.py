@@ -39,7 +39,7 @@ def times(run: Path) -> dict[str, int]:
     return {
         str(file.relative_to(run)): file.stat().st_mtime_ns
         for file in sorted(run.rglob("*"))
-        if file.is_file() and file.name not in (".lock", "judgements.sqlite", "run.yaml", "log.txt")
+        if file.is_file() and file.name not in (".lock", "judgements.sqlite", "run.yaml", "manifest.json", "log.txt")
     }
 
 

@@ -21,7 +21,7 @@ CHANGED = ("preference_model.epochs=2", "scalarizer.use=max_min")
 def copied(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the finished run, on a clock that shows another second at every look."""
     seconds = count()
-    monkeypatch.setattr(time, "strftime", lambda _: f"20261201-{next(seconds):06}")
+    monkeypatch.setattr(time, "strftime", lambda *_: f"20261201-{next(seconds):06}")
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
@@ -75,7 +75,7 @@ def test_only_what_was_there_is_said_to_move(copied: Path, capsys: pytest.Captur
         (copied / name).unlink()
     run_pipeline("demo", out=copied, sets=(*SETS, "scalarizer.use=max_min"), until="train-policy")
     said = [line for line in capsys.readouterr().out.splitlines() if "replaced/" in line]
-    assert said == ["moved to replaced/20261201-000000/: preference_models/reward.json"]
+    assert [line.partition(": ")[2] for line in said] == ["preference_models/reward.json"]
     (copied / "preference_models" / "reward.json").unlink()
     shutil.rmtree(copied / "policy")
     run_pipeline(
