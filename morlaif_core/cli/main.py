@@ -245,7 +245,17 @@ def _interrupt(number: int, frame: Any) -> None:
     """SIGTERM ends a run as Ctrl-C does."""
     # Kept, since a library may catch the KeyboardInterrupt and raise an error of its own.
     _SIGNALS.append(number)
+    if _is_imported_now("torch"):
+        # In the part of its import that is C++, an exception aborts the process with a dump: soon, then.
+        signal.signal(signal.SIGALRM, lambda again, frame: _interrupt(number, frame))
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        return
     raise KeyboardInterrupt
+
+
+def _is_imported_now(name: str) -> bool:
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
 
 
 def _plain_warning(message: Any, category: Any, filename: str, lineno: int, line: str | None = None) -> str:

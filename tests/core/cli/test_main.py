@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -346,6 +347,28 @@ def test_ctrl_c_and_a_full_disk_lose_nothing(finished: Path, tmp_path: Path) -> 
     assert "Traceback" not in said + out + err
     small(tmp_path / "r")
     assert final_files(tmp_path / "r") == final_files(finished)
+
+
+IMPORTING = """
+import signal, sys, time
+from morlaif_core.cli import main
+signal.signal(signal.SIGINT, main._interrupt)
+sys.path.insert(0, sys.argv[1])
+try:
+    import torch
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_waits_for_the_import_of_torch_which_would_abort(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text(
+        "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(0.25); print(1)"
+    )
+    command = [sys.executable, "-c", IMPORTING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    assert done.stdout == "1\ninterrupted\n", done.stderr
 
 
 def test_help_and_plugins_are_quick() -> None:

@@ -20,6 +20,7 @@ def test_a_table_that_may_wrap_cuts_nothing(wrap: bool, monkeypatch: pytest.Monk
     with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:
         patch.setenv("TERM", "dumb")
         patch.setenv("COLUMNS", "40")
+        patch.setenv("LINES", "25")  # without it, a dumb terminal has 80 columns whatever COLUMNS says
         patch.setattr(sys, "stdout", terminal)
         print_table(["name", "score"], [[NAME, "0.5"]], wrap=wrap)
         terminal.flush()
