@@ -31,9 +31,9 @@ def pair_row(stored: StoredPair) -> dict[str, Any]:
     return {**row, "human": pair.human, "ended": [ended(pair.a), ended(pair.b)], **own}
 
 
-def read_pairs(run: Path) -> list[StoredPair]:
+def read_pairs(run: Path, file: str = FILE) -> list[StoredPair]:
     """All pairs of a run, in the order of the file; where `says_ends` is false, as if all responses had ended."""
-    rows = list(read_jsonl(run / FILE))
+    rows = list(read_jsonl(run / file))
     known = _says_ends(rows)
     return [_pair_of(row, known) for row in rows]
 
