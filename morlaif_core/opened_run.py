@@ -14,8 +14,8 @@ from morlaif_core.runs.folder import RunFolder, read_manifest
 from morlaif_core.runs.named import find_run, own_config
 from morlaif_core.runs.progress import Screen
 from morlaif_core.runs.views import frame, run_html, run_line
+from morlaif_core.stages.comparison_rows import ROWS as EVALUATION
 from morlaif_core.stages.context import Context
-from morlaif_core.stages.evaluate import RESPONSES as EVALUATION
 from morlaif_core.stages.judge import labelled, read_labels
 from morlaif_core.stages.pairs import StoredPair, read_pairs
 from morlaif_core.stages.pipeline import cost
