@@ -40,10 +40,12 @@ class Compared:
     known: tuple[bool, bool] = (True, True)
 
 
-def compare(context: Context, place: Path, compared: Compared, label: str) -> dict[str, Any]:
+def compare(
+    context: Context, place: Path, compared: Compared, label: str, about: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Judge, score and count; evaluation.json and a row a prompt in evaluation.jsonl, in ``place``.
 
-    Returns the blocks of `RESULTS`.
+    about: what goes before the numbers. Returns it and the blocks of `RESULTS`.
     """
     principles = context.judges.principles
     pairs = distinct_pairs([*compared.before, *compared.after])
@@ -51,7 +53,7 @@ def compare(context: Context, place: Path, compared: Compared, label: str) -> di
     verdicts = judge_pairs(context, pairs, principles, label, context.settings.evaluation.judge)
     context.unfinished = unfinished(verdicts)
     scores = _scores(context, compared)
-    found = _figures(context, compared, verdicts, scores)
+    found = {**(about or {}), **_figures(context, compared, verdicts, scores)}
     write_rows(place, compared.before, compared.after, compared.known, verdicts, scores)
     write_json(place / FILE, found)
     return found

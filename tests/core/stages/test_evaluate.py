@@ -61,7 +61,11 @@ def test_more_evaluation_prompts_redo_evaluation_alone(
     assert len(ids) == 12
     assert ids[:8] == [row["prompt_id"] for row in rows_of(finished)]
     (away,) = run.glob("replaced/*")
-    assert {path.name for path in away.iterdir() if "evaluation" not in path.name} <= {"run.yaml", "results.json"}
+    assert {path.name for path in away.iterdir() if "evaluation" not in path.name} <= {
+        "run.yaml",
+        "results.json",
+        "manifest.json",
+    }
 
 
 def untouched(run: Path) -> dict[str, tuple[str, int]]:
