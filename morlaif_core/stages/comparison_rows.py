@@ -10,7 +10,7 @@ from typing import Any
 
 from morlaif_core.feedback.types import Verdict
 from morlaif_core.runs.folder import read_jsonl, write_jsonl
-from morlaif_core.types import Floats, ResponsePair, ended
+from morlaif_core.types import Floats, Message, Prompt, ResponsePair, ended, make_pair
 
 from .pairs import FILE as PAIRS, response_of, says_ends
 
@@ -93,6 +93,18 @@ def adopt(place: Path) -> None:
     if file.exists() and marks.exists():
         os.replace(file, place / RESPONSES)
         os.replace(marks, place / f".{RESPONSES}.chunks")
+
+
+def read_compared_pairs(place: Path) -> list[ResponsePair]:
+    """The pairs that were judged, before and after, as evaluation.jsonl has them; none where an earlier version wrote it."""
+    found = []
+    for row in read_jsonl(place / ROWS) if (place / ROWS).exists() else ():
+        if "reference" in row:
+            # Null: it is not known, and was judged as if it had ended.
+            reference, before, after = (response_of(row[side], row["ended"][side] is not False) for side in _SIDES)
+            prompt = Prompt(row["prompt_id"], tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"]))
+            found += [make_pair(prompt, reference, before), make_pair(prompt, reference, after)]
+    return found
 
 
 def read_after(file: Path) -> dict[str, str]:
