@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,9 +40,10 @@ def compare_on(
     policy = load_policy(context) if model is None else Policy(context.target, model)
     drawn, left_out = _held_out(context, prompts, most)
     place, made_of = context.path / FOLDER / name, _made_of(context, drawn, model)
-    if place.exists() and (place / MADE_OF).read_text(encoding="utf-8").strip() != f'"{made_of}"':
+    file = place / MADE_OF
+    if file.exists() and json.loads(file.read_text(encoding="utf-8")) != made_of:
         context.replace([f"{FOLDER}/{name}"])
-    write_json(place / MADE_OF, made_of)
+    write_json(file, made_of)
     compared = answered(context, place, drawn, policy, NAME)
     about = {"model": "policy" if model is None else str(model), "prompts": len(drawn), "left_out": left_out}
     return compare(context, place, compared, NAME, about)
