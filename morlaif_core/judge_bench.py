@@ -21,7 +21,7 @@ from .plugins.protocols import FeedbackProvider
 from .readiness import needed_by_judges
 from .runs.progress import Bar
 from .runs.prompt_sets import draw_prompt_sets, set_sizes
-from .stages import evaluate, sample
+from .stages import comparison_rows, sample
 from .stages.context import Context
 from .stages.pairs import FILE, StoredPair, read_pairs
 from .stages.pipeline import cost, is_finished
@@ -184,9 +184,17 @@ class JudgeBench:
     def trained_responses(self) -> dict[str, str]:
         """Return the trained policy's responses by prompt id, as the evaluation has them judged; empty until it has answered
         the evaluation's prompts."""
-        if not (self.folder / evaluate.RESPONSES).exists() or not self.is_finished("train-policy"):
-            return {}
-        return evaluate.read_compared(self.folder)
+        return comparison_rows.read_compared(self.folder) if self.is_finished("train-policy") else {}
+
+    def evaluation_pairs(self) -> list[ResponsePair]:
+        """Return the untrained target's pairs on the evaluation's prompts: a the reference, b its answer before training.
+
+        Empty until it has answered them.
+        """
+        of_sample = [item.pair for item in self.stored_pairs() if item.set == "evaluation"]  # of an earlier version
+        file = comparison_rows.BEFORE
+        there = (self.folder / file).exists() and self.is_finished("train-policy")
+        return [item.pair for item in read_pairs(self.folder, file)] if there else of_sample
 
     def dataset_prompts(self) -> tuple[list[Prompt], list[Prompt]]:
         """Return the data set's prompts, train and test. Raises `UserError` or `OSError` where it cannot be read here."""
@@ -204,8 +212,8 @@ class JudgeBench:
 
         train, test: the data set's prompts. fits: whether a prompt is short enough.
         """
-        wanted = self.settings.prompts
-        return draw_prompt_sets(train, test, wanted, lambda prompts: [fits(prompt) for prompt in prompts]).sets
+        wanted, old = self.settings.prompts, self._context.old_draw
+        return draw_prompt_sets(train, test, wanted, lambda prompts: list(map(fits, prompts)), old=old).sets
 
     def prompt_set_sizes(self) -> dict[str, int]:
         """Return how many prompts each set gets where the data set is large enough."""

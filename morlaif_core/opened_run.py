@@ -15,6 +15,7 @@ from morlaif_core.runs.folder import RunFolder, read_manifest
 from morlaif_core.runs.named import find_run, own_config
 from morlaif_core.runs.progress import Screen
 from morlaif_core.runs.views import frame, run_html, run_line
+from morlaif_core.stages.comparison_rows import ROWS as EVALUATION, read_compared_pairs
 from morlaif_core.stages.context import Context
 from morlaif_core.stages.judge import labelled, read_labels
 from morlaif_core.stages.pairs import StoredPair, read_pairs
@@ -111,13 +112,14 @@ class Run:
         return labelled(self.pairs(), labels[principle], ("pm", "validation", "calibration"), ties)
 
     def export_judgements(self, file: str | Path) -> None:
-        """Write the ledger's answered rows about the run's pairs as JSON lines, sorted by key; no time, no cost.
+        """Write the ledger's answered rows about the run's pairs, the evaluation's too, as JSON lines, sorted by key.
 
-        file: is replaced where it is there.
+        Without times and costs. file: is replaced where it is there.
         """
         from morlaif_core.feedback.ledger.export import export_rows
 
-        export_rows(self.context().judges.ledgers, {stored.pair.id for stored in self.pairs()}, Path(file))
+        pairs = [*(stored.pair for stored in self.pairs()), *read_compared_pairs(self.folder)]
+        export_rows(self.context().judges.ledgers, {pair.id for pair in pairs}, Path(file))
 
     def reward(self) -> RunReward:
         """The reward of the run, as the policy was trained on; it loads the models at its first call.

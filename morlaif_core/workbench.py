@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from morlaif_core.config.load import check_named
@@ -14,12 +15,16 @@ from morlaif_core.reward.calibration import Calibration
 from morlaif_core.reward.scale import scalarize_scored
 from morlaif_core.reward.score_checks import check_scores, scored_rows
 from morlaif_core.reward.terms.weights_and_thresholds import resolve_terms
+from morlaif_core.runs.progress import Screen
 from morlaif_core.stages.pairs import read_pairs
 
 from .errors import RunFailed, UserError, did_you_mean
 from .feedback.types import Task
 from .judge_bench import JudgeBench
 from .stages import sample, train_pms
+from .stages.other_prompts import compare_on
+from .stages.pipeline import cost
+from .stages.results_table import show_results
 from .types import (
     Floats,
     Preference,
@@ -180,3 +185,39 @@ class Workbench(JudgeBench):
         asked = distinct_pairs(pairs)
         tasks = [Task(pair, item, self.settings.judge_of(item.name)) for pair in asked for item in principles]
         return {(verdict.pair, verdict.principle): verdict.p_a for verdict in self.ask(tasks)}
+
+    def evaluate(
+        self, prompts: Sequence[PromptLike], name: str, *, most: int | None = None, model: str | Path | None = None
+    ) -> dict[str, Any]:
+        """Compare the policy with the untrained target on other prompts, as the last stage does on the run's own.
+
+        Both answer, the run's judges compare, its preference models score. ``RUN/evaluations/NAME`` gets evaluation.json and
+        evaluation.jsonl; asked again with the same arguments, nothing is sampled or paid twice.
+
+        Args:
+            prompts: any; those that the run learned from, and those too long for the model, are left out and counted.
+            name: of the folder.
+            most: prompts at most, drawn by hash; None: all.
+            model: a folder with a model or an adapter on the target, in place of the run's policy.
+
+        Returns:
+            `model`, `prompts`, `left_out`, and the blocks policy, win_rate, length and ended as in results.json.
+
+        Raises:
+            UserError: fewer than two prompts are left, there is no policy, or a judge cannot be asked.
+        """
+        judge, context = self.settings.evaluation.judge, self._context
+        self._trained_stages()
+        self.check_ready({judge or self.settings.judge_of(item.name) for item in self.judged_principles})
+        found = compare_on(
+            context, [make_prompt(prompt) for prompt in prompts], name, most, None if model is None else Path(model)
+        )
+        context.write_results(**cost(context))
+        if context.unfinished:
+            self.say(f"{context.unfinished:,} judgements failed; the same evaluation asks them again")
+        return found
+
+    def show(self, found: Mapping[str, Any]) -> None:
+        """Print the table of an evaluation as the end of a run does. found: what `evaluate` returned."""
+        models = self._context.folder.section("results").get("preference_models", {})
+        show_results({"preference_models": models, **found}, Screen())

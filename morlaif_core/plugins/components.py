@@ -134,10 +134,10 @@ class Component(Generic[T_co]):
         bills: feedback providers: given the options, the model's name in the price table (`prices`); None: costs nothing.
         needs_for: given the options: what it needs besides `needs`.
         supplies_for: given the options: what it supplies besides `supplies`.
-        names: given the options, the principles that they name. Scalarizers: each must be active, with a weight above
-            0. Data sets: those that have labels of their own; each must be known.
-        capabilities: feedback providers: given the options, the provider's `capabilities` before it is built; None: not
-            known then.
+        names: given the options, the principles that they name. Scalarizers: active ones, with a weight above 0. Data
+            sets: those that have labels of their own; each must be known.
+        capabilities: feedback providers: given the options, the provider's `capabilities`; None: not known until built.
+        goes_on: trainers: given old and new options: None where the old training begins the new one; else why not, or "".
     """
 
     name: str
@@ -155,6 +155,7 @@ class Component(Generic[T_co]):
     supplies_for: Callable[[Any], frozenset[Need]] | None = None
     names: Callable[[Any], Iterable[str]] | None = None
     capabilities: Callable[[Any], Capabilities] | None = None
+    goes_on: Callable[[Any, Any], str | None] | None = None
 
     def all_needs(self, options: Options) -> frozenset[Need]:
         """Return what it needs with these options.
@@ -188,6 +189,7 @@ def component(
     supplies_for: Callable[[O], frozenset[Need]] | None = None,
     names: Callable[[O], Iterable[str]] | None = None,
     capabilities: Callable[[O], Capabilities] | None = None,
+    goes_on: Callable[[O, O], str | None] | None = None,
 ) -> Component[T_co]:
     """Describe one offer; a type checker sees a `build` that does not fit its options.
 
@@ -205,10 +207,10 @@ def component(
         bills: feedback providers: given the options, the model's name in the price table (`prices`); None: costs nothing.
         needs_for: given the options: what it needs besides `needs`.
         supplies_for: given the options: what it supplies besides `supplies`.
-        names: given the options, the principles that they name. Scalarizers: each must be active, with a weight above
-            0. Data sets: those that have labels of their own; each must be known.
-        capabilities: feedback providers: given the options, the provider's `capabilities` before it is built; None: not
-            known then.
+        names: given the options, the principles that they name. Scalarizers: active ones, with a weight above 0. Data
+            sets: those that have labels of their own; each must be known.
+        capabilities: feedback providers: given the options, the provider's `capabilities`; None: not known until built.
+        goes_on: trainers: given old and new options: None where the old training begins the new one; else why not, or "".
 
     >>> component("calm", lambda options: print, NoOptions, "prefers fewer exclamation marks").name
     'calm'
@@ -229,6 +231,7 @@ def component(
         supplies_for,
         names,
         capabilities,
+        goes_on,
     )
 
 

@@ -20,6 +20,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 RECORDS = ("run.yaml", MANIFEST, "results.json")
 """What says how the files of a run folder were made, and their numbers."""
+DRAW = "prompt_draw"
+"""In the manifest of a run whose prompt sets are drawn by region; one of an earlier version lacks it."""
 
 
 def write_text(file: Path, text: str) -> None:
@@ -193,7 +195,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Read a run folder's manifest; a fresh one where there is none."""
     file = path / MANIFEST
     if not file.exists():
-        return {"format": FORMAT, "stages": {}}
+        return {"format": FORMAT, DRAW: 2, "stages": {}}
     try:
         manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         written = int(manifest["format"])

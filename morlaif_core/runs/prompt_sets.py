@@ -1,4 +1,7 @@
-"""Disjoint sets of prompts, drawn by hash: PM training, PM validation, calibration, RL, evaluation."""
+"""Disjoint sets of prompts, drawn by hash: PM training, PM validation, calibration, RL, evaluation.
+
+Each set begins in a region of its own, by another hash of the prompt: while it fits there, its size moves no other set.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from morlaif_core.errors import UserError
 from morlaif_core.types import Prompt, content_hash
 
 SETS = ("pm", "validation", "calibration", "rl", "evaluation")
-PAIR_SETS = ("pm", "validation", "calibration", "evaluation")
-"""The sets whose prompts get pairs."""
+PAIR_SETS = ("pm", "validation", "calibration")
+"""The sets whose prompts get pairs in the stage sample."""
+REGIONS = {"pm": 0.45, "validation": 0.1, "calibration": 0.1, "rl": 0.35}
+"""Shares of the training split. A set that is larger goes on in what the others leave over."""
 MOST = {"pm": 2000, "calibration": 200, "evaluation": 200}
 """The most prompts that `auto` gives a set."""
 SHARES = {"pm": 5, "calibration": 1, "rl": 4}
@@ -36,8 +41,11 @@ def draw_prompt_sets(
     wanted: PromptSettings,
     fits: Callable[[Sequence[Prompt]], Sequence[bool]],
     too_long: Callable[[], str] = lambda: "too long",
+    *,
+    old: bool = False,
 ) -> PromptSets:
-    """Draw all sets. fits: which prompts are short enough; too_long: how the others are counted.
+    """Draw all sets. fits: which prompts are short enough; too_long: how the others are counted; old: as earlier versions
+    did, one set behind the other.
 
     Raises `UserError` with the table of what is needed. Leaves out: near-duplicates, as only equal messages count as one
     prompt."""
@@ -54,13 +62,48 @@ def draw_prompt_sets(
     evaluation_pool = _short(evaluation_pool, fits, left_out, too_long)
     sizes = set_sizes(wanted, len(pool), len(evaluation_pool))
     _check_enough(sizes, wanted.rl, len(pool), len(evaluation_pool), left_out)
-    sets, start = {}, 0
-    # rl comes last, so that prompts.rl changes none of the sets that pairs are made of.
-    for name in ("pm", "validation", "calibration", "rl"):
-        sets[name] = tuple(pool[start : start + sizes[name]])
-        start += sizes[name]
+    sets = _slices(pool, sizes) if old else _by_region(pool, sizes, rest=wanted.rl is None)
     sets["evaluation"] = tuple(evaluation_pool[: sizes["evaluation"]])
     return PromptSets(sets, left_out)
+
+
+def _slices(pool: Sequence[Prompt], sizes: dict[str, int]) -> dict[str, tuple[Prompt, ...]]:
+    sets, start = {}, 0
+    for name in REGIONS:
+        sets[name] = tuple(pool[start : start + sizes[name]])
+        start += sizes[name]
+    return sets
+
+
+def _by_region(pool: Sequence[Prompt], sizes: dict[str, int], *, rest: bool) -> dict[str, tuple[Prompt, ...]]:
+    """Each set from the beginning of its region, then from the far ends of what is left over. rest: rl gets all of it."""
+    regions: dict[str, list[Prompt]] = {name: [] for name in REGIONS}
+    for prompt in pool:
+        regions[_region(prompt)].append(prompt)
+    own = {name: 0 if rest and name == "rl" else sizes[name] for name in REGIONS}
+    sets = {name: regions[name][: own[name]] for name in REGIONS}
+    # rl's region first and from its end, where a set of a given size is the last to come.
+    spare = [prompt for name in reversed(REGIONS) for prompt in reversed(regions[name][own[name] :])]
+    for name in REGIONS:
+        short = sizes[name] - len(sets[name])
+        sets[name] += spare[:short]
+        spare = spare[short:]
+    if rest:
+        sets["rl"].sort(key=_draw)
+    return {name: tuple(found) for name, found in sets.items()}
+
+
+def _region(prompt: Prompt) -> str:
+    place = int(content_hash("region", prompt.id)[:8], 16) / 16**8
+    for name, share in REGIONS.items():
+        if place < share:
+            return name
+        place -= share
+    return "rl"
+
+
+def _draw(prompt: Prompt) -> str:
+    return content_hash("draw", prompt.id)
 
 
 def set_sizes(wanted: PromptSettings, train: int | None = None, test: int | None = None) -> dict[str, int]:
@@ -102,7 +145,7 @@ def _distinct(prompts: Iterable[Prompt], left_out: dict[str, int]) -> list[Promp
         seen.setdefault(prompt.id, prompt)
     if repeated:
         left_out["repeated prompts"] = left_out.get("repeated prompts", 0) + repeated
-    return sorted(seen.values(), key=lambda prompt: content_hash("draw", prompt.id))
+    return sorted(seen.values(), key=_draw)
 
 
 def _short(

@@ -17,7 +17,7 @@ from morlaif_core.feedback.judges import RunJudges
 from morlaif_core.models.layers import context_length
 from morlaif_core.models.rendering import ASSISTANT, hh_text, prompt_ids, takes_system
 from morlaif_core.plugins.components import Target
-from morlaif_core.runs.folder import RunFolder, write_json
+from morlaif_core.runs.folder import DRAW, RunFolder, write_json
 from morlaif_core.runs.progress import Screen
 from morlaif_core.runs.prompt_sets import PAIR_SETS, PromptSets, as_drawn, draw_prompt_sets
 from morlaif_core.runs.stamps import file_stamp, folder_stamp, stable
@@ -161,6 +161,11 @@ class Context:
                 if prompt.id not in held_out:
                     yield hh_text(prompt.messages)
 
+    @property
+    def old_draw(self) -> bool:
+        """Whether an earlier version began the run folder: its prompt sets are drawn, and its pairs sampled, as then."""
+        return DRAW not in self.folder.manifest
+
     @cached_property
     def prompt_sets(self) -> PromptSets:
         """The disjoint prompt sets; the first draw goes into the manifest; those that pairs
@@ -171,10 +176,14 @@ class Context:
             as_drawn(self.settings.prompts, self.folder.manifest.get("prompt_sets", {})),
             self._fits,
             lambda: self._limit[1],
+            old=self.old_draw,
         )
         drawn = sets.ids()
         before = self.folder.manifest.get("prompt_sets", drawn)
-        if any(before.get(name) != drawn[name] for name in PAIR_SETS):
+        # More of the evaluation's prompts, or fewer, are those of before and others.
+        some = min(len(ids["evaluation"]) for ids in (before, drawn))
+        same = before["evaluation"][:some] == drawn["evaluation"][:some]
+        if not same or any(before.get(name) != drawn[name] for name in PAIR_SETS):
             raise UserError(
                 f"the data set '{self.settings.dataset.use}' gives other prompts than when {self.path} was begun; "
                 "start another run with --out, or restore the data set"

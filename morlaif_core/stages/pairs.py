@@ -36,9 +36,9 @@ def message_rows(prompt: Prompt) -> list[dict[str, str]]:
     return [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
 
 
-def read_pairs(run: Path) -> list[StoredPair]:
+def read_pairs(run: Path, file: str = FILE) -> list[StoredPair]:
     """All pairs of a run, in the order of the file; where `says_ends` is false, as if all responses had ended."""
-    rows = list(read_jsonl(run / FILE))
+    rows = list(read_jsonl(run / file))
     known = _says_ends(rows)
     return [_pair_of(row, known) for row in rows]
 

@@ -33,7 +33,9 @@ class Chunk:
 
 def inputs(context: Context) -> dict[str, Any]:
     """What this stage reads."""
-    paths = ("prompts.pm", "prompts.validation", "prompts.calibration", "prompts.evaluation", "prompts.max_tokens")
+    paths: tuple[str, ...] = ("prompts.pm", "prompts.validation", "prompts.calibration", "prompts.max_tokens")
+    # A run of an earlier version samples the evaluation's pairs here.
+    paths += ("prompts.evaluation",) if context.old_draw else ()
     model: tuple[str, ...] = ("target.model", "target.revision", "target.template", "target.dtype", "target.quantize")
     # Only where it is set: what a run was begun with before there was this key is still the same.
     model += ("target.chat_template_kwargs",) if context.settings.target.chat_template_kwargs else ()
@@ -48,7 +50,8 @@ def check(context: Context) -> PromptSets:
     """
     _check_human_labels(context)
     data, wanted = context.dataset, context.settings.prompts
-    return draw_prompt_sets(data.prompts("train"), data.prompts("test"), wanted, lambda prompts: [True] * len(prompts))
+    train, test = data.prompts("train"), data.prompts("test")
+    return draw_prompt_sets(train, test, wanted, lambda prompts: [True] * len(prompts), old=context.old_draw)
 
 
 def run(context: Context) -> str:
@@ -84,17 +87,15 @@ def _chunks(context: Context) -> Iterator[Chunk]:
     sets = context.prompt_sets.sets
     # Calibration and evaluation are sampled in any case: the policy's own responses are what is scored there.
     labelled = context.settings.pairs.source == "dataset"
-    groups = {
-        context.settings.pairs.per_prompt: [name for name in PAIR_SETS if name != "evaluation"],
-        # Evaluation has two reference responses, whatever per_prompt says: the frozen one and `before`. Negative, to
-        # be another key than a per_prompt of 2.
-        -2: ["evaluation"],
-    }
-    for n, names in groups.items():
+    groups: list[tuple[int, tuple[str, ...]]] = [(context.settings.pairs.per_prompt, PAIR_SETS)]
+    if context.old_draw:
+        # Evaluation has two reference responses, whatever per_prompt says: the frozen one and `before`.
+        groups.append((2, ("evaluation",)))
+    for n, names in groups:
         rows = by_length([(name, prompt) for name in names for prompt in sets[name]])
         drawn = [row for row in rows if not (labelled and row[0] in ("pm", "validation"))]
         for start in range(0, len(drawn), CHUNK):
-            yield Chunk(tuple(drawn[start : start + CHUNK]), abs(n))
+            yield Chunk(tuple(drawn[start : start + CHUNK]), n)
         given = [row for row in rows if labelled and row[0] in ("pm", "validation")]
         for start in range(0, len(given), CHUNK):
             yield Chunk(tuple(given[start : start + CHUNK]), 0)

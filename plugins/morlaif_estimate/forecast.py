@@ -49,15 +49,23 @@ def forecast(bench: JudgeBench) -> Forecast:
 
 
 def _known(bench: JudgeBench) -> Forecast:
-    """The run's own pairs; where the trained policy has not answered, its responses are as long as they may be."""
-    stored, after, assumed = bench.stored_pairs(), bench.trained_responses(), tuple[str, ...]()
-    before = [item.pair for item in stored if item.set == "evaluation"]
-    if len(after) < len(before):
-        assumed = (f"the trained policy's responses: {_as_long_as_may_be(bench)}",)
-    answered = [make_pair(pair.prompt, pair.a, after.get(pair.prompt.id) or _filler(bench, 0)) for pair in before]
-    judged = distinct_pairs(item.pair for item in stored if item.set != "evaluation")
+    """The run's own pairs; of the evaluation's, those that are there: see `_evaluation`."""
+    stored = [item for item in bench.stored_pairs() if item.set != "evaluation"]
     validation = len({item.pair.prompt.id for item in stored if item.set == "validation"})
-    return Forecast((Share(judged),), (Share(distinct_pairs([*before, *answered])),), len(before), validation, assumed)
+    evaluate, prompts, assumed = _evaluation(bench)
+    return Forecast((Share(distinct_pairs(item.pair for item in stored)),), (evaluate,), prompts, validation, assumed)
+
+
+def _evaluation(bench: JudgeBench) -> tuple[Share, int, tuple[str, ...]]:
+    """The evaluation's pairs, their prompts, and what is assumed; answers that are not there are as long as they may be."""
+    before, after, wanted = bench.evaluation_pairs(), bench.trained_responses(), bench.settings.prompts.evaluation
+    long = f"answers on evaluation prompts: {_as_long_as_may_be(bench)}"
+    if not before or wanted not in ("auto", len(before)):
+        sets, why = _prompt_sets(bench)
+        return _sampled(bench, [sets["evaluation"]], 2), sets["evaluation"].size, (*why, long)
+    answered = [make_pair(pair.prompt, pair.a, after.get(pair.prompt.id) or _filler(bench, 0)) for pair in before]
+    assumed = () if len(after) == len(before) else (long,)
+    return Share(distinct_pairs([*before, *answered])), len(before), assumed
 
 
 def _foreseen(bench: JudgeBench) -> Forecast:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from morlaif_core import Component, Need, PolicyTrainer, component, hookimpl
 
-from .options import PPOOptions
+from .options import PPOOptions, goes_on
 
 
 def build(options: PPOOptions) -> PolicyTrainer:
@@ -28,4 +28,4 @@ def needs(options: PPOOptions) -> frozenset[Need]:
 def morlaif_policy_trainers() -> list[Component[PolicyTrainer]]:
     """Offer `ppo`."""
     summary = "PPO with a value head or a leave-one-out baseline; full and LoRA policies; exact resume"
-    return [component("ppo", build, PPOOptions, summary, needs_for=needs, supplies_for=supplies)]
+    return [component("ppo", build, PPOOptions, summary, needs_for=needs, supplies_for=supplies, goes_on=goes_on)]

@@ -22,7 +22,7 @@ import torch
 
 from morlaif_core import Policy, PolicyJob, UserError
 
-from .options import PPOOptions
+from .options import PPOOptions, goes_on, results
 from .state import Training, build, save_policy
 
 KEPT = 2
@@ -39,7 +39,7 @@ def save(training: Training, job: PolicyJob, options: PPOOptions) -> Path:
     _write_json(part / "reward.json", job.reward.state())
     facts = {"step": training.step, "kl": training.kl, "stopped": training.stopped}
     place = training.step * options.prompts_per_step
-    _write_json(part / "training.json", {**facts, "prompts_drawn": place, "options": _results(options)})
+    _write_json(part / "training.json", {**facts, "prompts_drawn": place, "options": results(options)})
     # os.replace does not take the place of a folder that holds files.
     if folder.exists():
         shutil.rmtree(folder)
@@ -53,6 +53,14 @@ def save(training: Training, job: PolicyJob, options: PPOOptions) -> Path:
 def folder_of(training: Training, job: PolicyJob) -> Path:
     """Return where the checkpoint of the present step belongs."""
     return job.out / f"checkpoint-{training.step}"
+
+
+def is_done(job: PolicyJob, options: PPOOptions) -> bool:
+    """Say whether training has ended in ``job.out``; one of fewer steps that nothing stopped goes on."""
+    if not (job.out / DONE).is_file():
+        return False
+    facts = json.loads((job.out / DONE).read_text(encoding="utf-8"))
+    return bool(facts.get("stopped")) or facts.get("steps", options.steps) >= options.steps
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -73,10 +81,13 @@ def resume(job: PolicyJob, options: PPOOptions) -> Training:
         return build(job, options, None)
     facts = json.loads((found[-1] / "training.json").read_text(encoding="utf-8"))
     # Over the defaults, since a checkpoint of an earlier version lacks options that are new.
-    made = {**_results(PPOOptions()), **facts["options"]}
+    made = {**results(PPOOptions()), **facts["options"]}
     # Without a value head its options change nothing, whatever their defaults were.
     unused = () if options.uses_value else ("value_learning_rate", "value_clip", "value_coefficient")
-    if any(made[name] != value for name, value in _results(options).items() if name not in unused):
+    differ = [name for name, value in results(options).items() if made[name] != value and name not in unused]
+    if differ and (
+        differ != ["steps"] or goes_on(options.model_copy(update={"steps": made["steps"]}), options) is not None
+    ):
         raise UserError(f"{found[-1]} was made with other trainer options; move {job.out} away or restore the options")
     # First: a reward that cannot go on, being another one, says so before any model is loaded.
     restore_reward(job)
@@ -146,14 +157,6 @@ def _restore(training: Training, state: Mapping[str, Any]) -> None:
 def _listed(state: tuple[Any, ...]) -> list[Any]:
     """Python's random state with its inner tuple as a list: what is loaded are plain values and tensors only."""
     return [list(part) if isinstance(part, tuple) else part for part in state]
-
-
-def _results(options: PPOOptions) -> dict[str, Any]:
-    """The options that change results, as JSON gives them back."""
-    extras = {name: field.json_schema_extra for name, field in PPOOptions.model_fields.items()}
-    # What `Tuning` marks; `Later`, which marks too, declares options that change results.
-    tuning = {name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("tuning")}
-    return json.loads(options.model_dump_json(exclude=tuning))  # type: ignore[no-any-return]
 
 
 def _fresh(folder: Path) -> Path:

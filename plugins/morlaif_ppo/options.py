@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -119,3 +120,23 @@ class PPOOptions(Options):
     def episodes(self) -> int:
         """Episodes of a step."""
         return self.prompts_per_step * self.responses_per_prompt
+
+
+def results(options: PPOOptions) -> dict[str, Any]:
+    """Return the options that change results, as JSON gives them back."""
+    extras = {name: field.json_schema_extra for name, field in PPOOptions.model_fields.items()}
+    # What `Tuning` marks; `Later`, which marks too, declares options that change results.
+    tuning = {name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("tuning")}
+    return json.loads(options.model_dump_json(exclude=tuning))  # type: ignore[no-any-return]
+
+
+def goes_on(old: PPOOptions, new: PPOOptions) -> str | None:
+    """Return None where a training with the old options is the beginning of one with the new ones; else why not, or ""."""
+    if new.steps < old.steps or {**results(old), "steps": new.steps} != results(new):
+        return ""
+    if new.schedule == "linear":
+        return (
+            "with trainer.schedule: linear, the learning rate of every step depends on trainer.steps; a training with "
+            "trainer.schedule: constant goes on"
+        )
+    return None

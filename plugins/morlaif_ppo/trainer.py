@@ -36,7 +36,8 @@ class PPO:
         self.options = options
 
     def train(self, job: PolicyJob) -> Policy:
-        """Train the target on the reward; goes on from ``job.out``, and returns at once where it is done there.
+        """Train the target on the reward; goes on from ``job.out``, and returns at once where it is done there: with as many
+        steps, or stopped.
 
         ``job.out`` ends with the final policy (a model for transformers, or an adapter for peft), the last checkpoints,
         and done.json: ``{"steps", "stopped"}``. Steps after the last checkpoint are run, and reported, again after a
@@ -46,7 +47,7 @@ class PPO:
         if job.target.lora is not None and job.target.lora.dropout:
             raise UserError("ppo trains without dropout, or its first ratio would not be 1; set target.lora.dropout: 0")
         job.out.mkdir(parents=True, exist_ok=True)
-        if (job.out / checkpoint.DONE).is_file():
+        if checkpoint.is_done(job, self.options):
             checkpoint.restore_reward(job)  # a kill may have come before its state was kept elsewhere
             return Policy(job.target, folder=job.out)
         training = checkpoint.resume(job, self.options)

@@ -1,4 +1,4 @@
-"""Offers the commands that try a run on one prompt: `score` its reward, `generate` with its policy."""
+"""Offers the commands that try a run: `score` its reward, `generate` with its policy, `evaluate` it on other prompts."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ def _generate(options: NoOptions) -> click.Command:
     return generate
 
 
+def _evaluate(options: NoOptions) -> click.Command:
+    from .evaluate import evaluate
+
+    return evaluate
+
+
 @hookimpl
 def morlaif_commands() -> Iterable[Component[click.Command]]:
     """Offer the commands."""
     return [
         component("score", _score, NoOptions, "score responses with the preference models and the reward of a run"),
         component("generate", _generate, NoOptions, "answer a prompt with the model before and after training"),
+        component("evaluate", _evaluate, NoOptions, "evaluate a run's policy, or another model, on other prompts"),
     ]

@@ -76,7 +76,7 @@ def test_a_judge_is_held_against_the_labels_of_its_principle(tmp_path: Path) -> 
     overall, under = (found.results["judge"]["detail"]["agreement_with_human"]["mean"] for found in (none, own))
     # The rules' detail is length, and so is what people called better, but not what they called safer.
     assert overall == 1.0
-    assert 0.3 < under < 0.7
+    assert 0.2 < under < 0.8
     assert own.results["judge"]["helpfulness"] == none.results["judge"]["helpfulness"]
 
 

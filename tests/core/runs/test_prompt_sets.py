@@ -68,6 +68,51 @@ def test_sets_are_disjoint_whatever_the_splits_share(
     assert draw_prompt_sets(pool, held_out, wanted, all_fit).ids() == ids, "the data set's order does not count"
 
 
+SIZES = st.fixed_dictionaries(
+    {
+        "pm": st.integers(2, 60),
+        "calibration": st.integers(2, 12),
+        "rl": st.integers(1, 50),
+        "evaluation": st.integers(2, 30),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIZES, SIZES)
+def test_one_sets_size_moves_no_other_and_more_are_those_of_before_and_others(
+    first: dict[str, int], second: dict[str, int]
+) -> None:
+    """While each fits its region: of 300 prompts pm's holds about 135, validation's and calibration's 30, rl's 105."""
+    pool, held_out = numbered(0, 300), numbered(400, 40)
+    before = draw_prompt_sets(pool, held_out, PromptSettings(**first), all_fit).ids()
+    after = draw_prompt_sets(pool, held_out, PromptSettings(**second), all_fit).ids()
+    for name in SETS:
+        some = min(len(before[name]), len(after[name]))
+        assert before[name][:some] == after[name][:some]
+
+
+def test_a_set_larger_than_its_region_takes_what_others_leave_over() -> None:
+    pool, held_out = numbered(0, 300), numbered(400, 40)
+    wanted = PromptSettings(pm=200, validation=0.05, calibration=10, rl=20, evaluation=5)
+    drawn = draw_prompt_sets(pool, held_out, wanted, all_fit).ids()
+    assert [len(drawn[name]) for name in SETS] == [190, 10, 10, 20, 5]
+    more = draw_prompt_sets(pool, held_out, wanted.model_copy(update={"calibration": 20, "rl": 30}), all_fit).ids()
+    assert {name: more[name] for name in ("pm", "validation")} == {name: drawn[name] for name in ("pm", "validation")}
+    everything = draw_prompt_sets(pool, held_out, wanted.model_copy(update={"rl": None}), all_fit).ids()
+    assert len(everything["rl"]) == 300 - 210
+    assert {**everything, "rl": None} == {**drawn, "rl": None}
+
+
+def test_a_run_of_an_earlier_version_keeps_its_sets() -> None:
+    wanted = PromptSettings(pm=10, calibration=5, rl=5, evaluation=5)
+    drawn = draw_prompt_sets(numbered(0, 100), numbered(200, 20), wanted, all_fit, old=True).ids()
+    larger = wanted.model_copy(update={"pm": 20, "validation": 0.05})
+    moved = draw_prompt_sets(numbered(0, 100), numbered(200, 20), larger, all_fit, old=True).ids()
+    in_a_row = [prompt for name in ("pm", "validation", "calibration") for prompt in drawn[name]]
+    assert [*moved["pm"], *moved["validation"]][:15] == in_a_row, "one set behind the other"
+
+
 def test_more_rl_prompts_leave_the_other_sets_as_they_are() -> None:
     wanted = PromptSettings(pm=10, calibration=5, rl=5, evaluation=5)
     few = draw_prompt_sets(numbered(0, 100), numbered(200, 20), wanted, all_fit).ids()

@@ -43,10 +43,10 @@ def test_a_preference_model_is_trained_anew_where_its_responses_are_known_to_be_
 
 
 def test_results_count_the_answers_that_ended(finished: Path) -> None:
-    stored = [item.pair for item in load_run(finished).pairs() if item.set == "evaluation"]
-    after = [row["ended"] for row in read_jsonl(finished / "evaluation.jsonl")]
-    share = load_run(finished).results["ended"]
-    assert share == {"before": mean(ended(pair.b) for pair in stored), "after": mean(after)}
+    rows = [row["ended"] for row in read_jsonl(finished / "evaluation.jsonl")]
+    assert load_run(finished).results["ended"] == {
+        when: mean(row[when] for row in rows) for when in ("before", "after")
+    }
     # The tiny model speaks to the limit of 16 tokens now and then, or the test would see nothing.
     assert not all(ended(text) for item in load_run(finished).pairs() for text in (item.pair.a, item.pair.b))
 

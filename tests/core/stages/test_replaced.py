@@ -71,8 +71,8 @@ def test_files_of_another_state_are_not_taken_for_the_stages_own(copied: Path) -
 
 def test_only_what_was_there_is_said_to_move(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(copied / "policy")
-    for name in ("evaluation.json", "evaluation.jsonl", ".evaluation.jsonl.chunks"):
-        (copied / name).unlink()
+    for file in [*copied.glob("evaluation.json*"), *copied.glob(".evaluation.*")]:
+        file.unlink()
     run_pipeline("demo", out=copied, sets=(*SETS, "scalarizer.use=max_min"), until="train-policy")
     said = [line for line in capsys.readouterr().out.splitlines() if "replaced/" in line]
     assert [line.partition(": ")[2] for line in said] == ["preference_models/reward.json"]

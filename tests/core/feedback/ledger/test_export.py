@@ -13,6 +13,7 @@ import pytest
 from morlaif_core import load_run
 from morlaif_core.feedback.ledger.export import export_rows
 from morlaif_core.feedback.ledger.ledger import Ledger
+from morlaif_core.stages.comparison_rows import read_compared_pairs
 from tests.helpers.ledger_rows import ROW, as_anybody
 from tests.helpers.small_run import PRINCIPLES, ledger_rows
 
@@ -41,11 +42,11 @@ def test_a_run_exports_its_judgements(finished: Path, tmp_path: Path) -> None:
     load_run(finished).export_judgements(tmp_path / "judgements.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "judgements.jsonl").open()]
     pairs = {stored.pair.id for stored in load_run(finished).pairs()}
+    pairs |= {pair.id for pair in read_compared_pairs(finished)}
     counted = {name: sum(line["principle"] == name for line in lines) for name in PRINCIPLES}
     assert {line["pair"] for line in lines} <= pairs
     assert lines == sorted(lines, key=lambda line: line["key"])
-    # The rest of the ledger is of the answers of the evaluation, which are no pairs of the run.
-    assert all(0 < counted[name] <= ledger_rows(finished)[name] for name in PRINCIPLES)
+    assert counted == {name: ledger_rows(finished)[name] for name in PRINCIPLES}, "the evaluation's pairs too"
 
 
 FULL = """
