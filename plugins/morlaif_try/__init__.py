@@ -1,4 +1,4 @@
-"""Offers the commands that try a run on one prompt: `score` its reward, `generate` with its policy."""
+"""Offers the commands that try a run on prompts: `score` its reward, `generate` with its policy."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def morlaif_commands() -> Iterable[Component[click.Command]]:
     """Offer the commands."""
     return [
         component("score", _score, NoOptions, "score responses with the preference models and the reward of a run"),
-        component("generate", _generate, NoOptions, "answer a prompt with the model before and after training"),
+        component("generate", _generate, NoOptions, "answer prompts with the model before and after training"),
     ]
