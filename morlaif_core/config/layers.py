@@ -22,6 +22,8 @@ FILE_KEYS = ("path", "ledger")
 """Values under these keys are paths, relative to the file that holds them."""
 COUNTS = {"pm": "auto", "calibration": "auto", "rl": None, "evaluation": "auto"}
 """What ``prompts: auto`` is short for."""
+TEMPLATE = ("judging", "template")
+"""A path too; elsewhere `template` is none: see `target.template`."""
 TARGETS: tuple[Path_, ...] = (("target",), ("preference_model", "base"))
 """Blocks of a model, which may be written as its name alone."""
 
@@ -212,15 +214,15 @@ def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, An
     return copied
 
 
-def _absolute_paths(block: Any, folder: Path) -> None:
+def _absolute_paths(block: Any, folder: Path, within: str = "") -> None:
     """Make a layer's paths to files absolute. Whether a model's name is a folder depends on the plugins too."""
     if not isinstance(block, dict):
         return
     for key, value in block.items():
-        if isinstance(value, str) and key in FILE_KEYS:
+        if isinstance(value, str) and (key in FILE_KEYS or (within, key) == TEMPLATE):
             block[key] = absolute(value, folder)
         else:
-            _absolute_paths(value, folder)
+            _absolute_paths(value, folder, key)
 
 
 def absolute(path: str, folder: Path) -> str:
