@@ -135,6 +135,7 @@ def status(run: tuple[str, ...], as_json: bool) -> None:
     RUN is a run folder or its run.yaml; a CONFIG stands for the run in runs/CONFIG.
     """
     from morlaif_core.api import load_run
+    from morlaif_core.config.prices import is_missed
     from morlaif_core.runs.named import find_run
     from morlaif_core.runs.tables import print_json
 
@@ -142,15 +143,16 @@ def status(run: tuple[str, ...], as_json: bool) -> None:
     from .under_way import under_way
 
     done = load_run(find_run(*run))
-    results = done.results
+    results, missed = done.results, True
     with suppress(UserError):  # a run without a configuration yet, or one that cannot be read here any more
         results = results | done.spent()
+        missed = is_missed(done.context().config)
     manifest = done.manifest
     now = under_way(done.folder, manifest)
     if as_json:
         print_json({"stages": manifest.get("stages", {}), **now.as_json(), "results": results})
     else:
-        show_status(manifest, results, now)
+        show_status(manifest, results, now, missed)
 
 
 @cli.command()

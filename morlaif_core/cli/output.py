@@ -74,8 +74,11 @@ def _beside(accuracy: float | None, majority: float | None) -> str:
     return "-" if accuracy is None else f"{accuracy:.2f} ({majority:.2f})"
 
 
-def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any], now: UnderWay) -> None:
-    """Stages with state and seconds, whether a process is at work, then the results' table."""
+def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any], now: UnderWay, missed: bool = True) -> None:
+    """Stages with state and seconds, whether a process is at work, then the results' table.
+
+    missed: an unknown cost is told.
+    """
     from morlaif_core.stages.judge import few_labels
     from morlaif_core.stages.pipeline import STAGES
     from morlaif_core.stages.pm_accuracy import at_chance
@@ -94,7 +97,7 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any], now: Un
         click.echo(now.process)
     if results.get("cost_usd"):
         click.echo(f"judging has cost ${results['cost_usd']:,.4f}")
-    elif "cost_usd" in results.get("notes", {}):
+    elif missed and "cost_usd" in results.get("notes", {}):
         click.echo(f"the cost of judging is not known: {results['notes']['cost_usd']}")
     for line in few_labels(results.get("judge", {})):
         click.echo(line)

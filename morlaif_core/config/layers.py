@@ -24,6 +24,8 @@ COUNTS = {"pm": "auto", "calibration": "auto", "rl": None, "evaluation": "auto"}
 """What ``prompts: auto`` is short for."""
 TEMPLATE = ("judging", "template")
 """A path too; elsewhere `template` is none: see `target.template`."""
+USES = ("dataset", "sampler", "preference_model", "scalarizer", "trainer")
+"""Blocks of a component, which may be written as its name alone."""
 TARGETS: tuple[Path_, ...] = (("target",), ("preference_model", "base"))
 """Blocks of a model, which may be written as its name alone."""
 
@@ -43,6 +45,7 @@ class Layers:
         """Put a layer on top. ``whole``: its ``principles`` replace those below."""
         # A copy, as the mapping may be the caller's.
         values = copy.deepcopy(dict(layer)) if folder is None else with_absolute_paths(layer, folder)
+        _name_uses(values)
         for block in NAMED:
             _check_names(values.get(block), block, label)
         if whole and values.get("principles") is not None:
@@ -162,7 +165,11 @@ def _set_path(text: str) -> Path_:
 
 
 def _canonical_path(text: str) -> list[str]:
-    return [part.replace("-", "_") for part in _set_path(text)]
+    path = [part.replace("-", "_") for part in _set_path(text)]
+    value = text.partition("=")[2].strip()
+    # A name alone chooses the component, and a mapping gives the whole block.
+    named = path[0] in USES if len(path) == 1 else path[0] == "judges" and len(path) == 2
+    return [*path, "use"] if named and value and not value.startswith("{") else path
 
 
 def _is_threshold(path: Path_) -> bool:
@@ -205,6 +212,16 @@ def _named(principles: Any) -> Any:
     if isinstance(principles, dict):
         return {name: {} if terms is None else terms for name, terms in principles.items()}
     return principles
+
+
+def _name_uses(values: dict[str, Any]) -> None:
+    """Write out, in place, the components that are given by name alone."""
+    judges = values.get("judges")
+    named = [(values, name) for name in USES]
+    named += [(judges, name) for name in judges] if isinstance(judges, dict) else []
+    for blocks, name in named:
+        if isinstance(blocks.get(name), str):
+            blocks[name] = {"use": blocks[name]}
 
 
 def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
