@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from morlaif_core import UserError
-from morlaif_core.cli.output import show_config, show_status
+from morlaif_core.cli.output import show_status
+from morlaif_core.cli.show_config import show_config
 from morlaif_core.cli.under_way import UnderWay
 from morlaif_core.config.judge_settings import CascadeSettings, JudgeSettings, PanelSettings
 from morlaif_core.config.load import load_config
@@ -122,7 +123,7 @@ def test_what_members_need_before_the_run_is_listed_and_of_unused_judges_is_not(
 
 
 def test_check_prints_members_with_their_origin(load: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    show_config(load(JUDGES, "judges.careful.quorum=3"), [], [])
+    show_config(load(JUDGES, "judges.careful.quorum=3"), [], [], everything=True)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert 'judges.careful.panel ["one", "two", "rules"] mine.yaml' in lines
     assert "judges.careful.quorum 3 --set judges.careful.quorum" in lines

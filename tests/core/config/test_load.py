@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from morlaif_core import UserError
-from morlaif_core.cli.output import show_config
+from morlaif_core.cli.show_config import show_config
 from morlaif_core.config.load import load_config
 from morlaif_core.config.settings import WinRate
 from morlaif_core.config.shipped_files import bundle
