@@ -86,18 +86,19 @@ def _at(config: Config, path: tuple[str, ...], text: str) -> str:
 
 def check_judging(config: Config) -> None:
     """The judges can be asked as the configuration says, and a budget in USD can be kept. Raises `UserError`."""
-    from morlaif_core.feedback.asking.requests import asking_of
+    from morlaif_core.feedback.asking.requests import asking_of, template_of
 
     check_budget(config)
     for judge in config.settings.asked_singles:
         block = config.judge_block(judge)
         component = config.plugins.find("feedback_provider", block["use"])
-        if component.capabilities is not None:
-            can = component.capabilities(config.plugins.options("feedback_provider", block))
-            try:
-                asking_of(can, config.settings.judging_of(judge))
-            except UserError as error:
-                raise UserError(f"judges.{judge}: {error}") from None
+        judging = config.settings.judging_of(judge)
+        try:
+            template_of(judging)
+            if component.capabilities is not None:
+                asking_of(component.capabilities(config.plugins.options("feedback_provider", block)), judging)
+        except UserError as error:
+            raise UserError(f"judges.{judge}: {error}") from None
 
 
 def needed_before_run(config: Config) -> list[str]:

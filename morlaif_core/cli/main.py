@@ -90,8 +90,10 @@ def run(
 @cli.command()
 @CONFIGS
 @SETS
-def check(configs: tuple[str, ...], sets: tuple[str, ...]) -> None:
-    """Check a configuration, print it with the origin of each value, and say what a run still needs.
+@click.option("--all", "everything", is_flag=True, help="Show judges and prices that the run does not use, too.")
+@JSON
+def check(configs: tuple[str, ...], sets: tuple[str, ...], everything: bool, as_json: bool) -> None:
+    """Check a configuration, print what the run uses with the origin of each value, and say what it still needs.
 
     Local data are read, within bounds, and the prompt sets are shown. Exit 1 where a run would stop at its data.
     """
@@ -99,13 +101,13 @@ def check(configs: tuple[str, ...], sets: tuple[str, ...]) -> None:
     from morlaif_core.runs.named import load_named
     from morlaif_core.stages.look_at_data import look_at_data
 
-    from .output import show_config
+    from .show_config import show_config
 
     config, _ = load_named(configs, sets)
     check_judging(config)
     notes = check_reward(config)
     data = look_at_data(config)
-    show_config(config, notes, needed_before_run(config), data)
+    show_config(config, notes, needed_before_run(config), data, everything=everything, as_json=as_json)
     if data is not None and data.problem:
         raise RunFailed(f"not ready to run: {data.problem}")
 
@@ -135,6 +137,7 @@ def status(run: tuple[str, ...], as_json: bool) -> None:
     RUN is a run folder or its run.yaml; a CONFIG stands for the run in runs/CONFIG.
     """
     from morlaif_core.api import load_run
+    from morlaif_core.config.prices import is_missed
     from morlaif_core.runs.named import find_run
     from morlaif_core.runs.tables import print_json
 
@@ -142,15 +145,16 @@ def status(run: tuple[str, ...], as_json: bool) -> None:
     from .under_way import under_way
 
     done = load_run(find_run(*run))
-    results = done.results
+    results, missed = done.results, True
     with suppress(UserError):  # a run without a configuration yet, or one that cannot be read here any more
         results = results | done.spent()
+        missed = is_missed(done.context().config)
     manifest = done.manifest
     now = under_way(done.folder, manifest)
     if as_json:
         print_json({"stages": manifest.get("stages", {}), **now.as_json(), "results": results})
     else:
-        show_status(manifest, results, now)
+        show_status(manifest, results, now, missed)
 
 
 @cli.command()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,16 +12,17 @@ from morlaif_core.runs.tables import print_json, print_table
 from morlaif_core.stages.results_table import show_results as show_results
 
 if TYPE_CHECKING:
-    from morlaif_core.config.config import Config
     from morlaif_core.config.principles import Known
     from morlaif_core.plugins.manager import Plugins
-    from morlaif_core.stages.look_at_data import DataLook
 
     from .under_way import UnderWay
 
 
-def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any], now: UnderWay) -> None:
-    """Stages with state and seconds, whether a process is at work, then the results' table."""
+def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any], now: UnderWay, missed: bool = True) -> None:
+    """Stages with state and seconds, whether a process is at work, then the results' table.
+
+    missed: an unknown cost is told.
+    """
     from morlaif_core.stages.judge import few_labels
     from morlaif_core.stages.pipeline import STAGES
     from morlaif_core.stages.pm_accuracy import at_chance
@@ -41,7 +41,7 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any], now: Un
         click.echo(now.process)
     if results.get("cost_usd"):
         click.echo(f"judging has cost ${results['cost_usd']:,.4f}")
-    elif "cost_usd" in results.get("notes", {}):
+    elif missed and "cost_usd" in results.get("notes", {}):
         click.echo(f"the cost of judging is not known: {results['notes']['cost_usd']}")
     for line in few_labels(results.get("judge", {})):
         click.echo(line)
@@ -54,58 +54,6 @@ def show_status(manifest: Mapping[str, Any], results: Mapping[str, Any], now: Un
         said = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
         click.echo(f"effective weights (weight times deviation of the scores): {said}")
     show_results(results, Screen())
-
-
-def show_config(config: Config, notes: Sequence[str], needed: Sequence[str], data: DataLook | None = None) -> None:
-    """Every value with its origin, then notes, the prompt sets and what a run still needs."""
-    values = config.settings.model_dump(mode="json")
-    rows = [[".".join(path), _short(value), config.layers.origin(path)] for path, value in _leaves(values, ())]
-    print_table(["key", "value", "from"], rows)
-    for note in notes:
-        click.echo(f"note: {note}")
-    if data is not None:
-        _show_data(config, data)
-    if needed:
-        click.echo("\nneeded before run:")
-        for line in needed:
-            click.echo(f"  {line}")
-    elif data is None or not data.problem:
-        click.echo("\nready to run")
-
-
-def _show_data(config: Config, data: DataLook) -> None:
-    """The prompt sets, wanted and given, and what was left out."""
-    from morlaif_core.runs.prompt_sets import set_sizes
-
-    wanted: dict[str, int | str] = {**set_sizes(config.settings.prompts)}
-    if config.settings.prompts.rl is None:
-        wanted["rl"] = "the rest"
-    wanted |= {name: "auto" for name in wanted if getattr(config.settings.prompts, name) == "auto"}
-    if wanted["pm"] == "auto":  # of which it is a share
-        wanted["validation"] = "auto"
-    if data.sets:
-        rows = [[name, _count(wanted[name]), _count(given)] for name, given in data.sets.items()]
-        if not data.whole:
-            rows = [[name, want, f"{got} or more" if want == "the rest" else got] for name, want, got in rows]
-        print_table(["prompt set", "wanted", "given"], rows, "\nprompts, before those that are too long are left out:")
-    if data.left_out:
-        click.echo("left out: " + ", ".join(f"{count:,} {why}" for why, count in data.left_out.items()))
-    if not data.whole:
-        click.echo("note: a large data set, of which only the beginning was read here")
-
-
-def _count(value: int | str) -> str:
-    return value if isinstance(value, str) else f"{value:,}"
-
-
-def _leaves(value: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
-    if isinstance(value, dict) and value:
-        return [leaf for key, item in value.items() for leaf in _leaves(item, (*path, str(key)))]
-    return [(path, value)]
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def show_plugins(plugins: Plugins, as_json: bool) -> None:

@@ -62,6 +62,9 @@ class Judging(Options):
     tell_cut_off: bool = Later(
         True, description="judges that read text are told which responses were cut off at the length limit"
     )
+    template: str | None = Later(
+        None, description="a text file with the judge's prompt, for judges that read text; null: ours, in English"
+    )
     concurrency: int = Tuning(16, ge=1, description="requests in flight at most")
     requests_per_minute: float | None = Tuning(None, gt=0, description="the server's limit; null: none known")
     tokens_per_minute: float | None = Tuning(None, gt=0, description="the server's limit; null: none known")

@@ -22,6 +22,10 @@ FILE_KEYS = ("path", "ledger")
 """Values under these keys are paths, relative to the file that holds them."""
 COUNTS = {"pm": "auto", "calibration": "auto", "rl": None, "evaluation": "auto"}
 """What ``prompts: auto`` is short for."""
+TEMPLATE = ("judging", "template")
+"""A path too; elsewhere `template` is none: see `target.template`."""
+USES = ("dataset", "sampler", "preference_model", "scalarizer", "trainer")
+"""Blocks of a component, which may be written as its name alone."""
 TARGETS: tuple[Path_, ...] = (("target",), ("preference_model", "base"))
 """Blocks of a model, which may be written as its name alone."""
 
@@ -41,6 +45,7 @@ class Layers:
         """Put a layer on top. ``whole``: its ``principles`` replace those below."""
         # A copy, as the mapping may be the caller's.
         values = copy.deepcopy(dict(layer)) if folder is None else with_absolute_paths(layer, folder)
+        _name_uses(values)
         for block in NAMED:
             _check_names(values.get(block), block, label)
         if whole and values.get("principles") is not None:
@@ -160,7 +165,11 @@ def _set_path(text: str) -> Path_:
 
 
 def _canonical_path(text: str) -> list[str]:
-    return [part.replace("-", "_") for part in _set_path(text)]
+    path = [part.replace("-", "_") for part in _set_path(text)]
+    value = text.partition("=")[2].strip()
+    # A name alone chooses the component, and a mapping gives the whole block.
+    named = path[0] in USES if len(path) == 1 else path[0] == "judges" and len(path) == 2
+    return [*path, "use"] if named and value and not value.startswith("{") else path
 
 
 def _is_threshold(path: Path_) -> bool:
@@ -205,6 +214,16 @@ def _named(principles: Any) -> Any:
     return principles
 
 
+def _name_uses(values: dict[str, Any]) -> None:
+    """Write out, in place, the components that are given by name alone."""
+    judges = values.get("judges")
+    named = [(values, name) for name in USES]
+    named += [(judges, name) for name in judges] if isinstance(judges, dict) else []
+    for blocks, name in named:
+        if isinstance(blocks.get(name), str):
+            blocks[name] = {"use": blocks[name]}
+
+
 def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A layer whose paths to files are absolute; relative ones begin in the folder."""
     copied = copy.deepcopy(dict(values))
@@ -212,15 +231,15 @@ def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, An
     return copied
 
 
-def _absolute_paths(block: Any, folder: Path) -> None:
+def _absolute_paths(block: Any, folder: Path, within: str = "") -> None:
     """Make a layer's paths to files absolute. Whether a model's name is a folder depends on the plugins too."""
     if not isinstance(block, dict):
         return
     for key, value in block.items():
-        if isinstance(value, str) and key in FILE_KEYS:
+        if isinstance(value, str) and (key in FILE_KEYS or (within, key) == TEMPLATE):
             block[key] = absolute(value, folder)
         else:
-            _absolute_paths(value, folder)
+            _absolute_paths(value, folder, key)
 
 
 def absolute(path: str, folder: Path) -> str:

@@ -20,7 +20,7 @@ from .layers import Layers, in_order, with_absolute_paths
 from .model_names import check_revisions, name_folders
 from .nulls import drop_nulls
 from .principles import Known, known_principles, pick_principles
-from .settings import Settings
+from .settings import HUMAN_JUDGE, Settings
 from .shipped_files import SHIPPED, bundle, shipped_examples
 from .yaml_files import read_yaml
 
@@ -117,7 +117,8 @@ def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Kno
     except ValidationError as error:
         raise UserError(_with_origins(error, Settings, layers)) from None
     settings = with_known_judges(settings, layers)
-    principles = pick_principles(settings.principles, known)
+    human = {name for name in settings.principles if settings.judge_of(name) == HUMAN_JUDGE}
+    principles = pick_principles(settings.principles, known, human)
     # Names may be written with - or _; from here on a principle has the name of its file.
     terms = dict(zip((item.name for item in principles), settings.principles.values(), strict=True))
     if len(terms) < len(principles):
@@ -219,7 +220,8 @@ def _check_labelled(config: Config, known: Mapping[str, Known]) -> None:
     """The principles that the data set has labels of are known ones: a misspelt one would get the overall label, unseen."""
     block = config.block("dataset")
     component = config.plugins.find("dataset", block["use"])
-    canonical = {name.replace("-", "_") for name in known}
+    # The active ones too: one that people judge needs no file.
+    canonical = {name.replace("-", "_") for name in (*known, *config.settings.principles)}
     for name in component.names(config.plugins.options("dataset", block)) if component.names else ():
         if name.replace("-", "_") not in canonical:
             raise UserError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from morlaif_core.errors import UserError
 
+from .addresses import is_loopback
 from .config import Config
 from .judge_settings import FREE, Price
 
@@ -35,6 +38,19 @@ def unpriced(config: Config) -> dict[str, str]:
                 f"output: USD}}}} per million tokens, or judges.{judge}.judging.price"
             )
     return found
+
+
+def is_missed(config: Config) -> bool:
+    """Say whether a price is not known of a judge that is served elsewhere than on this machine.
+
+    A server on this machine may pass requests on to who bills them: its cost is not known then, but hardly missed.
+    """
+    return not all(_here(billed_model(config, judge)) for judge in unpriced(config))
+
+
+def _here(model: str | None) -> bool:
+    """Say whether a name in the price table, ``HOST/model``, is of a server on this machine."""
+    return is_loopback(urlsplit(f"//{model}").hostname or "")
 
 
 def check_budget(config: Config) -> None:

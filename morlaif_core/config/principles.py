@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import difflib
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -88,11 +89,17 @@ def known_principles(plugins: Plugins, working_directory: Path | None = None) ->
     return known
 
 
-def pick_principles(names: Iterable[str], known: dict[str, Known]) -> tuple[Principle, ...]:
-    """Look up active principles. Raises `UserError` with did-you-mean."""
+def pick_principles(
+    names: Iterable[str], known: dict[str, Known], human: Collection[str] = ()
+) -> tuple[Principle, ...]:
+    """Look up active principles. human: those with the data set's own labels, which nobody is asked about and which need
+    no question. Raises `UserError` with did-you-mean."""
     found = []
     for name in names:
         match = next((item for key, item in known.items() if _canonical(key) == _canonical(name)), None)
+        if match is None and name in human and not _looks_misspelt(name, known):
+            found.append(Principle(name, ""))
+            continue
         if match is None:
             hint = did_you_mean(name, list(known))
             raise UserError(
@@ -107,6 +114,11 @@ def pick_principles(names: Iterable[str], known: dict[str, Known]) -> tuple[Prin
             )
         found.append(match.principle)
     return tuple(found)
+
+
+def _looks_misspelt(name: str, known: Iterable[str]) -> bool:
+    """Say whether a name is all but one that is known: it would get the overall label, unseen."""
+    return bool(difflib.get_close_matches(_canonical(name), [_canonical(other) for other in known], cutoff=0.85))
 
 
 def principle_hash(principle: Principle) -> str:

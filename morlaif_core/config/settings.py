@@ -196,6 +196,9 @@ class Settings(Options):
         description="the active principles"
     )
     dataset: Use = Field(description="the data set")
+    system_prompt: str | None = Field(
+        None, min_length=1, description="system turn of every prompt that has none of its own; null: none"
+    )
     prompts: PromptSettings = Field(default_factory=PromptSettings, description="disjoint sets of prompts")
     pairs: PairSettings = Field(default_factory=PairSettings, description="the pairs to be judged")
     target: Annotated[Target, BeforeValidator(_model_string)] = Field(description="the model to be trained")

@@ -16,6 +16,7 @@ from morlaif_core.runs.stamps import folder_stamp, stable
 from morlaif_core.types import Principle, content_hash
 
 from .answers.panels_and_cascades import Cascade, Judge, Panel
+from .asking.template import read_template
 from .judging import Progress, judge_tasks
 from .types import NamedJudge, Task, Verdict
 
@@ -92,7 +93,11 @@ class RunJudges:
         # A judge's own model may be a folder: another model in its place is another judge.
         stamp = folder_stamp(getattr(options, "model", None))
         judging = self._settings.judging_of(judge)
-        identity = [block["use"], stable(options), *([stamp] if stamp else []), stable(judging)]
+        # By what it says, wherever its file lies.
+        words = judging.model_copy(update={"template": None})
+        identity = [block["use"], stable(options), *([stamp] if stamp else []), stable(words)]
+        if judging.template is not None:
+            identity.append(read_template(judging.template).hash)
         if judging.few_shots:
             identity.append(content_hash([(item.name, item.examples) for item in self._config.principles]))
         return identity

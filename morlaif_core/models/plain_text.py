@@ -19,9 +19,16 @@ def text_ids(tokenizer: Any, text: str, *, add_special_tokens: bool = False) -> 
     """
     if not tokenizer.is_fast or not any(token in text for token in steering_tokens(tokenizer, special=False)):
         # The same, and faster.
-        return list(tokenizer(text, add_special_tokens=add_special_tokens, split_special_tokens=True)["input_ids"])
+        return token_ids(tokenizer, text, add_special_tokens=add_special_tokens, split_special_tokens=True)
     ids: list[int] = _plain(tokenizer).encode(text, add_special_tokens=False).ids
     return [*start_ids(tokenizer), *ids] if add_special_tokens else ids
+
+
+def token_ids(tokenizer: Any, text: str, *, add_special_tokens: bool = False, **how: bool) -> list[int]:
+    """Encode a text as the tokenizer does, of whatever length."""
+    # Not verbose: transformers would warn of a text longer than the context, but such a prompt is left out or refused and
+    # a scored response cut, in tokens, before a model sees it.
+    return list(tokenizer(text, add_special_tokens=add_special_tokens, verbose=False, **how)["input_ids"])
 
 
 def start_ids(tokenizer: Any) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from morlaif_core.errors import UserError
 from morlaif_core.types import Message, Prompt, PromptLike, ended, make_prompt
 
-from .plain_text import steering_tokens, text_ids
+from .plain_text import steering_tokens, text_ids, token_ids
 
 Template = Literal["auto", "chat", "hh"]
 Variables: TypeAlias = Mapping[str, Any] | None
@@ -169,7 +169,7 @@ def _framed_ids(tokenizer: Any, text: str, spelled: Mapping[str, str]) -> list[i
         if piece in spelled:
             ids += text_ids(tokenizer, spelled[piece])
         elif piece:
-            ids += tokenizer(piece, add_special_tokens=False)["input_ids"]
+            ids += token_ids(tokenizer, piece)
     return ids
 
 
@@ -188,7 +188,7 @@ def _turn_end(tokenizer: Any) -> int:
         text = str(tokenizer.apply_chat_template(turns, tokenize=False))
     except TemplateError:
         return int(tokenizer.eos_token_id)
-    ids = tokenizer(text.partition(mark)[2].lstrip(), add_special_tokens=False)["input_ids"]
+    ids = token_ids(tokenizer, text.partition(mark)[2].lstrip())
     added = tokenizer.added_tokens_decoder
     # What follows the turn may be ordinary text, such as a line break, which ends nothing.
     return int(ids[0]) if ids and ids[0] in added and added[ids[0]].special else int(tokenizer.eos_token_id)

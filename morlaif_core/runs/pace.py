@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from morlaif_core.types.scores import short_number
+
 SHOWN = ("loss", "reward", "kl")
 """Metrics of training that are told beside the principles' means."""
 SCORE = "score/"
@@ -89,7 +91,7 @@ class Meter:
         parts += [f"about {clock_time(self.left)} left"] if self.left else []
         parts += [f"${done.usd:,.4f}"] if done.usd else []
         told = done.metrics if full else {key: done.metrics[key] for key in done.metrics if _is_shown(key)}
-        metrics = [f"{key.removeprefix(SCORE)} {value:.3g}" for key, value in told.items()]
+        metrics = [f"{key.removeprefix(SCORE)} {short_number(value)}" for key, value in told.items()]
         return ", ".join(parts) + ("; " + ", ".join(metrics) if metrics else "")
 
 

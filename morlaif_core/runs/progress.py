@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from morlaif_core.types import Prompt
+from morlaif_core.types.scores import short_number
 
 from .log import Log
 from .pace import SHOWN, Done, Meter, Paced
@@ -127,7 +128,7 @@ def _drawn(meter: Meter) -> Iterator[Callable[[], None]]:
 
         def draw() -> None:
             done = meter.last or Done(0, 0)
-            text = " ".join(f"{key} {done.metrics[key]:.3g}" for key in SHOWN if key in done.metrics)
+            text = " ".join(f"{key} {short_number(done.metrics[key])}" for key in SHOWN if key in done.metrics)
             text = f"${done.usd:,.4f}" if done.usd else text
             progress.update(task, completed=done.answered, total=done.total, text=text)
 

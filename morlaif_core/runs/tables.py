@@ -64,7 +64,12 @@ def format_number(value: Any, digits: int = 3) -> str:
     >>> format_number(0.5), format_number(None)
     ('0.500', '-')
     """
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else _rounded(value, digits)
+
+
+def _rounded(value: float, digits: int) -> str:
+    # With 0 added, -0 is 0.
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def format_interval(bounds: Sequence[float] | None, digits: int = 3) -> str:
@@ -75,7 +80,7 @@ def format_interval(bounds: Sequence[float] | None, digits: int = 3) -> str:
     >>> format_interval((0.1, 0.25), 2)
     '[0.10, 0.25]'
     """
-    return "-" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
+    return "-" if bounds is None else f"[{_rounded(bounds[0], digits)}, {_rounded(bounds[1], digits)}]"
 
 
 def measured(value: float | None, bounds: Sequence[float] | None, digits: int = 3) -> str:

@@ -21,6 +21,7 @@ from morlaif_core.runs.folder import DRAW, RunFolder, write_json
 from morlaif_core.runs.progress import Screen
 from morlaif_core.runs.prompt_sets import PAIR_SETS, PromptSets, as_drawn, draw_prompt_sets
 from morlaif_core.runs.stamps import file_stamp, folder_stamp, stable
+from morlaif_core.runs.system_prompt import WithSystem
 from morlaif_core.types import Prompt
 
 if TYPE_CHECKING:
@@ -68,9 +69,10 @@ class Context:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set."""
+        """The data set, every prompt with the run's system prompt."""
         built: Dataset = self.plugins.build("dataset", self.config.block("dataset"))
-        return built
+        system = self.settings.system_prompt
+        return built if system is None else WithSystem(built, system)
 
     @cached_property
     def sampler(self) -> Sampler:

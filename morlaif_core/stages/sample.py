@@ -39,7 +39,8 @@ def inputs(context: Context) -> dict[str, Any]:
     model: tuple[str, ...] = ("target.model", "target.revision", "target.template", "target.dtype", "target.quantize")
     # Only where it is set: what a run was begun with before there was this key is still the same.
     model += ("target.chat_template_kwargs",) if context.settings.target.chat_template_kwargs else ()
-    rest = ("dataset", "pairs.source", "pairs.per_prompt", "generation", "sampler")
+    rest: tuple[str, ...] = ("system_prompt",) if context.settings.system_prompt else ()
+    rest += ("dataset", "pairs.source", "pairs.per_prompt", "generation", "sampler")
     return {"seed": context.settings.seed_of("sample"), **context.read(*rest, *paths, *model)}
 
 

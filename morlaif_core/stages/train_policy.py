@@ -17,6 +17,7 @@ from morlaif_core.runs.folder import write_json
 from morlaif_core.runs.progress import Bar
 from morlaif_core.runs.stopping import stoppable
 from morlaif_core.types import Prompt, ScoreMatrix
+from morlaif_core.types.scores import short_number
 
 from .context import Context
 from .metrics import StepRows
@@ -82,7 +83,7 @@ def run(context: Context) -> str:
     last = metrics.last()
     # With the policy: a scalarizer with state scores as it did at the end of the training.
     write_json(context.path / FOLDER / "reward_state.json", reward.state())
-    shown = ", ".join(f"{key} {last[key]:.3g}" for key in ("reward", "kl") if key in last)
+    shown = ", ".join(f"{key} {short_number(last[key])}" for key in ("reward", "kl") if key in last)
     shares = _effective_weights(context, reward)
     said = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
     return (

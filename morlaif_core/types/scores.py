@@ -53,7 +53,10 @@ class ScoreMatrix:
 
     def _repr_html_(self) -> str:
         """The same as a table, for notebooks."""
-        rows = [[name, f"{mean:.3g}", f"{deviation:.3g}", failed] for name, mean, deviation, failed in self._columns()]
+        rows = [
+            [name, short_number(mean), short_number(deviation), failed]
+            for name, mean, deviation, failed in self._columns()
+        ]
         return html_table(f"{len(self.values)} responses", ("principle", "mean", "deviation", "failed"), rows)
 
     def _columns(self) -> list[tuple[str, float, float, int]]:
@@ -149,4 +152,13 @@ def html_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[obj
 
 def _spread(mean: float, deviation: float, failed: int) -> str:
     """A mean with its standard deviation."""
-    return f"{mean:.3g} ± {deviation:.2g}" + (f" ({failed} failed)" if failed else "")
+    return f"{short_number(mean)} ± {short_number(deviation, 2)}" + (f" ({failed} failed)" if failed else "")
+
+
+def short_number(value: float, digits: int = 3) -> str:
+    """Write a number with so many digits; what rounding has left of 0 is 0.
+
+    >>> short_number(-7e-18), short_number(0.012345)
+    ('0', '0.0123')
+    """
+    return f"{0.0 if abs(value) < 1e-12 else value:.{digits}g}"

@@ -100,7 +100,8 @@ def _encode(tokenizer: Any, texts: Sequence[str], context: int) -> list[Encoded]
     """Encode each text with eos at its end, and say where its last turn begins; of a text that is too long, keep the
     end."""
     head = tokenizer.convert_tokens_to_ids(HEADS[-1])
-    encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    # Not verbose: transformers would warn of the texts that are cut below.
+    encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
     # With eos the model learns to end its turn; cut at the beginning, no text loses it.
     cut = ([*ids, tokenizer.eos_token_id][-context:] for ids in encoded)
     return [(ids, len(ids) - ids[::-1].index(head) if head in ids else 1) for ids in cut]

@@ -10,6 +10,7 @@ from morlaif_core import Answer, Capabilities, Prompt, ProviderError, Request, c
 
 from .catalogue import foreign, lookup
 from .embedding import MiniLM
+from .language import LanguageWatch
 from .measures import VERSION, Measure
 from .options import RulesOptions, refuses, term_of
 
@@ -24,6 +25,7 @@ class Rules:
     def __init__(self, options: RulesOptions) -> None:
         self._options = options
         self._embedder = MiniLM() if options.embedder == "minilm" else None
+        self._language = LanguageWatch()
 
     @property
     def identity(self) -> str:
@@ -50,6 +52,8 @@ class Rules:
         A measure says which response is better; for a principle that picks the worse one it is reversed, because
         the answer is to the question as put. Raises ProviderError (run) for a principle that cannot be measured.
         """
+        # Of the prompts, which people wrote: a model that has learned little yet writes no language.
+        self._language.see(request.prompt.messages[-1].content for request in requests)
         terms = {request.principle.name: self._term(request) for request in requests}
         wanted: dict[str, tuple[Measure, set[Item]]] = {}
         for request in requests:

@@ -1,4 +1,4 @@
-"""Offers the commands that try a run: `score` its reward, `generate` with its policy, `evaluate` it on other prompts."""
+"""Offers the commands that try a run on prompts: `score` its reward, `generate` with its policy, `evaluate` it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def morlaif_commands() -> Iterable[Component[click.Command]]:
     """Offer the commands."""
     return [
         component("score", _score, NoOptions, "score responses with the preference models and the reward of a run"),
-        component("generate", _generate, NoOptions, "answer a prompt with the model before and after training"),
+        component("generate", _generate, NoOptions, "answer prompts with the model before and after training"),
         component("evaluate", _evaluate, NoOptions, "evaluate a run's policy, or another model, on other prompts"),
     ]

@@ -61,14 +61,16 @@ class Keys:
 
     def _shared(self, pair: ResponsePair, order: Order) -> str:
         first, second = in_order(pair, order, self._asking)
-        return shared_text(pair.prompt, first, second, self._asking.mode, self._asking.abstain)
+        how = self._asking
+        return shared_text(pair.prompt, first, second, how.mode, how.abstain, how.template)
 
     def _tail(self, pair: ResponsePair, principles: Sequence[Principle]) -> str:
         """Return what is asked, escaped: the same in both orders and all samples."""
         known = self._asked
         if known is None or known[0][0] is not pair or known[0][1] is not principles:
             wordings = [wording_of(principle, pair, self._asking.few_shots) for principle in principles]
-            known = (pair, principles), _escaped(asked_text(wordings, self._asking.mode, self._asking.abstain))
+            how = self._asking
+            known = (pair, principles), _escaped(asked_text(wordings, how.mode, how.abstain, how.template))
             self._asked = known
         return known[1]
 

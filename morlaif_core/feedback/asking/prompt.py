@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from morlaif_core.feedback.types import Mode
 from morlaif_core.types import Message, Prompt, Request, ended
 
 from .styles import CUT_OFF, SHOTS, STEM, STEMMED, STYLES, Style
+from .template import Template
 from .wordings import Shot, Wording
 
 
@@ -26,28 +27,57 @@ def render(
     asked: Sequence[Wording],
     mode: Mode = "logprob",
     abstain: bool = False,
+    template: Template | None = None,
 ) -> tuple[Message, ...]:
     """Render what is asked: system turn, then a user turn: conversation, response A (first), response B, examples,
     question (several, numbered, in a joint request).
 
     The fence depends on the judged texts alone, so that all principles of a pair in one order share a prefix, which
-    prefix caches need. Text is joined, never formatted, so no text can act as a template.
+    prefix caches need. Text is joined, never formatted, so no text can act as a template. template: the user's own words
+    in place of ours.
     """
-    user = shared_text(prompt, first, second, mode, abstain) + asked_text(asked, mode, abstain)
-    return Message("system", STYLES[mode, abstain].system), Message("user", user)
+    user = shared_text(prompt, first, second, mode, abstain, template) + asked_text(asked, mode, abstain, template)
+    system = STYLES[mode, abstain].system if template is None else template.system
+    return Message("system", system), Message("user", user)
 
 
-def shared_text(prompt: Prompt, first: str, second: str, mode: Mode, abstain: bool) -> str:
+def shared_text(
+    prompt: Prompt, first: str, second: str, mode: Mode, abstain: bool, template: Template | None = None
+) -> str:
     """Return the start of the user turn, which all principles of a pair share in this order."""
+    *turns, block_a, block_b = _blocks(prompt.messages, first, second, STYLES[mode, abstain].fence)
     # Outside the fences, where no judged text can stand.
-    cut = [f"Response {letter}{CUT_OFF}" for letter, text in (("A", first), ("B", second)) if not ended(text)]
-    return _head(prompt.messages, first, second, STYLES[mode, abstain].fence) + "".join(cut)
+    cut = {"A": "" if ended(first) else f"Response A{CUT_OFF}", "B": "" if ended(second) else f"Response B{CUT_OFF}"}
+    if template is None:
+        return "\n\n".join([*turns, block_a, block_b]) + "\n\n" + cut["A"] + cut["B"]
+    said = {"conversation": "\n\n".join(turns)}
+    for letter, block in (("A", block_a), ("B", block_b)):
+        said[f"response_{letter}"] = f"{block}\n{cut[letter]}".removesuffix("\n")
+    return _filled(template.head, said)
 
 
-def asked_text(asked: Sequence[Wording], mode: Mode, abstain: bool) -> str:
+def asked_text(asked: Sequence[Wording], mode: Mode, abstain: bool, template: Template | None = None) -> str:
     """Return the rest of the user turn."""
     style = STYLES[mode, abstain]
+    if template is not None:
+        return _filled(template.tail, _places(asked, mode, style))
     return (_joint_tail(asked, style) if mode == "joint" else _tail(asked[0], style)) + style.ask
+
+
+def _filled(pieces: Sequence[str], said: Mapping[str, str]) -> str:
+    """Put what is said in its places: every second piece is a place's name."""
+    return "".join(said[piece] if number % 2 else piece for number, piece in enumerate(pieces))
+
+
+def _places(asked: Sequence[Wording], mode: Mode, style: Style) -> dict[str, str]:
+    """Return what a template's places of what is asked hold. Several questions are numbered, one a line."""
+    numbered = list(enumerate(asked, 1)) if mode == "joint" else []
+    if numbered:
+        shots = [f"{place}. " + _shown(shot, style) for place, wording in numbered for shot in wording.shots]
+        question = "\n".join(f"{place}. " + " ".join(wording.question.split()) for place, wording in numbered)
+    else:
+        shots, question = [_shown(shot, style) for shot in asked[0].shots], asked[0].question
+    return {"examples": "".join([SHOTS] * bool(shots) + shots), "question": question, "answer": style.ask}
 
 
 def _tail(asked: Wording, style: Style) -> str:
@@ -81,12 +111,12 @@ def _fenced(name: str, fence: str, text: str) -> str:
 
 
 @lru_cache(maxsize=256)  # the principles of a pair follow each other
-def _head(turns: tuple[Message, ...], first: str, second: str, digits: int) -> str:
+def _blocks(turns: tuple[Message, ...], first: str, second: str, digits: int) -> tuple[str, ...]:
+    """Return the turns and the two responses, each between fences."""
     names = [*(turn.role for turn in turns), "response_A", "response_B"]
     texts = [_sound(text) for text in (*(turn.content for turn in turns), first, second)]
     fence = _fence(texts, digits)
-    parts = [_fenced(name, fence, text) for name, text in zip(names, texts, strict=True)]
-    return "\n\n".join(parts) + "\n\n"
+    return tuple(_fenced(name, fence, text) for name, text in zip(names, texts, strict=True))
 
 
 def _sound(text: str) -> str:

@@ -15,6 +15,7 @@ from morlaif_core.types import Capabilities, Principle, Request, ResponsePair, c
 
 from .prompt import render, shared_text
 from .schemas import joint_schema, verdict_schema
+from .template import Template, read_template
 from .wordings import wording_of
 
 Order = Literal["ab", "ba"]
@@ -38,6 +39,7 @@ class Asking:
     abstain: bool = False
     min_label_mass: float = MIN_LABEL_MASS
     tell_cut_off: bool = True
+    template: Template | None = None
 
 
 def asking_of(capabilities: Capabilities, judging: Judging) -> Asking:
@@ -49,8 +51,27 @@ def asking_of(capabilities: Capabilities, judging: Judging) -> Asking:
     # The same log-probabilities twice would say nothing new.
     samples = judging.samples if mode in HARD else 1
     return Asking(
-        mode, capabilities, samples, judging.few_shots, judging.abstain, judging.min_label_mass, judging.tell_cut_off
+        mode,
+        capabilities,
+        samples,
+        judging.few_shots,
+        judging.abstain,
+        judging.min_label_mass,
+        judging.tell_cut_off,
+        # Who reads pairs is given no words.
+        template_of(judging) if mode != "pair" else None,
     )
+
+
+def template_of(judging: Judging) -> Template | None:
+    """Read the template that `judging` names. Raises `UserError` where it cannot be used."""
+    template = None if judging.template is None else read_template(judging.template)
+    if template is not None and judging.few_shots and not template.has_examples:
+        raise UserError(
+            f"judging.template: {judging.template} has no place for the examples that judging.few_shots asks for; "
+            "put {examples} before {question}"
+        )
+    return template
 
 
 def _mode_of(capabilities: Capabilities, judging: Judging) -> Mode:
@@ -120,7 +141,7 @@ def build_request(
         first,
         second,
         asked[0],
-        messages=render(pair.prompt, first, second, wordings, asking.mode, asking.abstain),
+        messages=render(pair.prompt, first, second, wordings, asking.mode, asking.abstain, asking.template),
         # APIs count hidden thoughts as output: without room for them the answer is cut off.
         max_tokens=_max_tokens(asking.mode, len(asked)) + asking.capabilities.thinking_tokens,
         temperature=temperature,
@@ -129,7 +150,7 @@ def build_request(
         schema=_schema(asking, len(asked)),
         sample=sample,
         principles=tuple(asked) if asking.mode == "joint" else (),
-        shared=len(shared_text(pair.prompt, first, second, asking.mode, asking.abstain)),
+        shared=len(shared_text(pair.prompt, first, second, asking.mode, asking.abstain, asking.template)),
     )
 
 

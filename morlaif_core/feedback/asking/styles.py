@@ -12,6 +12,8 @@ from typing import NamedTuple
 from morlaif_core.feedback.types import Mode
 from morlaif_core.types import content_hash
 
+from .template import Template
+
 SHOTS = "Right answers for other responses:\n"
 CUT_OFF = " was cut off at the length limit: it goes on, but nobody sees how.\n"
 STEM = "Which response "
@@ -53,11 +55,13 @@ STYLES: dict[tuple[Mode, bool], Style] = {
 """By mode, and whether the judge may say that the question does not apply."""
 
 
-def template_hash(mode: Mode, abstain: bool = False) -> str:
+def template_hash(mode: Mode, abstain: bool = False, template: Template | None = None) -> str:
     """Return what is stored with every row: which wording the judge was asked with; empty where it reads pairs."""
     style = STYLES.get((mode, abstain))
     if style is None:
         return ""
+    if template is not None:
+        return content_hash(template.hash, style.ask)
     # The last text stands for what `prompt` sets around a style: to be changed with it.
     return content_hash(
         "judge template 1", style.system, style.ask, "user/assistant turns, response_A, response_B, Question"

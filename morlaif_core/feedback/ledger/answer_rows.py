@@ -69,7 +69,7 @@ def rows_of(
             model=asked.identity,
             model_returned=one_line(answer.model) if answer is not None else "",
             mode=asked.asking.mode,
-            template=template_hash(asked.asking.mode, asked.asking.abstain),
+            template=template_hash(asked.asking.mode, asked.asking.abstain, asked.asking.template),
             status=reading.status,
             # Before `picks`: the direction is applied when rows become a verdict, so that it can be changed for free.
             verdict=None if logit is None else "first" if logit > 0 else "second" if logit < 0 else "tie",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import re
 import traceback
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from morlaif_core.config.addresses import is_loopback
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Options, Secret, Tuning
 from morlaif_core.redaction import one_line
@@ -123,7 +123,7 @@ class Endpoint:
     @property
     def local(self) -> bool:
         """Whether the server is on this machine. Then no proxy may be used: text and key go in clear."""
-        return _loopback(urlsplit(self.url).hostname or "")
+        return is_loopback(urlsplit(self.url).hostname or "")
 
     @property
     def connect_timeout(self) -> float:
@@ -265,14 +265,5 @@ def _check_url(url: str) -> None:
         raise ValueError(f"{url!r} is no address; write it like https://example.com/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("it carries credentials, a query or a fragment; name the key's variable in api_key instead")
-    if parts.scheme == "http" and not _loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(f"{url!r} would send texts and key in clear; use https (http is for this machine only)")
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

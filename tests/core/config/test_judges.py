@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from morlaif_core import UserError
-from morlaif_core.cli.output import show_config
+from morlaif_core.cli.output import show_status
+from morlaif_core.cli.show_config import show_config
+from morlaif_core.cli.under_way import UnderWay
 from morlaif_core.config.judge_settings import CascadeSettings, JudgeSettings, PanelSettings
 from morlaif_core.config.load import load_config
-from morlaif_core.config.prices import price_of
+from morlaif_core.config.prices import check_budget, is_missed, price_of
 from morlaif_core.plugins.manager import Plugins
 from morlaif_core.readiness import check_judging, needed_before_run
 
@@ -121,7 +123,7 @@ def test_what_members_need_before_the_run_is_listed_and_of_unused_judges_is_not(
 
 
 def test_check_prints_members_with_their_origin(load: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    show_config(load(JUDGES, "judges.careful.quorum=3"), [], [])
+    show_config(load(JUDGES, "judges.careful.quorum=3"), [], [], everything=True)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert 'judges.careful.panel ["one", "two", "rules"] mine.yaml' in lines
     assert "judges.careful.quorum 3 --set judges.careful.quorum" in lines
@@ -178,3 +180,35 @@ def test_a_judge_that_cannot_be_asked_so_is_told_before_the_run(load: Any, optio
     with pytest.raises(UserError, match=r"judges\.x: " + word):
         check_judging(load(text + "principles: {relevance: {judge: x}}\n"))
     check_judging(load(text))
+
+
+def test_a_principle_that_people_judge_needs_no_question(load: Any) -> None:
+    config = load("principles: {our-taste: {judge: human}, relevance: {}}\n")
+    assert (config.principles[0].name, config.principles[0].question) == ("our-taste", "")
+    assert load("dataset: {use: preferences, path: x.jsonl, labels: {our_taste: c}}\n"
+                "principles: {our-taste: {judge: human}}\n").principles[0].name == "our-taste"  # fmt: skip
+    for text, said in (
+        ("principles: {our-taste: {judge: rules}}", "Add principles/our-taste.yaml"),
+        ("principles: {our-taste: {}}", "Add principles/our-taste.yaml"),
+        # A misspelt name would get the overall label, unseen.
+        ("principles: {relevence: {judge: human}}", "Did you mean 'relevance'"),
+    ):
+        with pytest.raises(UserError, match=said):
+            load(text + "\n")
+
+
+def test_an_unpriced_judge_on_this_machine_is_no_news(load: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "judges: {one: {use: openai, model: m, base_url: %s, api_key: null}}\nprinciples: {detail: {judge: one}}\n"
+    for url, quiet in (
+        ("http://localhost:8000/v1", True),
+        ("http://127.0.0.1:8000/v1", True),
+        ("'http://[::1]:8000/v1'", True),
+        ("https://example.com/v1", False),
+    ):
+        missed = is_missed(load(text % url))
+        assert missed is not quiet
+        show_status({}, {"cost_usd": None, "notes": {"cost_usd": "why"}}, UnderWay(None, None, None, None), missed)
+        assert ("cost" in capsys.readouterr().out) is missed
+        # It may pass requests on to who bills them: a budget is not kept by hope.
+        with pytest.raises(UserError, match=r"budget\.usd: it cannot be kept"):
+            check_budget(load(text % url, "budget.usd=1"))

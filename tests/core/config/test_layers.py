@@ -299,3 +299,22 @@ def test_files_that_are_no_text_too_large_or_not_there(tmp_path: Path) -> None:
         read_yaml(file)
     file.write_bytes(b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
     assert read_yaml(file) == {"a": 1, "b": 2}, "a byte-order mark and Windows line ends do no harm"
+
+
+@pytest.mark.parametrize("block", ["dataset", "sampler", "preference_model", "scalarizer", "trainer"])
+def test_a_component_may_be_written_as_its_name(block: str) -> None:
+    below = {block: {"use": "a", "k": 1}}
+    assert layered(below, {block: "b"}).values == {block: {"use": "b"}}
+    assert layered(below, {block: "a"}).values == below
+    assert layered({block: "a"}, {block: {"k": 1}}).values == below
+    assert layered(below, sets=(f"{block}=b",)).values == {block: {"use": "b"}}
+    assert in_order([f"{block}.k=2", f"{block}=b"]) == [f"{block}=b", f"{block}.k=2"]
+    assert in_order([f"{block}.k=2", f"{block}={{use: b}}"]) == [f"{block}.k=2", f"{block}={{use: b}}"]
+    assert in_order([f"prompts.{block}.k=2", f"prompts.{block}=b"]) == [f"prompts.{block}.k=2", f"prompts.{block}=b"]
+
+
+def test_a_judge_may_be_written_as_its_provider() -> None:
+    assert layered({"judges": {"mine": "rules"}}, {"judges": {"mine": {"sharpness": 2}}}).values == {
+        "judges": {"mine": {"use": "rules", "sharpness": 2}}
+    }
+    assert in_order(["judges.mine.sharpness=2", "judges.mine=rules"])[0] == "judges.mine=rules"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from morlaif_core import UserError
-from morlaif_core.cli.output import show_config
+from morlaif_core.cli.show_config import show_config
 from morlaif_core.config.load import load_config
 from morlaif_core.config.settings import WinRate
 from morlaif_core.config.shipped_files import bundle
@@ -144,7 +144,7 @@ BAD = [
     ("trainer: {steps: x}", ["trainer.steps: ", "[mine.yaml]"]),
     ("scalarizer: {use: max_mon}", ["scalarizer.use: ", "'max_mon'", "Did you mean 'max_min'?", "[mine.yaml]"]),
     ("dataset: {use: demoo}", ["dataset.use: ", "Did you mean 'demo'?"]),
-    ("dataset: demo", ["dataset: "]),
+    ("dataset: [demo]", ["dataset: "]),
     ("trainer: {use: null}", ["trainer.use: must be given"]),
     ("target: {model: {steps: 3}}", ["target.model", "use: NAME"]),
     ("target: {model: {use: demo-bse}}", ["target.model.use: ", "Did you mean 'demo-base'?"]),

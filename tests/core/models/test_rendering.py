@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -151,3 +152,25 @@ def test_a_long_response_keeps_its_end_only_where_it_has_one() -> None:
     assert len(ended.ids) == len(cut.ids) == 32
     assert ended.ids[-1] == tokenizer.eos_token_id
     assert tokenizer.eos_token_id not in cut.ids
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_nothing_is_said_of_a_limit_that_is_kept(chat: bool) -> None:
+    """transformers warns of any text longer than the context; here it is left out, cut or refused before a model sees it."""
+    tokenizer = tiny_tokenizer(chat=chat)
+    tokenizer.model_max_length = 16
+    said: list[str] = []
+    log = logging.getLogger("transformers.tokenization_utils_base")
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    log.addHandler(handler)
+    try:
+        prompt = asked("How do I bake bread? " * 20)
+        assert len(prompt_ids(tokenizer, prompt)) > 16
+        assert len(prompt_ids(tokenizer, asked("How do I bake bread</s>? " * 20))) > 16
+        assert len(encode_pair(tokenizer, prompt, "Bake it. " * 20, 16).ids) == 16
+        assert said == []
+        tokenizer("How do I bake bread? " * 20)
+        assert "longer than the specified maximum" in said[0]
+    finally:
+        log.removeHandler(handler)

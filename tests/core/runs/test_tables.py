@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from morlaif_core import print_table
+from morlaif_core import format_interval, format_number, print_table
+from morlaif_core.types.scores import short_number
 
 NAME = "a_name_longer_than_the_terminal_leaves_room_for"
 
@@ -30,3 +31,11 @@ def test_a_table_that_may_wrap_cuts_nothing(wrap: bool, monkeypatch: pytest.Monk
     lines = [line.split("│")[1].strip() for line in shown.splitlines() if "│" in line]
     assert ("".join(lines) == NAME) is wrap
     assert ("…" in shown) is not wrap
+
+
+def test_what_rounding_leaves_of_zero_is_zero() -> None:
+    assert format_number(-7e-18) == "0.000"
+    assert format_number(-0.0004, 3) == "0.000"
+    assert format_number(-0.0006, 3) == "-0.001"
+    assert format_interval([-1e-9, 0.25], 2) == "[0.00, 0.25]"
+    assert [short_number(value) for value in (-7e-18, -0.0, 0.00012345, -2.0)] == ["0", "0", "0.000123", "-2"]

@@ -8,21 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from morlaif_core import RewardBatch
+from morlaif_core import CutOff, RewardBatch, make_prompt
 from morlaif_core.cli.main import cli, guarded
 from morlaif_core.testing import make_scores
-from morlaif_try.score import _show
+from morlaif_try.score import _rows, _show, _tell_failed
 from tests.helpers.failing_scores import let_fail
 
 
 def test_what_failed_is_null_or_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
     scores = make_scores([[1.0, 2.0], [np.nan, 1.0]], ["kind", "calm"])
     batch = RewardBatch(np.array([1.0, np.nan], dtype=np.float32), scores, 0.0)
-    _show(["x", "y"], batch, True)
+    scored = _rows([make_prompt("?")] * 2, ["x", CutOff("y")], batch)
+    _show(scored, True)
     rows = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert [row["reward"] for row in rows] == [1.0, None]
+    assert [row["ended"] for row in rows] == [True, False]
     assert rows[1]["scores"] == {"kind": None, "calm": 1.0}
-    _show(["x", "y"], batch, False)
+    _tell_failed(scored)
+    _show(scored, False)
     shown = capsys.readouterr()
     assert shown.out.splitlines()[-1].split() == ["-", "-", "1.000", "y"]
     assert shown.err == "response 2 has no score under kind: its preference model failed\n"
