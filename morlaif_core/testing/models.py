@@ -9,31 +9,22 @@ from typing import Literal
 
 import numpy as np
 
-from morlaif_core.plugins.components import Component, Generation, Target
+from morlaif_core.plugins.components import Component, Target
 from morlaif_core.plugins.protocols import (
     Backbones,
     PMBackend,
     PMJob,
-    Policy,
-    PolicyJob,
-    PolicyTrainer,
     PreferenceModel,
-    Reward,
 )
 from morlaif_core.types import (
-    Explanation,
     Message,
     Preference,
     Principle,
     Prompt,
-    RewardBatch,
-    ScoreMatrix,
-    make_pair,
     make_prompt,
 )
 
 from .components import check_component, require
-from .fakes import memory_reward
 
 SHORT = Principle("short", "Which response is shorter?")
 CALM = Principle("calm", "Which response has fewer exclamation marks?")
@@ -126,92 +117,6 @@ def _check_scores(name: str, backend: PMBackend, folder: Path, base: Target, bac
 
 def _values(model: PreferenceModel, prompt: Prompt, response: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return model.score([prompt], [response]).values
-
-
-def check_policy_trainer(
-    component: Component[PolicyTrainer],
-    base: Path,
-    folder: Path,
-    options: Mapping[str, object] | None = None,
-    *,
-    reward: Reward | None = None,
-) -> None:
-    """Check a policy trainer on a small base model: it reports steps, obeys stop, leaves out a response
-    whose score failed, and returns a loadable policy.
-
-    Args:
-        component: what the plugin's hook returned.
-        base: folder of a small causal LM with its tokenizer.
-        folder: an empty folder to train in.
-        options: options other than the defaults; they must give at least two steps, few of them keep it short.
-        reward: by default minus the response's length.
-
-    Raises:
-        ContractError: what does not hold.
-    """
-    from morlaif_core.models.backbones import LocalBackbones, policy_backbone
-
-    check_component("policy_trainer", component)
-    name, chosen = component.name, component.options.model_validate(dict(options or {}))
-    reward = reward or memory_reward(lambda prompt, response: -float(len(response)))
-    backbones, prompts = LocalBackbones(device="cpu", threads=1), _questions()
-    pairs = [make_pair(prompt, "Yes.", "No, not at all!") for prompt in prompts]
-    parts = [("whole", Recorder(), reward), ("stopped", Recorder(stop_after=1), reward)]
-    for part, report, given in [*parts, ("failed", Recorder(), _FirstFails(reward))]:
-        out = folder / part
-        out.mkdir(parents=True)
-        generation, target = (
-            Generation.model_validate({"max_new_tokens": 8}),
-            Target.model_validate({"model": str(base)}),
-        )
-        job = PolicyJob(target, prompts, pairs, given, generation, out, 0, report, backbones)
-        policy = component.build(chosen).train(job)
-        require(policy.folder is not None and policy.folder.is_dir(), f"{name}: the policy's folder is {policy.folder}")
-        _check_steps(name, report)
-        policy_backbone(Policy(policy.target, policy.folder), backbones)
-    backbones.release()
-
-
-@dataclass(frozen=True)
-class _FirstFails:
-    """A reward that is NaN for the first of several responses, as where a preference model gives no score."""
-
-    reward: Reward
-
-    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str], *, step: int | None = None) -> RewardBatch:
-        batch = self.reward(prompts, responses, step=step)
-        if len(responses) > 2:
-            batch.rewards[0] = batch.scores.values[0] = np.nan
-        return batch
-
-    def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
-        return self.reward.explain(batch, step=step)
-
-    def end_step(self, means: ScoreMatrix) -> None:
-        self.reward.end_step(means)
-
-    def state(self) -> Mapping[str, object]:
-        return self.reward.state()
-
-    def restore(self, state: Mapping[str, object]) -> None:
-        self.reward.restore(state)
-
-
-def _check_steps(name: str, report: Recorder) -> None:
-    steps, totals = [step for step, _, _ in report.steps], {total for _, total, _ in report.steps}
-    require(bool(steps) and steps == sorted(set(steps)), f"{name}: steps reported are {steps}, not ascending")
-    require(
-        len(totals) == 1 and steps[-1] <= max(totals), f"{name}: totals reported are {totals}, last step {steps[-1]}"
-    )
-    finite = all(np.isfinite(value) for _, _, metrics in report.steps for value in metrics.values())
-    require(finite, f"{name}: a metric reported is not finite")
-    if report.stop_after is not None:
-        late = [step for step in steps if step > report.stop_after]
-        require(not late, f"{name}: told to stop at step {report.stop_after}, it went on to {late}")
-    else:
-        require(
-            steps[-1] == max(totals), f"{name}: it ended at step {steps[-1]} of {max(totals)} without being told to"
-        )
 
 
 def _questions() -> list[Prompt]:

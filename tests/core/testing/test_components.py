@@ -48,7 +48,7 @@ PM_OPTIONS: dict[str, dict[str, object]] = {
     "probe": {"max_length": 64},
 }
 TRAINER_OPTIONS: dict[str, dict[str, object]] = {
-    "ppo": {"steps": 2, "prompts_per_step": 4, "minibatch": 4, "epochs": 1}
+    "ppo": {"steps": 8, "prompts_per_step": 16, "responses_per_prompt": 2, "learning_rate": 1e-2}
 }
 
 
