@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from morlaif_core.testing.scalarizer_checks.check import check_scalarizer as check_scalarizer
+from morlaif_core.testing.training_checks.pm_backend import check_pm_backend as check_pm_backend
 from morlaif_core.testing.training_checks.trainer import check_policy_trainer as check_policy_trainer
 
 from .bases import tiny_base as tiny_base
@@ -30,7 +31,6 @@ from .fakes import (
     make_terms as make_terms,
     memory_reward as memory_reward,
 )
-from .models import check_pm_backend as check_pm_backend
 from .providers import check_feedback_provider as check_feedback_provider
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from morlaif_core import (
     stop_strings,
 )
 
-QUICK: dict[str, object] = {"steps": 8, "n": 4, "prompts_per_step": 8, "learning_rate": 1e-2}
+QUICK: dict[str, object] = {"steps": 16, "n": 4, "prompts_per_step": 8, "learning_rate": 1e-2}
 
 
 class StrangerOptions(Options):
@@ -311,7 +311,7 @@ class GoesOn(Stranger):
 MUTANTS: dict[type[Stranger], str] = {
     Idle: "did not train",
     Timid: "did not learn",
-    Worst: "opposite",
+    Worst: "learns the opposite",
     WritesNaN: "not finite",
     MovesReference: "reference",
     NoTokenizer: "tokenizer",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from morlaif_core.plugins.protocols import Reward
+from morlaif_core.testing.components import require
 from morlaif_core.testing.fakes import memory_reward
 from morlaif_core.types import Explanation, Prompt, RewardBatch, ScoreMatrix
 
@@ -23,11 +24,11 @@ class Killed(BaseException):
 
 @dataclass
 class Recorder:
-    """A `Report` that keeps what it is told, and may answer other than ``go`` or raise `Killed` at a step."""
+    """A `Report` that keeps what it is told, and may answer other than ``go`` or raise `Killed` where `kill` says so."""
 
     stop_after: int | None = None
     raise_kl_at: int | None = None
-    kill_at: int | None = None
+    kill: Callable[[int], bool] | None = None
     steps: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
 
     def __call__(
@@ -40,11 +41,20 @@ class Recorder:
     ) -> Literal["go", "raise_kl", "stop"]:
         """Keep a step's metrics."""
         self.steps.append((step, total, dict(metrics)))
-        if self.kill_at is not None and step >= self.kill_at:
+        if self.kill is not None and self.kill(step):
             raise Killed
         if self.stop_after is not None and step >= self.stop_after:
             return "stop"
         return "raise_kl" if step == self.raise_kl_at else "go"
+
+    def check_order(self, name: str) -> None:
+        """Steps come in order, with one total and finite metrics. Raises `ContractError`."""
+        steps, totals = [step for step, _, _ in self.steps], sorted({total for _, total, _ in self.steps})
+        ascending = bool(steps) and steps == sorted(set(steps))
+        require(ascending, f"{name}: steps reported are {steps}, not ascending; call job.report(step, total, metrics)")
+        require(len(totals) == 1, f"{name}: totals reported are {totals}; job.report(step, total, …) keeps one total")
+        wrong = {key: value for _, _, row in self.steps for key, value in row.items() if not np.isfinite(value)}
+        require(not wrong, f"{name}: metrics reported are not finite: {wrong}; leave out what failed")
 
     @property
     def last(self) -> int:

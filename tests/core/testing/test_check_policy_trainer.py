@@ -15,7 +15,7 @@ from tests.helpers.tiny_models import save_tiny
 
 @pytest.fixture(scope="module")
 def base(shared: SharedFolders) -> Path:
-    return shared.made("stranger-base", lambda folder: save_tiny(folder / "base", "gpt2") and None) / "base"
+    return shared.made("stranger-base", lambda folder: save_tiny(folder / "base", "gpt2")) / "base"
 
 
 def test_an_honest_trainer_passes(base: Path, tmp_path: Path) -> None:

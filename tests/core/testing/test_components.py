@@ -43,9 +43,9 @@ from tests.helpers.places import PLUGINS
 from tests.helpers.tiny_models import save_tiny
 
 PM_OPTIONS: dict[str, dict[str, object]] = {
-    "full": {"epochs": 1, "batch": 8, "max_length": 64},
-    "lora": {"epochs": 1, "batch": 8, "max_length": 64, "r": 2},
-    "probe": {"max_length": 64},
+    "full": {"epochs": 2, "batch": 8, "max_length": 96, "learning_rate": 3e-3},
+    "lora": {"epochs": 2, "batch": 8, "max_length": 96, "learning_rate": 3e-3},
+    "probe": {"max_length": 96},
 }
 TRAINER_OPTIONS: dict[str, dict[str, object]] = {
     "ppo": {"steps": 8, "prompts_per_step": 16, "responses_per_prompt": 2, "learning_rate": 1e-2}
