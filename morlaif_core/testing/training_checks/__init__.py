@@ -1,1 +1,1 @@
-"""Checks of what trains or runs a model, on a small real one: preference-model backends, policy trainers."""
+"""Checks of what trains, runs or makes a model, on a small real one: backends, trainers, samplers, makers."""

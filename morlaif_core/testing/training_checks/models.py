@@ -1,7 +1,8 @@
-"""What checks look at: the questions they ask, a model's answers and weights, a folder's files."""
+"""What checks look at: the questions they ask, a model's answers and weights, files, the global random generators."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,11 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """Return the time and size of every file below a folder."""
     files = [file for file in folder.rglob("*") if file.is_file()]
     return {str(file): (file.stat().st_mtime_ns, file.stat().st_size) for file in files}
+
+
+def global_generators() -> tuple[object, ...]:
+    """Return the states of the global random generators of Python, numpy and torch, to be compared."""
+    import torch
+
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return random.getstate(), kind, keys.tobytes(), tuple(rest), torch.get_rng_state().numpy().tobytes()  # type: ignore[union-attr]
