@@ -18,6 +18,12 @@ TOPICS = tuple(
 )
 
 
+GREEDY = 1e-3
+"""A temperature at which a model says one thing, whatever the seed."""
+LIKE = 0.75
+"""Share of texts that must be those of the core's own `decode`: arithmetic may differ a little."""
+
+
 def questions(form: str = "Tell me about {}.") -> list[Prompt]:
     """Return sixteen prompts of one turn."""
     return [make_prompt([Message("user", form.format(topic))]) for topic in TOPICS]

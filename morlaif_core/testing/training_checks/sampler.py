@@ -14,13 +14,9 @@ from morlaif_core.plugins.protocols import Backbones, Policy, Sampler
 from morlaif_core.testing.components import check_component, require
 from morlaif_core.types import ended
 
-from .models import draw, global_generators, logits_of, questions, stamps
+from .models import GREEDY, LIKE, draw, global_generators, logits_of, questions, stamps
 
 N = 3
-GREEDY = 1e-3
-"""A temperature at which a model says one thing, whatever the seed."""
-LIKE = 0.75
-"""Share of greedy answers that must be those of the core's own `decode`: arithmetic may differ a little."""
 
 
 @dataclass

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from morlaif_core.errors import UserError
-from morlaif_core.plugins.components import Component, Generation, Lora, Target
-from morlaif_core.plugins.protocols import Backbones, Policy, PolicyJob, PolicyTrainer, Reward
+from morlaif_core.plugins.components import Component, Lora, Target
+from morlaif_core.plugins.protocols import Policy, PolicyTrainer, Reward
 from morlaif_core.testing.components import check_component, require
-from morlaif_core.types import Floats, ResponsePair, make_pair
+from morlaif_core.types import Floats
 
-from .models import draw, logits_of, questions, stamps, weights_of
-from .watched import Killed, Recorder, Stop, WatchedReward, plant_reward
+from .models import GREEDY, LIKE, draw, logits_of, questions, stamps, weights_of
+from .trainings import GENERATION, Attempt, Bench
+from .watched import Killed, Recorder, plant_reward
 
-GENERATION = Generation(max_new_tokens=8, temperature=1.0)
 DRAWS = 8
 """Answers to each question, by which a policy is compared with the untrained model."""
 SURE = 3.0
@@ -27,56 +26,6 @@ FEWEST_STEPS = 4
 ALONE = "was moved; train a copy, job.backbones.get(job.target, own=True), or an adapter"
 SAME = 1e-4
 """Difference of a weight between two trainings that are one and the same."""
-
-
-@dataclass
-class Attempt:
-    """One call of `train` in a folder, and what it was seen to do."""
-
-    out: Path
-    report: Recorder
-    stop: Stop
-    reward: WatchedReward
-    policy: Policy | None = None
-
-
-@dataclass
-class Bench:
-    """What all parts of a check share."""
-
-    name: str
-    component: Component[PolicyTrainer]
-    options: Any
-    target: Target
-    reward: Reward
-    backbones: Backbones
-    folder: Path
-
-    def pairs(self) -> list[ResponsePair]:
-        return [make_pair(prompt, "Yes.", "No, not at all!") for prompt in questions("What is {} good for?")]
-
-    def attempt(
-        self, part: str, report: Recorder | None = None, *, signal_after: int | None = None, first_fails: bool = False
-    ) -> Attempt:
-        """Return an attempt in a folder; one in the same folder goes on with what is there."""
-        report, out = report or Recorder(), self.folder / part
-        out.mkdir(parents=True, exist_ok=True)
-        return Attempt(out, report, Stop(report, signal_after), WatchedReward(self.reward, first_fails))
-
-    def train(self, attempt: Attempt, *, seed: int = 0, target: Target | None = None) -> Policy:
-        """Train with a trainer built anew, as another process would."""
-        job = PolicyJob(
-            target or self.target, questions(), self.pairs(), attempt.reward, GENERATION, attempt.out, seed,
-            attempt.report, self.backbones, stop=attempt.stop,
-        )  # fmt: skip
-        attempt.policy = policy = self.component.build(self.options).train(job)
-        inside = policy.folder is not None and policy.folder.is_dir() and policy.folder.is_relative_to(attempt.out)
-        self.require(inside, f"the policy's folder is {policy.folder}; return Policy(job.target, job.out)")
-        self.require(policy.target == job.target, "the policy's target is not the job's; return Policy(job.target, …)")
-        return policy
-
-    def require(self, holds: bool, message: str) -> None:
-        require(holds, f"{self.name}: {message}")
 
 
 def check_policy_trainer(
@@ -90,10 +39,10 @@ def check_policy_trainer(
     """Check a policy trainer on a small base model, within some seconds.
 
     It learns a planted preference (the mean reward of its answers rises by three standard errors); scores answers to
-    the job's prompts, with ``step``; reports steps and obeys; leaves out a response whose score failed; writes finite
-    weights and a tokenizer; leaves the shared copy of the target alone; goes on after a kill to the weights that it
-    would have had, with the reward's state; does nothing where it is done; another seed is another training; a target
-    with ``lora`` is refused by a `UserError` or gives an adapter.
+    the job's prompts, drawn by ``job.generation``, with ``step``; reports steps and obeys; leaves out a response whose
+    score failed; writes finite weights and a tokenizer; leaves the shared copy of the target alone; goes on after a kill
+    to the weights that it would have had, with the reward's state; does nothing where it is done; another seed is
+    another training; a target with ``lora`` is refused by a `UserError` or gives an adapter.
 
     Args:
         component: what the plugin's hook returned.
@@ -127,6 +76,7 @@ def check_policy_trainer(
     _check_done(bench, whole)
     _check_resumed(bench, whole, tensors)
     _check_other_seed(bench, whole)
+    _check_answers(bench)
     _check_failed_scores(bench)
     _check_lora(bench)
     moved = not np.array_equal(logits_of(target, backbones), logits)
@@ -226,10 +176,8 @@ def _check_resumed(bench: Bench, whole: Attempt, tensors: dict[str, Any]) -> Non
         else:
             require(False, f"{bench.name}: {how}, it went on; write a checkpoint and raise KeyboardInterrupt")
     else:
-        ended, how = (
-            bench.attempt("resumed", Recorder(kill=lambda step: step >= half)),
-            f"killed in the report of step {half}",
-        )
+        ended = bench.attempt("resumed", Recorder(kill=lambda step: step >= half))
+        how = f"killed in the report of step {half}"
         try:
             bench.train(ended)
         except Killed:
@@ -266,6 +214,25 @@ def _check_other_seed(bench: Bench, whole: Attempt) -> None:
     same = one.reward.calls == other.reward.calls
     same = same and _difference(_check_weights(bench, one), _check_weights(bench, other)) == 0
     bench.require(not same, "another seed changes nothing; draw prompts and answers by job.seed")
+
+
+def _check_answers(bench: Bench) -> None:
+    """What it scores first is what the target answers to those prompts, almost without temperature."""
+    generation = GENERATION.model_copy(update={"temperature": GREEDY})
+    attempt = bench.attempt("greedy", Recorder(stop_after=1))
+    bench.train(attempt, generation=generation)
+    _, ids, responses = attempt.reward.calls[0]
+    prompts = questions()
+    says = {
+        prompt.id: row[0]
+        for prompt, row in zip(prompts, draw(Policy(bench.target), prompts, generation, 1), strict=True)
+    }
+    rows = [(says[key], text) for key, text in zip(ids, responses, strict=True) if key in says]
+    other = [(said, text) for said, text in rows if said.strip() != text.strip()]
+    said, text = other[0] if other else ("", "")
+    told = f"with job.generation.temperature {GREEDY} it scores {text!r} where the target answers {said!r}"
+    advice = "draw by job.generation, with prompt_ids and decode, and score each response with its own prompt"
+    bench.require(len(other) <= (1 - LIKE) * len(rows), f"{told}; {advice}")
 
 
 def _check_failed_scores(bench: Bench) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from morlaif_core.testing import ContractError, check_policy_trainer
 from tests.helpers.shared_folders import SharedFolders
-from tests.helpers.stranger_trainer import MUTANTS, QUICK, Stranger, offered
+from tests.helpers.stranger_trainer import QUICK, Stranger, offered
 from tests.helpers.tiny_models import save_tiny
+from tests.helpers.trainer_mutants import MUTANTS
 
 
 @pytest.fixture(scope="module")
