@@ -119,7 +119,8 @@ class Distracted(Stranger):
     """Makes much of what matters little."""
 
     def fit(self, rows: Sequence[Preference], job: PMJob) -> Weights:
-        return {**super().fit(rows, job), "jazz": 2.0}
+        weights = super().fit(rows, job)
+        return {word: 2.0 * (weight > 0) + weight for word, weight in weights.items()}
 
 
 class HardLabels(Stranger):

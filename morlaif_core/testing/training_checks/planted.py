@@ -1,4 +1,4 @@
-"""Preferences whose reason is known: under each principle one word is better than another, and a third a little."""
+"""Preferences whose reason is known: under each of two principles one word is much better, the other's word a little."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ PRINCIPLES = (
     Principle("calm", "Which response is calmer?"),
 )
 NAMES = ("warm", "calm")
-WEAK = "weak"
-WORDS = {"warm": ("gruff", "KIND"), "calm": ("NOISY", "still"), WEAK: ("8 9", "jazz")}
+WORDS = {"warm": ("gruff", "KIND"), "calm": ("NOISY", "still")}
 """Of each, the worse word and the better one: with few bytes in common, so that a tiny random model tells them apart."""
-STRONG, FAINT = 0.95, 0.55
+STRONG, FAINT = 0.95, 0.52
 TRAINED, HELD_OUT = 64, 16
 """Pairs a principle."""
 
@@ -43,9 +42,8 @@ class Plant:
         return abs(float(self._differences(scores, word).mean()))
 
     def _differences(self, scores: Floats, word: str) -> Floats:
-        # Responses stand in the order of the bits of their three words, for one question after the other.
-        axis = 1 + list(WORDS).index(word)
-        return np.diff(scores.reshape(-1, 2, 2, 2), axis=axis).ravel()
+        # Responses stand in the order of the bits of their two words, for one question after the other.
+        return np.diff(scores.reshape(-1, 2, 2), axis=1 + NAMES.index(word)).ravel()
 
 
 def planted() -> Plant:
@@ -53,21 +51,20 @@ def planted() -> Plant:
     trained, other = questions(), questions("What about {}?")[:8]
     sets = [{name: _preferences(name, prompts, count) for name in NAMES}
             for prompts, count in ((trained, TRAINED), (other, HELD_OUT))]  # fmt: skip
-    rows = [(prompt, _response(bits)) for prompt in other for bits in np.ndindex(2, 2, 2)]
+    rows = [(prompt, _response(bits)) for prompt in other for bits in np.ndindex(2, 2)]
     return Plant(sets[0], sets[1], [prompt for prompt, _ in rows], [text for _, text in rows])
 
 
 def _preferences(name: str, prompts: list[Prompt], count: int) -> list[Preference]:
-    """Return pairs of which half differ in the principle's word and half in the weak one, each in both orders."""
-    draw, words, rows = random.Random(f"plant/{name}"), list(WORDS), []
+    """Return pairs of which half differ in the principle's word and half in the other one's, each in both orders."""
+    draw, rows = random.Random(f"plant/{name}"), []
     for place in range(count // 2):
-        a, b = ([draw.randrange(2) for _ in words] for _ in range(2))
-        main, weak = (words.index(name), words.index(WEAK))[:: 1 if place % 2 else -1]
-        # What differs decides: the main word here is the one that the label is about.
-        a[main], b[main], b[weak] = 1, 0, a[weak]
-        p_a = STRONG if words[main] == name else FAINT
-        prompt, texts = prompts[place % len(prompts)], (_response(a), _response(b))
-        rows += [Preference(prompt, *texts, p_a), Preference(prompt, *texts[::-1], 1 - p_a)]
+        differs, same = NAMES[:: 1 if place % 2 else -1]
+        bit = draw.randrange(2)
+        a, b = (_response([{differs: better, same: bit}[word] for word in NAMES]) for better in (1, 0))
+        p_a = STRONG if differs == name else FAINT
+        prompt = prompts[place % len(prompts)]
+        rows += [Preference(prompt, a, b, p_a), Preference(prompt, b, a, 1 - p_a)]
     return rows
 
 
