@@ -120,7 +120,7 @@ class Distracted(Stranger):
 
     def fit(self, rows: Sequence[Preference], job: PMJob) -> Weights:
         weights = super().fit(rows, job)
-        return {word: 2.0 * (weight > 0) + weight for word, weight in weights.items()}
+        return {word: 9.0 * (weight > 0) + weight for word, weight in weights.items()}
 
 
 class HardLabels(Stranger):

@@ -21,7 +21,8 @@ from .watched import Killed, Recorder, Stop
 RIGHT, WRONG = 0.8, 0.2
 """Shares of the pairs held out whose better response has the higher score: learnt, learnt the wrong way round."""
 SOFT = 0.7
-"""What a label of 0.52 may move scores, as a share of what one of 0.95 does: by their gradients 1 / 22, but features of tiny models overlap."""
+"""What a label of 0.52 may move scores, as a share of what one of 0.95 does. Their gradients are as 1 to 22, but the
+features of tiny models overlap."""
 SAME = 1e-3
 """Difference of two scores that are one and the same."""
 
@@ -75,10 +76,10 @@ def check_pm_backend(
 
     Under each of two principles one word is better, with labels of 0.95, and the other principle's a little, with 0.52.
     On responses to other questions the higher score is the better response's, in its principle's column, and the little
-    moves scores less far, by three tenths or more. Training reports; leaves done.json for each principle; called again changes
-    nothing; goes on after a kill to the same scores, with what was done left alone, as where a principle is added
-    (``independent``); and leaves the base alone. Loading gives finite scores (n, k) with the principles in the order
-    asked, a row's score not depending on the batch; a missing principle is an error.
+    moves scores less far, by three tenths or more. Training reports; leaves done.json for each principle; called again
+    changes nothing; goes on after a kill to the same scores, with what was done left alone, as where a principle is
+    added (``independent``); and leaves the base alone. Loading gives finite scores (n, k) with the principles in the
+    order asked, a row's score not depending on the batch; a missing principle is an error.
 
     Args:
         component: what the plugin's hook returned.
