@@ -29,7 +29,7 @@ from .workbench import Workbench
 if TYPE_CHECKING:
     import pandas as pd
 
-EVALUATION, ROLLOUTS = "evaluation.jsonl", f"{POLICY}/rollouts.jsonl"
+ROLLOUTS = f"{POLICY}/rollouts.jsonl"
 Responses: TypeAlias = Sequence[tuple[str, ...]]
 """n responses for each prompt."""
 

@@ -15,6 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from morlaif_core.testing.scalarizer_checks.check import check_scalarizer as check_scalarizer
+from morlaif_core.testing.training_checks.maker import check_model_maker as check_model_maker
+from morlaif_core.testing.training_checks.pm_backend import check_pm_backend as check_pm_backend
+from morlaif_core.testing.training_checks.sampler import check_sampler as check_sampler
+from morlaif_core.testing.training_checks.trainer import check_policy_trainer as check_policy_trainer
 
 from .bases import tiny_base as tiny_base
 from .components import (
@@ -29,7 +33,7 @@ from .fakes import (
     make_terms as make_terms,
     memory_reward as memory_reward,
 )
-from .models import check_pm_backend as check_pm_backend, check_policy_trainer as check_policy_trainer
+from .principles import check_principles as check_principles
 from .providers import check_feedback_provider as check_feedback_provider
 
 if TYPE_CHECKING:
@@ -53,8 +57,11 @@ __all__ = [
     "check_component",
     "check_dataset",
     "check_feedback_provider",
+    "check_model_maker",
     "check_pm_backend",
     "check_policy_trainer",
+    "check_principles",
+    "check_sampler",
     "check_scalarizer",
     "fault_server",
     "judge_server",

@@ -32,8 +32,10 @@ from morlaif_core.testing import (
     check_component,
     check_dataset,
     check_feedback_provider,
+    check_model_maker,
     check_pm_backend,
     check_policy_trainer,
+    check_sampler,
     check_scalarizer,
     fakes,
     memory_reward,
@@ -43,12 +45,12 @@ from tests.helpers.places import PLUGINS
 from tests.helpers.tiny_models import save_tiny
 
 PM_OPTIONS: dict[str, dict[str, object]] = {
-    "full": {"epochs": 1, "batch": 8, "max_length": 64},
-    "lora": {"epochs": 1, "batch": 8, "max_length": 64, "r": 2},
-    "probe": {"max_length": 64},
+    "full": {"epochs": 2, "batch": 8, "max_length": 96, "learning_rate": 3e-3},
+    "lora": {"epochs": 2, "batch": 8, "max_length": 96, "learning_rate": 3e-3},
+    "probe": {"max_length": 96},
 }
 TRAINER_OPTIONS: dict[str, dict[str, object]] = {
-    "ppo": {"steps": 2, "prompts_per_step": 4, "minibatch": 4, "epochs": 1}
+    "ppo": {"steps": 8, "prompts_per_step": 16, "responses_per_prompt": 2, "learning_rate": 1e-2}
 }
 
 
@@ -126,6 +128,16 @@ def test_pm_backend(offered: Component[Any], tmp_path: Path) -> None:
 def test_policy_trainer(offered: Component[Any], tmp_path: Path) -> None:
     base = save_tiny(tmp_path / "base", "gpt2")
     check_policy_trainer(offered, base, tmp_path / "policy", TRAINER_OPTIONS[offered.name])
+
+
+@pytest.mark.parametrize("offered", of_kind("sampler"))
+def test_sampler(offered: Component[Any], tmp_path: Path) -> None:
+    check_sampler(offered, save_tiny(tmp_path / "base", "gpt2"), tmp_path / "other")
+
+
+def test_model_maker(tmp_path: Path) -> None:
+    maker = next(offered for kind, offered in OFFERS if (kind, offered.name) == ("model", "demo-base"))
+    check_model_maker(maker, tmp_path, {"steps": 4, "width": 16, "heads": 2})
 
 
 def test_a_trainer_that_takes_a_failed_score_for_a_number_is_found(
