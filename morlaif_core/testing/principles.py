@@ -18,8 +18,12 @@ def check_principles(offered: Iterable[Principle]) -> None:
     ends with a question mark; wordings differ; ``picks`` is better or worse; an example has a prompt, two responses that
     differ, and a winner.
 
+    offered: what the hook returned.
+
     Raises:
         ContractError: what does not hold, with the principle's name.
+
+    >>> check_principles([Principle("warmth", "Which response is warmer?")])
     """
     pack = list(offered)
     require(bool(pack), "the pack has no principles; are the YAML files in the package, and in its wheel?")

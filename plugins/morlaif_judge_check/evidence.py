@@ -85,14 +85,14 @@ def lift(
 def ratio_figure(above: Doubles, below: Doubles, prompts: Places) -> Figure:
     """Return sum(above) / sum(below) of rows (n,), sum(below) > 0, with Student's interval of the linearised ratio.
 
-    The ratio is that of two distances, or their difference: it lies in [-2, 2], and so do the interval's ends.
+    The ratio is that of two distances, or their difference: it is at most 2, and so is the interval's upper end.
     """
     ratio = float(above.sum() / below.sum())
     known = spread(above - ratio * below, prompts)
     if known.freedom < 1:
         return Figure(ratio)
     reach = known.reach / float(below.mean())
-    return Figure(ratio, max(-2.0, ratio - reach), min(2.0, ratio + reach))
+    return Figure(ratio, ratio - reach, min(2.0, ratio + reach))
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,8 +44,7 @@ def choices_of(bench: Workbench, given: Sequence[str]) -> list[Choice]:
     """
     components = bench.scalarizers()
     chosen = bench.settings.scalarizer
-    own = Choice("", chosen.block)
-    own = replace(own, name=label(own.block), configured=True)
+    own = Choice(label(_set(components, chosen.block)), chosen.block, configured=True)
     if given:
         rewarded = [name for name, terms in bench.settings.principles.items() if terms.weight > 0]
         blocks = {text: _given(text, components, rewarded) for text in given}
@@ -125,6 +124,13 @@ def _try_out(bench: Workbench, text: str, block: Mapping[str, Any], components: 
 def _same(components: Components, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Say whether two blocks are the same scalarizer with the same options, however they are written."""
     return _settled(components, one) == _settled(components, other)
+
+
+def _set(components: Components, block: Mapping[str, Any]) -> dict[str, Any]:
+    """A block without the options that are as by default, all of which run.yaml has."""
+    component = _component(components, block["use"])
+    fields = component.options.model_fields if component else {}
+    return {key: value for key, value in block.items() if key not in fields or value != fields[key].get_default()}
 
 
 def _settled(components: Components, block: Mapping[str, Any]) -> tuple[object, Any]:

@@ -146,7 +146,7 @@ def test_one_gpu_trains_the_one_that_is_asked_for(monkeypatch: pytest.MonkeyPatc
         chosen.clear()
         device = device_of(SimpleNamespace(device=wanted))
         assert device == found
-        training = Training(tmp_path, FullOptions(), 0, device, "", lambda step, loss: None)
+        training = Training(tmp_path, FullOptions(), 0, device, "", lambda step, loss: None, lambda: False)
         config = _config(training, 3)
         assert config.n_gpu == 1
         assert str(config.device) == ("cuda:0" if wanted == "cuda" else "cuda:1")

@@ -66,7 +66,7 @@ def test_what_is_compared(shown: Path) -> None:
     assert (result["prompts"], result["responses"], result["principles"]) == (40, 3, list(PRINCIPLES))
     names = set(result["scalarizers"])
     assert {f"single: {name}" for name in PRINCIPLES} | {"weighted", "leximin", "soft_max_min"} <= names
-    assert result["settings"]["configured"] == "soft_max_min temperature=0.3 boltzmann=False"
+    assert result["settings"]["configured"] == "soft_max_min temperature=0.3"
     assert "features" in result["left_out"]["gated"]
     best = result["baseline"]["best"]
     for name in PRINCIPLES:
@@ -161,8 +161,8 @@ def test_given_scalarizers_replace_the_list(copied: Path, capsys: pytest.Capture
     given = ("max-min", "{use: soft-max-min, temperature: 0.3}", "{use: single, principle: detail}")
     assert called(copied, *SMALL, *(part for text in given for part in ("--scalarizer", text))) == 0
     result, text = result_of(copied), capsys.readouterr().out
-    assert list(result["scalarizers"]) == ["max_min", "soft_max_min temperature=0.3 boltzmann=False", "single: detail"]
-    assert result["settings"]["configured"] == "soft_max_min temperature=0.3 boltzmann=False"
+    assert list(result["scalarizers"]) == ["max_min", "soft_max_min temperature=0.3", "single: detail"]
+    assert result["settings"]["configured"] == "soft_max_min temperature=0.3"
     for line in ("soft_max_min temperature=0.3 (configured)", "of 9 intervals", "in sample"):
         assert line in text
 
