@@ -216,23 +216,9 @@ def component(
     'calm'
     """
     return Component(
-        name,
-        build,
-        options,
-        summary,
-        needs,
-        supplies,
-        uses,
-        monotone,
-        missing,
-        refuses,
-        bills,
-        needs_for,
-        supplies_for,
-        names,
-        capabilities,
-        goes_on,
-    )
+        name, build, options, summary, needs, supplies, uses, monotone, missing, refuses, bills, needs_for, supplies_for,
+        names, capabilities, goes_on,
+    )  # fmt: skip
 
 
 class Lora(Options):
