@@ -20,7 +20,8 @@ from morlaif_core.stages.context import Context
 from morlaif_core.stages.judge import labelled, read_labels
 from morlaif_core.stages.pairs import StoredPair, read_pairs
 from morlaif_core.stages.pipeline import cost
-from morlaif_core.stages.train_policy import FOLDER as POLICY, METRICS, load_policy
+from morlaif_core.stages.rollouts import FILE as ROLLOUTS
+from morlaif_core.stages.train_policy import METRICS, load_policy
 
 from .errors import UserError
 from .types import Preference, PromptLike, make_prompt
@@ -29,7 +30,6 @@ from .workbench import Workbench
 if TYPE_CHECKING:
     import pandas as pd
 
-ROLLOUTS = f"{POLICY}/rollouts.jsonl"
 Responses: TypeAlias = Sequence[tuple[str, ...]]
 """n responses for each prompt."""
 

@@ -89,7 +89,7 @@ def _by_region(pool: Sequence[Prompt], sizes: dict[str, int], *, rest: bool) -> 
         sets[name] += spare[:short]
         spare = spare[short:]
     if rest:
-        sets["rl"].sort(key=_draw)
+        sets["rl"].sort(key=draw_key)
     return {name: tuple(found) for name, found in sets.items()}
 
 
@@ -102,7 +102,8 @@ def _region(prompt: Prompt) -> str:
     return "rl"
 
 
-def _draw(prompt: Prompt) -> str:
+def draw_key(prompt: Prompt) -> str:
+    """What prompts are drawn by: a hash, the same in every run."""
     return content_hash("draw", prompt.id)
 
 
@@ -145,7 +146,7 @@ def _distinct(prompts: Iterable[Prompt], left_out: dict[str, int]) -> list[Promp
         seen.setdefault(prompt.id, prompt)
     if repeated:
         left_out["repeated prompts"] = left_out.get("repeated prompts", 0) + repeated
-    return sorted(seen.values(), key=_draw)
+    return sorted(seen.values(), key=draw_key)
 
 
 def _short(

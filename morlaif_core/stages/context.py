@@ -176,7 +176,7 @@ class Context:
             self.dataset.prompts("train"),
             self.dataset.prompts("test"),
             as_drawn(self.settings.prompts, self.folder.manifest.get("prompt_sets", {})),
-            self._fits,
+            self.fits,
             lambda: self._limit[1],
             old=self.old_draw,
         )
@@ -201,7 +201,7 @@ class Context:
             self.screen.say("left out: " + ", ".join(f"{count:,} {why}" for why, count in lost.items()))
         return sets
 
-    def _fits(self, prompts: Sequence[Prompt]) -> list[bool]:
+    def fits(self, prompts: Sequence[Prompt]) -> list[bool]:
         """Which prompts leave room for a response in the model's context, within prompts.max_tokens."""
         backbone = self.backbones.get(self.target)
         how = (self.target.template, self.target.chat_template_kwargs)

@@ -11,7 +11,9 @@ from typing import Any
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.protocols import Policy
 from morlaif_core.runs.folder import write_json
+from morlaif_core.runs.prompt_sets import draw_key
 from morlaif_core.runs.stamps import folder_stamp
+from morlaif_core.runs.system_prompt import with_system
 from morlaif_core.types import Prompt, content_hash
 
 from .comparison import answered, compare
@@ -38,7 +40,7 @@ def compare_on(
     if model is not None and not model.is_dir():
         raise UserError(f"there is no model folder {model}")
     policy = load_policy(context) if model is None else Policy(context.target, model)
-    drawn, left_out = _held_out(context, prompts, most)
+    drawn, left_out = held_out(context, prompts, most)
     place, made_of = context.path / FOLDER / name, _made_of(context, drawn, model)
     file = place / MADE_OF
     if file.exists() and json.loads(file.read_text(encoding="utf-8")) != made_of:
@@ -49,13 +51,15 @@ def compare_on(
     return compare(context, place, compared, NAME, about)
 
 
-def _held_out(context: Context, prompts: Sequence[Prompt], most: int | None) -> tuple[list[Prompt], dict[str, int]]:
+def held_out(context: Context, prompts: Sequence[Prompt], most: int | None) -> tuple[list[Prompt], dict[str, int]]:
     """The prompts to be answered, and why how many others are not: a prompt that was learned from shows nothing."""
+    if (system := context.settings.system_prompt) is not None:
+        prompts = [with_system(prompt, system) for prompt in prompts]  # as the data set's own have it
     learned = {one for name in LEARNED for one in context.folder.manifest.get("prompt_sets", {}).get(name, ())}
     distinct = {prompt.id: prompt for prompt in prompts}
     new = [prompt for prompt in distinct.values() if prompt.id not in learned]
-    short = [prompt for prompt, fits in zip(new, context._fits(new), strict=True) if fits]
-    drawn = sorted(short, key=lambda prompt: content_hash("draw", prompt.id))[:most]
+    short = [prompt for prompt, fits in zip(new, context.fits(new), strict=True) if fits]
+    drawn = sorted(short, key=draw_key)[:most]
     counts = {
         "repeated": len(prompts) - len(distinct),
         "the run learned from them": len(distinct) - len(new),

@@ -127,12 +127,14 @@ def _keep_settings(
 
 def _make_way(context: Context, todo: Sequence[Stage], prints: dict[str, dict[str, Any]]) -> None:
     """Move away what was made of other settings, and all behind it, while run.yaml still says of which."""
-    for first in [stage for stage in todo if _is_of_other_settings(context, stage, prints)][:1]:
-        start, record = STAGES.index(first), _record(context, first)
-        if first.name == train_policy.NAME and goes_on(context, record["inputs"], prints[first.name]):
-            record |= {"inputs": prints[first.name], "state": "started"}
-            start += 1
-        _drop(context, STAGES[start:])
+    first = next((stage for stage in todo if _is_of_other_settings(context, stage, prints)), None)
+    if first is None:
+        return
+    start, record = STAGES.index(first), _record(context, first)
+    if first.name == train_policy.NAME and goes_on(context, record["inputs"], prints[first.name]):
+        record |= {"inputs": prints[first.name], "state": "started"}
+        start += 1
+    _drop(context, STAGES[start:])
 
 
 def _is_of_other_settings(context: Context, stage: Stage, prints: dict[str, dict[str, Any]]) -> bool:

@@ -43,5 +43,5 @@ def test_variables_of_the_template_reach_preference_models_policy_and_generate(
     capsys.readouterr()
     context = run.context(Screen())
     for _ in range(2):
-        assert context._fits([make_prompt([Message("system", "Be brief."), Message("user", "Hello")])]) == [True]
+        assert context.fits([make_prompt([Message("system", "Be brief."), Message("user", "Hello")])]) == [True]
     assert capsys.readouterr().out.count("takes no system turn") == 1

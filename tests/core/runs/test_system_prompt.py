@@ -8,7 +8,7 @@ from pathlib import Path
 
 from morlaif_core import Message, Preference, Prompt, load_run, make_prompt
 from morlaif_core.runs.system_prompt import WithSystem, with_system
-from morlaif_core.stages import judge, sample, train_policy
+from morlaif_core.stages import judge, other_prompts, sample, train_policy
 from morlaif_core.types import Split
 from tests.helpers.small_run import small
 
@@ -56,3 +56,14 @@ def test_only_a_system_prompt_that_is_set_is_in_a_fingerprint(finished: Path) ->
         assert "system_prompt" not in stage.inputs(context)
     context.settings = context.settings.model_copy(update={"system_prompt": "Be brief."})
     assert sample.inputs(context)["system_prompt"] == "Be brief."
+
+
+def test_other_prompts_get_it_too(finished: Path) -> None:
+    """The policy was trained with it: without it, an evaluation would ask another question."""
+    context = load_run(finished).context()
+    assert context.target  # the run's own base, which another system prompt would make anew
+    context.settings = context.settings.model_copy(update={"system_prompt": SYSTEM.content})
+    drawn, _ = other_prompts.held_out(context, [make_prompt("Why?"), make_prompt("How?"), OWN], None)
+    first = {prompt.messages[-1].content: prompt.messages[0] for prompt in drawn if prompt.id != OWN.id}
+    assert first == {"Why?": SYSTEM, "How?": SYSTEM}
+    assert OWN in drawn
