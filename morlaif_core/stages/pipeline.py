@@ -6,16 +6,14 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from morlaif_core.config.load import load_config
 from morlaif_core.config.prices import unpriced
-from morlaif_core.config.principles import Known
 from morlaif_core.config.resolved import resolved_values
 from morlaif_core.errors import RunFailed, UserError, did_you_mean, needed
 from morlaif_core.feedback.ledger.spending import spent_by
 from morlaif_core.runs.folder import write_json, write_text
+from morlaif_core.runs.named import own_config
 from morlaif_core.types import content_hash
 
 from . import evaluate, judge, sample, train_pms, train_policy
@@ -113,7 +111,7 @@ def _keep_settings(
     file, text = context.path / "run.yaml", run_yaml(context)
     if file.exists() and file.read_bytes() == text.encode():
         return
-    if file.exists() and _says_the_same(context, file, text):
+    if file.exists() and _says_the_same(context, text):
         write_text(file, text)
         return
     stays = [stage.name for stage in STAGES if stage not in stages and _is_of_other_settings(context, stage, prints)]
@@ -292,11 +290,10 @@ def run_yaml(context: Context) -> str:
     )
 
 
-def _says_the_same(context: Context, file: Path, text: str) -> bool:
-    """Whether a run.yaml, as an earlier version wrote it, resolves to this text."""
-    known = {item.name: Known(item, str(context.path)) for item in context.config.principles}
+def _says_the_same(context: Context, text: str) -> bool:
+    """Whether the run.yaml, as an earlier version wrote it, resolves to this text."""
     try:
-        config = load_config([str(file.absolute())], plugins=context.plugins, known=known, alone=True)
+        config = own_config(context.path)
     except UserError:
         return False
     return run_yaml(Context(config, context.folder, context.screen)) == text

@@ -69,8 +69,3 @@ def _scores(scores: ScoreMatrix, place: int) -> dict[str, float | None]:
 def _number(value: Any) -> float | None:
     """A number for JSON, which has none for a score that failed."""
     return None if math.isnan(value) else float(value)
-
-
-def read_rollouts(run: Path) -> list[dict[str, Any]]:
-    """Return the rows of policy/rollouts.jsonl in their order: see docs/run-folder.md; empty where nothing was kept."""
-    return StepRows(run / FILE).rows()

@@ -13,7 +13,8 @@ import pytest
 
 from morlaif_core import Message, RewardBatch, ScoreMatrix, make_prompt, run
 from morlaif_core.reward.saved_reward import RunReward
-from morlaif_core.stages.rollouts import FILE, Rollouts, read_rollouts
+from morlaif_core.stages.metrics import StepRows
+from morlaif_core.stages.rollouts import FILE, Rollouts
 from morlaif_core.types import CutOff
 from tests.helpers.small_run import PRINCIPLES, SETS
 
@@ -51,7 +52,7 @@ def test_a_row_says_what_was_answered_and_how_it_was_scored(tmp_path: Path) -> N
     reward([PROMPT] * 2, [CutOff("Fine\u2028"), ""])
     rollouts.keep({"kl": [0.5, 0.25, 7.0]})
     rollouts.end_step(1, 1)
-    first, second = read_rollouts(tmp_path)
+    first, second = StepRows(tmp_path / FILE).rows()
     assert first == {
         "step": 1,
         "prompt_id": PROMPT.id,
@@ -79,13 +80,13 @@ def test_a_row_says_what_was_answered_and_how_it_was_scored(tmp_path: Path) -> N
 )
 def test_some_steps_are_kept(tmp_path: Path, every: Any, total: int, kept: list[int]) -> None:
     train(tmp_path, range(1, total + 1), total, every)
-    assert [row["step"] for row in read_rollouts(tmp_path)][::2] == kept
+    assert [row["step"] for row in StepRows(tmp_path / FILE).rows()][::2] == kept
     assert (tmp_path / FILE).exists() == bool(kept)
 
 
 def test_a_step_scored_in_parts_is_kept_up_to_its_bound(tmp_path: Path) -> None:
     train(tmp_path, range(1, 3), 2, per_step=5, parts=4)
-    rows = read_rollouts(tmp_path)
+    rows = StepRows(tmp_path / FILE).rows()
     assert [row["step"] for row in rows] == [1] * 5 + [2] * 5
     assert [row["response"] for row in rows[:5]] == ["a", "part 0\u2028of 1", "a", "part 1\u2028of 1", "a"]
 
@@ -109,7 +110,7 @@ def test_another_process_scores_and_keeps_nothing(tmp_path: Path) -> None:
 
 
 def test_a_run_keeps_its_rollouts(finished: Path) -> None:
-    rows = read_rollouts(finished)
+    rows = StepRows(finished / FILE).rows()
     metrics = [json.loads(line) for line in (finished / "policy" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1] * 32 + [2] * 32
     for step, metric in enumerate(metrics, 1):
