@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morlaif_core.config.config import BLOCKS, Config
+from morlaif_core.config.pm_groups import pm_groups
 from morlaif_core.config.prices import check_budget
 from morlaif_core.models.resolve import missing_model
 from morlaif_core.plugins.components import Options, Secret
@@ -105,8 +106,11 @@ def needed_before_run(config: Config) -> list[str]:
     """What is missing outside the configuration (a key, the network, a package, a GPU), each line with what to do."""
     settings, plugins = config.settings, config.plugins
     lines = needed_by_judges(config, settings.asked_singles)
-    lines += [line for key, kind in BLOCKS.items() for line in _needed(config, kind, config.block(key), key)]
-    targets = {"target": settings.target, "preference_model.base": settings.pm_base}
+    blocks = [(kind, config.block(key), key) for key, kind in BLOCKS.items() if kind != "pm_backend"]
+    groups = pm_groups(config)
+    blocks += [("pm_backend", group.block, group.key) for group in groups]
+    lines += [line for kind, block, key in blocks for line in _needed(config, kind, block, key)]
+    targets = {"target": settings.target, **{f"{group.key}.base": group.base for group in groups}}
     for where, target in targets.items():
         lines += [f"{where}: {line}" for line in missing_model(target, plugins)]
     if settings.device.startswith("cuda") and not _has_gpu():

@@ -24,6 +24,7 @@ from .judge_bench import JudgeBench
 from .stages import sample, train_pms
 from .stages.other_prompts import compare_on
 from .stages.pipeline import cost
+from .stages.preference_models import load_models
 from .stages.results_table import show_results
 from .types import (
     Floats,
@@ -111,7 +112,7 @@ class Workbench(JudgeBench):
     @cached_property
     def _models(self) -> PreferenceModel:
         self._trained_stages()
-        return train_pms.load_models(self._context)
+        return load_models(self._context)
 
     def scores(self, prompts: Sequence[PromptLike], responses: Sequence[str]) -> ScoreMatrix:
         """Return calibrated scores (n, k) of responses, one for each prompt, under all active principles.

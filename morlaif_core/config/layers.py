@@ -26,6 +26,8 @@ TEMPLATE = ("judging", "template")
 """A path too; elsewhere `template` is none: see `target.template`."""
 USES = ("dataset", "sampler", "preference_model", "scalarizer", "trainer")
 """Blocks of a component, which may be written as its name alone."""
+LEARNER = "preference_model"
+"""The run's, and a principle's own."""
 TARGETS: tuple[Path_, ...] = (("target",), ("preference_model", "base"))
 """Blocks of a model, which may be written as its name alone."""
 
@@ -98,6 +100,16 @@ class Layers:
             value = value.get(part) if isinstance(value, dict) else None
         return value
 
+    def own_preference_models(self) -> list[Path_]:
+        """The paths of the backends that principles have for themselves."""
+        principles = self.values.get("principles")
+        blocks = principles.items() if isinstance(principles, dict) else ()
+        return [
+            ("principles", str(name), LEARNER)
+            for name, block in blocks
+            if isinstance(block, dict) and isinstance(block.get(LEARNER), dict)
+        ]
+
     def folder(self, path: Path_) -> Path | None:
         """The folder that a relative path in the value at a path begins in."""
         known = (path[:length] for length in range(len(path), 0, -1) if path[:length] in self.folders)
@@ -133,7 +145,7 @@ class Layers:
     def _begin(self, base: dict[str, Any], key: str, value: Mapping[str, Any], here: Path_, label: str) -> None:
         """Make sure that a mapping stands at a key: what is there, or a new one where the layer makes another thing."""
         old = base.get(key)
-        if isinstance(old, str) and here in TARGETS:
+        if isinstance(old, str) and (here in TARGETS or (_is_own(here[:-1]) and here[-1] == "base")):
             old = base[key] = {"model": old}
         if not isinstance(old, dict) or _differs(old, value):
             self.drop(here)
@@ -169,7 +181,13 @@ def _canonical_path(text: str) -> list[str]:
     value = text.partition("=")[2].strip()
     # A name alone chooses the component, and a mapping gives the whole block.
     named = path[0] in USES if len(path) == 1 else path[0] == "judges" and len(path) == 2
+    named = named or _is_own(tuple(path))
     return [*path, "use"] if named and value and not value.startswith("{") else path
+
+
+def _is_own(path: Path_) -> bool:
+    """A principle's own backend."""
+    return len(path) == 3 and path[0] == "principles" and path[2] == LEARNER
 
 
 def _is_threshold(path: Path_) -> bool:
@@ -216,9 +234,11 @@ def _named(principles: Any) -> Any:
 
 def _name_uses(values: dict[str, Any]) -> None:
     """Write out, in place, the components that are given by name alone."""
-    judges = values.get("judges")
+    judges, principles = values.get("judges"), values.get("principles")
     named = [(values, name) for name in USES]
     named += [(judges, name) for name in judges] if isinstance(judges, dict) else []
+    terms = principles.values() if isinstance(principles, dict) else ()
+    named += [(block, LEARNER) for block in terms if isinstance(block, dict)]
     for blocks, name in named:
         if isinstance(blocks.get(name), str):
             blocks[name] = {"use": blocks[name]}

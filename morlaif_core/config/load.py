@@ -10,15 +10,16 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from morlaif_core.errors import UserError, did_you_mean
-from morlaif_core.plugins.components import Options
+from morlaif_core.plugins.components import Component, Options, Target
 from morlaif_core.plugins.manager import Plugins
 from morlaif_core.plugins.option_errors import explain_each
 
 from .config import BLOCKS, Config
 from .judges import check_judges, with_known_judges
-from .layers import Layers, in_order, with_absolute_paths
+from .layers import LEARNER, Layers, in_order, with_absolute_paths
 from .model_names import check_revisions, name_folders
 from .nulls import drop_nulls
+from .pm_groups import pm_groups
 from .principles import Known, known_principles, pick_principles
 from .settings import HUMAN_JUDGE, Settings
 from .shipped_files import SHIPPED, bundle, shipped_examples
@@ -150,6 +151,8 @@ def _check_blocks(config: Config) -> None:
     """Validate every component's options."""
     for key, kind in BLOCKS.items():
         _options(config, kind, config.block(key), (key,))
+    for name, own in config.settings.own_preference_models().items():
+        _options(config, "pm_backend", own.block, ("principles", name, LEARNER))
     for judge in config.settings.judges:
         if config.settings.members_of(judge):
             continue
@@ -159,12 +162,25 @@ def _check_blocks(config: Config) -> None:
         except ValidationError as error:
             at = ("judges", judge, "judging")
             raise UserError(_with_origins(error, type(config.settings.judging), config.layers, at)) from None
-    for key, target in (("target", config.settings.target), ("preference_model.base", config.settings.pm_base)):
+    targets = {path: target for path, target in _targets(config).items() if target is not None}
+    for path, target in targets.items():
         if isinstance(target.model, dict):
             if "use" not in target.model:
+                key = ".".join(path)
                 raise UserError(f"{key}.model: a mapping must say `use: NAME`, the name of an offered model")
-            _options(config, "model", dict(target.model), (*key.split("."), "model"))
-    check_revisions(config.settings.target, config.settings.preference_model.base, config.layers, config.plugins)
+            _options(config, "model", dict(target.model), (*path, "model"))
+    check_revisions(targets, config.layers, config.plugins)
+
+
+def _targets(config: Config) -> dict[tuple[str, ...], Target | None]:
+    """The target and the preference models' bases, by path."""
+    settings = config.settings
+    own = {name: block.base for name, block in settings.own_preference_models().items()}
+    return {
+        ("target",): settings.target,
+        (LEARNER, "base"): settings.preference_model.base,
+        **{("principles", name, LEARNER, "base"): base for name, base in own.items()},
+    }
 
 
 def _options(config: Config, kind: str, block: dict[str, Any], path: tuple[str, ...]) -> Options:
@@ -197,23 +213,33 @@ def _options_of_others(config: Config, kind: str, error: ValidationError, path: 
 
 def _check_needs(config: Config) -> None:
     """Scalarizer, trainer and preference models get what they need of each other, or the run does not start."""
-    blocks = {key: BLOCKS[key] for key in ("scalarizer", "trainer", "preference_model")}
-    parts = {key: config.plugins.find(kind, config.block(key)["use"]) for key, kind in blocks.items()}
-    options = {key: config.plugins.options(kind, config.block(key)) for key, kind in blocks.items()}
-    supplied = {need for key, part in parts.items() for need in part.all_supplies(options[key])}
+    parts: dict[str, tuple[Component[Any], Options]] = {}
+    for key in ("scalarizer", "trainer"):
+        kind, block = BLOCKS[key], config.block(key)
+        parts[key] = config.plugins.find(kind, block["use"]), config.plugins.options(kind, block)
+    rewarded = {name for name, terms in config.settings.principles.items() if terms.weight > 0}
+    groups = [group for group in pm_groups(config) if rewarded.intersection(item.name for item in group.principles)]
+    learners = {group.key: (group.component, group.options) for group in groups}
+    parts |= learners
+    supplies = {key: part.all_supplies(options) for key, (part, options) in parts.items()}
+    supplied = {need for found in supplies.values() for need in found}
     if config.settings.reward.utility == "expected":
         supplied.add("linear")
-    for key, part in parts.items():
-        lacking = sorted(part.all_needs(options[key]) - supplied)
+    # Of every score that is scalarized, not of some.
+    if len({"spread" in supplies[key] for key in learners}) > 1:
+        supplied.discard("spread")
+    for key, (part, options) in parts.items():
+        lacking = sorted(part.all_needs(options) - supplied)
         if lacking:
-            others = " nor ".join(f"{other} '{parts[other].name}'" for other in parts if other != key)
+            without = [other for other, found in supplies.items() if other != key and lacking[0] not in found]
+            others = " nor ".join(f"{other} '{parts[other][0].name}'" for other in without)
             advice = "; ".join(ADVICE[need] for need in lacking if need in ADVICE)
             raise UserError(
                 f"{key}.use: '{part.name}' needs {', '.join(lacking)}, which neither {others} supplies as they are set; "
-                f"{advice or 'choose another'} [{config.layers.nearest((key, 'use'))}]"
+                f"{advice or 'choose another'} [{config.layers.nearest((*key.split('.'), 'use'))}]"
             )
-    scalarizer = parts["scalarizer"]
-    check_named(config, scalarizer.names(options["scalarizer"]) if scalarizer.names else ())
+    scalarizer, options = parts["scalarizer"]
+    check_named(config, scalarizer.names(options) if scalarizer.names else ())
 
 
 def _check_labelled(config: Config, known: Mapping[str, Known]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from morlaif_core.errors import UserError
@@ -15,7 +15,8 @@ from .layers import TARGETS, Layers, absolute
 
 def name_folders(layers: Layers, plugins: Plugins) -> None:
     """Make a model's name absolute where a folder of that name lies beside its layer and no plugin offers the name."""
-    paths = [found for block in TARGETS for found in (block, (*block, "model"))]
+    targets = (*TARGETS, *((*path, "base") for path in layers.own_preference_models()))
+    paths = [found for block in targets for found in (block, (*block, "model"))]
     for path in (*paths, *_judge_models(layers, plugins)):
         value, folder = layers.at(path), layers.folder(path)
         # An offered name stays one, also where a folder is called so: the same file means the same anywhere.
@@ -37,9 +38,11 @@ def _judge_models(layers: Layers, plugins: Plugins) -> Iterator[tuple[str, ...]]
                     yield "judges", name, "model"
 
 
-def check_revisions(target: Target, base: Target | None, layers: Layers, plugins: Plugins) -> None:
-    """Raise `UserError` where a revision is asked of what has none: an offered model, or a folder."""
-    for path, model in _given(target, base):
+def check_revisions(targets: Mapping[tuple[str, ...], Target], layers: Layers, plugins: Plugins) -> None:
+    """Raise `UserError` where a revision is asked of what has none: an offered model, or a folder. targets: by path."""
+    for path, model in targets.items():
+        if model.revision is None:
+            continue
         if isinstance(model.model, dict) or plugins.offers("model", model.model):
             kind = "an offered model"
         elif os.path.isdir(os.path.expanduser(model.model)):
@@ -48,7 +51,3 @@ def check_revisions(target: Target, base: Target | None, layers: Layers, plugins
             continue
         key, origin = ".".join(path), layers.nearest((*path, "revision"))
         raise UserError(f"{key}.revision: only the hub's models have revisions, {key}.model is {kind} [{origin}]")
-
-
-def _given(target: Target, base: Target | None) -> Iterator[tuple[tuple[str, ...], Target]]:
-    yield from ((path, model) for path, model in zip(TARGETS, (target, base), strict=True) if model and model.revision)

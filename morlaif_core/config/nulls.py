@@ -26,6 +26,8 @@ def drop_nulls(layers: Layers, plugins: Plugins) -> None:
     models: list[tuple[tuple[str, ...], type[Any]]] = [((), Settings)]
     blocks: list[tuple[tuple[str, ...], str]] = [((key,), kind) for key, kind in BLOCKS.items()]
     blocks += [(("target", "model"), "model"), (("preference_model", "base", "model"), "model")]
+    for path in layers.own_preference_models():
+        blocks += [(path, "pm_backend"), ((*path, "base", "model"), "model")]
     for path, chosen in _judge_kinds(layers):
         blocks.append((path, "feedback_provider"))
         models += [(path, chosen), ((*path, "judging"), Judging)]

@@ -13,7 +13,7 @@ from morlaif_core.plugins.manager import Plugins
 
 from .config import BLOCKS, Config
 from .judge_settings import JudgeSettings, Use
-from .settings import Settings
+from .settings import PreferenceModelSettings, Settings
 
 ModelName = str | dict[str, object]
 """What stands under a key ``model``: an offered name, ``{use: NAME, …}``, a folder, a hub id."""
@@ -25,6 +25,9 @@ def resolved_values(config: Config) -> dict[str, Any]:
     values = settings.model_dump(mode="json")
     for key, kind in BLOCKS.items():
         values[key] = _whole_block(getattr(settings, key), values[key], kind, plugins)
+    for name, own in settings.own_preference_models().items():
+        terms = values["principles"][name]
+        terms["preference_model"] = _whole_block(own, terms["preference_model"], "pm_backend", plugins)
     for name, judge in settings.judges.items():
         if isinstance(judge, JudgeSettings):
             values["judges"][name] = _whole_block(judge, values["judges"][name], "feedback_provider", plugins)
@@ -50,13 +53,23 @@ def _with_models(config: Config, write: Callable[[str, ModelName], ModelName]) -
     """The settings with each model written by ``write(key, model)``."""
     settings = config.settings
     target = _written("target", settings.target, write)
-    base = settings.preference_model.base
-    base = base and _written("preference_model.base", base, write)
+    learner = _with_base("preference_model", settings.preference_model, write)
+    principles = {**settings.principles}
+    for name, own in settings.own_preference_models().items():
+        where = f"principles.{name}.preference_model"
+        principles[name] = principles[name].model_copy(update={"preference_model": _with_base(where, own, write)})
     judges = {**settings.judges}
     for name, model in _judge_models(config):
         judges[name] = judges[name].model_copy(update={"model": write(f"judges.{name}", model)})
-    learner = settings.preference_model.model_copy(update={"base": base})
-    return settings.model_copy(update={"target": target, "preference_model": learner, "judges": judges})
+    changed = {"target": target, "preference_model": learner, "principles": principles, "judges": judges}
+    return settings.model_copy(update=changed)
+
+
+def _with_base(
+    where: str, learner: PreferenceModelSettings, write: Callable[[str, ModelName], ModelName]
+) -> PreferenceModelSettings:
+    base = learner.base
+    return learner if base is None else learner.model_copy(update={"base": _written(f"{where}.base", base, write)})
 
 
 def _written(where: str, target: Target, write: Callable[[str, ModelName], ModelName]) -> Target:

@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from morlaif_core.plugins.components import Generation, Options, Target, Tuning
 
@@ -20,6 +20,12 @@ from .judge_settings import (
     Price,
     Use,
 )
+from .principle_settings import (
+    PreferenceModelSettings as PreferenceModelSettings,
+    PrincipleSettings as PrincipleSettings,
+    Quantile as Quantile,
+    WinRate as WinRate,
+)
 
 StageName = Literal["sample", "judge", "train_pms", "train_policy", "evaluate"]
 STAGES: tuple[StageName, ...] = ("sample", "judge", "train_pms", "train_policy", "evaluate")
@@ -28,29 +34,6 @@ MAX_SEED = 2**32 - 1
 """The largest seed that every generator takes."""
 HUMAN_JUDGE = "human"
 """The reserved judge: the data set's own labels."""
-
-
-class Quantile(Options):
-    """A threshold at a quantile of the reference responses' scores."""
-
-    quantile: float = Field(gt=0, lt=1, description="0.5: the median reference response")
-
-
-class WinRate(Options):
-    """A threshold as the probability to win against a reference response."""
-
-    win_rate: float = Field(gt=0, lt=1, description="0.6: preferred to a reference response in 60 of 100 cases")
-
-
-class PrincipleSettings(Options):
-    """How a principle counts, and who judges it."""
-
-    judge: str | None = Field(None, description="a name under `judges`, or human; null: the run's `judge`")
-    weight: float = Field(1.0, ge=0, description="0: judged, trained and logged, but not in the reward")
-    threshold: float | Quantile | WinRate = Field(
-        0.0, description="in calibrated units, or {quantile: q}, {win_rate: w}"
-    )
-    priority: int | None = Field(None, description="lower comes first; null: its place in the mapping")
 
 
 Count = Annotated[int, Field(ge=2)]
@@ -91,26 +74,6 @@ class PairSettings(Options):
     )
     per_prompt: int = Field(2, ge=2, le=16, description="responses per prompt; every two of them make a pair")
     ties: Literal["half", "drop"] = Field("half", description="ties in PM training: a label of one half, or left out")
-
-
-class PreferenceModelSettings(Use):
-    """The preference-model backend."""
-
-    base: Target | None = Field(None, description="the base model; null: the target's, without its adapter")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _string_is_a_model(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("base"), str):
-            return {**data, "base": {"model": data["base"]}}
-        return data
-
-    @field_validator("base")
-    @classmethod
-    def _no_adapter(cls, base: Target | None) -> Target | None:
-        if base is not None and base.lora is not None:
-            raise ValueError("takes no lora: the backend's own options say how a preference model is trained")
-        return base
 
 
 class TrainerSettings(Use):
@@ -257,8 +220,13 @@ class Settings(Options):
 
     @property
     def pm_base(self) -> Target:
-        """What preference models start from."""
+        """What preference models start from, unless a principle names another base."""
         return self.preference_model.base or self.target.model_copy(update={"lora": None})
+
+    def own_preference_models(self) -> dict[str, PreferenceModelSettings]:
+        """The backends of principles that have their own, by principle."""
+        found = {name: terms.preference_model for name, terms in self.principles.items()}
+        return {name: own for name, own in found.items() if own is not None}
 
 
 class Schedule(Options):

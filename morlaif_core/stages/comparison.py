@@ -21,8 +21,9 @@ from .comparison_rows import BEFORE, RESPONSES, read_after, write_rows
 from .context import Context
 from .judge import judge_pairs, note_unlabelled, unfinished
 from .pairs import FILE as PAIRS, StoredPair, pair_row, read_pairs, says_ends, share_ended, write_chunks
+from .preference_models import load_models
 from .sample import CHUNK, by_length, chunk_seed
-from .train_pms import CALIBRATION, load_models
+from .train_pms import CALIBRATION
 
 FILE = "evaluation.json"
 RESULTS = ("policy", "win_rate", "length", "ended")

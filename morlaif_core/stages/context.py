@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from morlaif_core.config.config import BLOCKS, Config
+from morlaif_core.config.pm_groups import PMGroup
 from morlaif_core.config.resolved import as_begun
 from morlaif_core.config.settings import AUTO
 from morlaif_core.errors import UserError
@@ -41,6 +42,7 @@ class Context:
         self.unfinished = 0
         """Set by a stage: verdicts behind which requests failed, which the next run asks again."""
         self._folded = False
+        self._bases: dict[str, Target] = {}
 
     @property
     def path(self) -> Path:
@@ -98,14 +100,21 @@ class Context:
         """The target with its model resolved to a folder or hub id."""
         return self.resolve("target", self.settings.target).target
 
-    @cached_property
-    def pm_base(self) -> Target:
-        """The preference models' base, resolved."""
-        base = self.settings.pm_base
+    def pm_base(self, group: PMGroup) -> tuple[Target, str]:
+        """Return the base of a group's preference models, resolved, and what identifies the weights that they start from."""
+        places = {
+            "target": self.settings.target,
+            "preference_model.base": self.settings.pm_base,
+            f"{group.key}.base": group.base,
+        }
+        wanted = group.base.model, group.base.revision
         # The same model is resolved once, so that policy and preference models share the copy in memory.
-        if base.model == self.settings.target.model and base.revision == self.settings.target.revision:
-            return base.model_copy(update={"model": self.target.model, "revision": self.target.revision})
-        return self.resolve("preference_model.base", base).target
+        where = next(key for key, other in places.items() if (other.model, other.revision) == wanted)
+        if where not in self._bases:
+            self._bases[where] = self.target if where == "target" else self.resolve(where, places[where]).target
+        found = self._bases[where]
+        base = group.base.model_copy(update={"model": found.model, "revision": found.revision})
+        return base, str(self.folder.section("models")[where]["fingerprint"])
 
     def resolve(self, where: str, target: Target) -> ResolvedModel:
         """Resolve the model of a configuration key; the manifest keeps which it is, a hub model's commit too."""
@@ -140,12 +149,6 @@ class Context:
         with judge_models_of(lambda target: self.resolve(f"judges.{judge}", target), self.backbones):
             built: FeedbackProvider = self.plugins.build("feedback_provider", self.config.judge_block(judge))
             return built
-
-    @property
-    def pm_base_fingerprint(self) -> str:
-        """What identifies the weights that preference models start from."""
-        where = "target" if self.pm_base.model == self.target.model else "preference_model.base"
-        return str(self.folder.section("models")[where]["fingerprint"])
 
     def conversations(self) -> Iterator[str]:
         """The training split's conversations as text, no evaluation prompt among them; what a `ModelMaker` learns from."""
@@ -232,11 +235,14 @@ class Context:
         """Values at configuration paths, for a fingerprint: validated, without what only changes speed."""
         return {path: self._stable(path) for path in paths}
 
+    def stamp(self, kind: str, block: dict[str, Any]) -> dict[str, Any]:
+        """A component's block for a fingerprint: its options without what only changes speed, and its file's content."""
+        options = self.plugins.options(kind, block)
+        return {"use": block["use"], **stable(options), **file_stamp(options)}
+
     def _stable(self, path: str) -> Any:
         if path in BLOCKS:
-            block = self.config.block(path)
-            options = self.plugins.options(BLOCKS[path], block)
-            return {"use": block["use"], **stable(options), **file_stamp(options)}
+            return self.stamp(BLOCKS[path], self.config.block(path))
         value: Any = self.settings
         for part in path.split("."):
             value = value[part] if isinstance(value, dict) else getattr(value, part)

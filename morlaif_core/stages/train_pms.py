@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from morlaif_core.config.settings import HUMAN_JUDGE
-from morlaif_core.errors import UserError
-from morlaif_core.plugins.protocols import PMBackend, PMJob, PreferenceModel
+from morlaif_core.plugins.components import Target
+from morlaif_core.plugins.protocols import PreferenceModel
 from morlaif_core.reward.calibration import Calibration, fit_calibration
 from morlaif_core.reward.length_control import fit_length_control
 from morlaif_core.runs.stamps import folder_stamp
-from morlaif_core.runs.stopping import stoppable
-from morlaif_core.types import Preference, Principle, Prompt, ScoreMatrix, content_hash, label_under, response_key
+from morlaif_core.types import Preference, Prompt, ScoreMatrix, label_under, response_key
 
 from .context import Context
-from .judge import labelled, labels_hash, read_labels
-from .pairs import FILE as PAIRS, StoredPair, read_pairs, says_ends
+from .judge import labelled, read_labels
+from .pairs import StoredPair, read_pairs
 from .pm_accuracy import accuracy, at_chance, shown_accuracy
+from .preference_models import FOLDER, learners, load_models, train
 
 if TYPE_CHECKING:
     from morlaif_core.types import Floats
@@ -26,33 +26,42 @@ if TYPE_CHECKING:
 Key: TypeAlias = tuple[str, str, bool]
 """A prompt's id, a response's text, and whether it ended."""
 NAME = "train-pms"
-FOLDER = "preference_models"
 CALIBRATION = f"{FOLDER}/calibration.json"
 OUTPUTS = (CALIBRATION,)
 """The models themselves are replaced one by one: a principle whose labels did not change keeps its model."""
 RESULTS = ("preference_models",)
-MIN_PAIRS = 4
-"""Training pairs with a winner that a preference model needs at least."""
 
 
 def inputs(context: Context) -> dict[str, Any]:
     """What this stage reads."""
-    base = context.settings.pm_base
-    return {
-        "seed": context.settings.seed_of("train_pms"),
-        "preference_model.base": [base.model_dump(mode="json"), folder_stamp(base.model)],
-        **context.read("preference_model", "pairs.ties", "reward.calibrate", "reward.clip", "reward.length_control"),
+    settings = context.settings
+    own = {
+        f"principles.{name}.preference_model": [
+            context.stamp("pm_backend", item.block),
+            _base(item.base or settings.pm_base),
+        ]
+        for name, item in settings.own_preference_models().items()
     }
+    return {
+        "seed": settings.seed_of("train_pms"),
+        "preference_model.base": _base(settings.pm_base),
+        **context.read("preference_model", "pairs.ties", "reward.calibrate", "reward.clip", "reward.length_control"),
+        **own,
+    }
+
+
+def _base(base: Target) -> list[Any]:
+    return [base.model_dump(mode="json"), folder_stamp(base.model)]
 
 
 def run(context: Context) -> str:
     """Train what has no model yet, then calibrate and measure."""
     stored = read_pairs(context.path)
     labels = all_labels(context, stored)
-    backend: PMBackend = context.plugins.build("pm_backend", context.config.block("preference_model"))
-    _train(context, backend, labels)
+    parts = learners(context)
+    train(context, parts, labels, NAME)
     context.release()
-    scores = _score_once(load_models(context, backend), stored, labels)
+    scores = _score_once(load_models(context, parts), stored, labels)
     calibration = _calibrate(context, scores, stored, labels)
     calibration.save(context.path / CALIBRATION)
     results = {name: accuracy(scores.differences(name, pairs), pairs) for name, pairs in labels["validation"].items()}
@@ -91,80 +100,6 @@ def human_labels(preferences: Sequence[Preference], principle: str, ties: str) -
         # Equal responses have no better one, whatever the label says.
         if p_a is not None and row.a != row.b and not (p_a == 0.5 and ties == "drop")
     ]
-
-
-def _train(context: Context, backend: PMBackend, labels: Mapping[str, Mapping[str, list[Preference]]]) -> None:
-    """Train the principles whose inputs changed; all of them where the backend trains them together."""
-    fingerprints = {item.name: _fingerprint(context, item, labels) for item in context.config.principles}
-    known = context.folder.section("preference_models")
-    if not backend.independent:
-        # Trained together: one hash for all, and one that is not whole makes all of them anew.
-        whole = all(_done(context, name) for name in fingerprints)
-        fingerprints = dict.fromkeys(fingerprints, content_hash(fingerprints))
-        known.update({} if whole else dict.fromkeys(fingerprints, "unfinished"))
-    changed = [name for name, fingerprint in fingerprints.items() if known.get(name) != fingerprint]
-    # Moved before their hashes are noted: after a kill no model is taken for one of other labels.
-    context.replace(f"{FOLDER}/{name}" for name in changed)
-    known.update({name: fingerprints[name] for name in changed})
-    context.folder.save()
-    todo = tuple(item for item in context.config.principles if not _done(context, item.name))
-    if not todo:
-        return
-    for item in todo:
-        _check_enough(item, labels["pm"][item.name])
-    base = context.pm_base  # before the bar opens: a bar does not nest in another
-    with context.screen.bar(NAME, "steps") as bar, stoppable(context.screen.quiet) as stop:
-        backend.train(
-            PMJob(
-                principles=todo,
-                train={item.name: labels["pm"][item.name] for item in todo},
-                held_out={item.name: labels["validation"][item.name] for item in todo},
-                base=base,
-                out=context.path / FOLDER,
-                seed=context.settings.seed_of("train_pms"),
-                report=bar,
-                backbones=context.backbones,
-                stop=stop,
-            )
-        )
-
-
-def _fingerprint(context: Context, principle: Principle, labels: Mapping[str, Mapping[str, list[Preference]]]) -> str:
-    read = context.read("preference_model")
-    base = [context.pm_base.model_dump(mode="json", exclude={"model", "revision"}), context.pm_base_fingerprint]
-    learned = [labels_hash(labels[name][principle.name]) for name in ("pm", "validation")]
-    return content_hash(read, base, learned, context.settings.seed_of("train_pms"))
-
-
-def _done(context: Context, name: str) -> bool:
-    return (context.path / FOLDER / name / "done.json").exists()
-
-
-def _check_enough(principle: Principle, preferences: list[Preference]) -> None:
-    decided = [item for item in preferences if item.p_a != 0.5]
-    if len(decided) < MIN_PAIRS:
-        raise UserError(
-            f"principles.{principle.name}: {len(decided)} of {len(preferences)} labelled training pairs have a winner; a "
-            f"preference model needs {MIN_PAIRS}. Raise prompts.pm, choose another judge, or drop the principle"
-        )
-
-
-def load_models(context: Context, backend: PMBackend | None = None) -> PreferenceModel:
-    """The trained preference models of all active principles, in their order."""
-    backend = backend or context.plugins.build("pm_backend", context.config.block("preference_model"))
-    names = tuple(item.name for item in context.config.principles)
-    model = backend.load(context.path / FOLDER, names, context.pm_base, context.backbones)
-    return model if says_ends(context.path / PAIRS) else _AsIfEnded(model)
-
-
-class _AsIfEnded:
-    """Preference models that have read each response as if it had ended: what is cut off now is not told apart either."""
-
-    def __init__(self, model: PreferenceModel) -> None:
-        self.model = model
-
-    def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
-        return self.model.score(prompts, list(map(str, responses)))
 
 
 def calibration_responses(stored: Sequence[StoredPair]) -> tuple[list[Prompt], list[str]]:

@@ -22,8 +22,9 @@ from morlaif_core.types.scores import short_number
 from .context import Context
 from .metrics import StepRows
 from .pairs import FILE as PAIRS, read_pairs, says_ends, share_ended
+from .preference_models import load_models
 from .rollouts import Rollouts
-from .train_pms import CALIBRATION, calibration_responses, load_models
+from .train_pms import CALIBRATION, calibration_responses
 
 if TYPE_CHECKING:
     from morlaif_core.plugins.protocols import Reward
@@ -40,7 +41,8 @@ def inputs(context: Context) -> dict[str, Any]:
     """What this stage reads."""
     # A list: the order of the principles is their priority where none is given.
     terms = [
-        [name, item.model_dump(mode="json", exclude={"judge"})] for name, item in context.settings.principles.items()
+        [name, item.model_dump(mode="json", exclude={"judge", "preference_model"})]
+        for name, item in context.settings.principles.items()
     ]
     rest = ("target.lora", "generation", "scalarizer", "trainer", "prompts.rl")
     reward = ("reward.standardize", "reward.utility", "reward.schedules")
