@@ -27,7 +27,7 @@ from .opened_run import Run as Run, load_run as load_run
 from .readiness import check_judging, check_reward, needed_before_run
 
 
-def build(kind: str, name: str, **options: Any) -> Any:
+def build(kind: str, name: str, /, **options: Any) -> Any:
     """Build any offered component.
 
     Args:

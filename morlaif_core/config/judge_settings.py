@@ -50,7 +50,8 @@ class Judging(Options):
         "both", description="both: each pair in both orders; one_random: one order, drawn by a hash"
     )
     mode: Literal["auto", "logprob", "rationale", "structured", "text"] = Field(
-        "auto", description="how a verdict is read; auto: logprob, else structured, else text, as the model can"
+        "auto",
+        description="how a model's verdict is read; auto: logprob, else structured, else text, as it can; not of `rules`",
     )
     samples: int = Field(1, ge=1, le=100, description="times a question is asked where verdicts are read from text")
     few_shots: int = Field(0, ge=0, le=16, description="the principle's example pairs shown with the question")

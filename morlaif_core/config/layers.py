@@ -147,7 +147,8 @@ class Layers:
         old = base.get(key)
         if isinstance(old, str) and (here in TARGETS or (_is_own(here[:-1]) and here[-1] == "base")):
             old = base[key] = {"model": old}
-        if not isinstance(old, dict) or _differs(old, value):
+        # A judge may be called panel: only below the names do these keys choose.
+        if not isinstance(old, dict) or (here not in [(block,) for block in NAMED] and _differs(old, value)):
             self.drop(here)
             base[key] = {}
             self.blocks[here] = label

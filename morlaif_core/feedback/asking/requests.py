@@ -84,8 +84,10 @@ def _mode_of(capabilities: Capabilities, judging: Judging) -> Mode:
         if found is None:
             raise UserError("this model gives neither log-probabilities nor text; use another model as judge")
         return found
+    if able == ("pair",):
+        return "pair"  # a mode is of those who read words: one for the whole run must not refuse `rules` beside them
     if judging.mode not in able:
-        choices = "auto" if able == ("pair",) else " or ".join(["auto", *able])
+        choices = " or ".join(["auto", *able])
         raise UserError(f"judging.mode is {judging.mode}, which this model cannot do; set it to {choices}")
     return judging.mode
 

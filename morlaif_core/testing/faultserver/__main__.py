@@ -17,7 +17,9 @@ from morlaif_core.testing.faultserver.simulated.oracle import KnownPreference
 from .process import NUMBERS
 from .server import FaultServer
 
-GROUPS = {"passing": PASSING, "lasting": LASTING, "answers": ANSWERS}
+SHORT = tuple(kind for kind in PASSING if kind != "retry_after_600")
+"""Passing kinds that a first try by hand gets: none asks to wait for minutes, at which a run ends."""
+GROUPS = {"short": SHORT, "passing": PASSING, "lasting": LASTING, "answers": ANSWERS}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -61,7 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ledger-file", type=Path, metavar="FILE", help="append a line per attempt")
     parser.add_argument("--fault-rate", type=float, default=0.0, metavar="N", help="share of attempts that go wrong")
     parser.add_argument("--fault-seed", type=int, default=0, metavar="N", help="of what goes wrong")
-    parser.add_argument("--kinds", default="passing", help=f"of faults: {', '.join(GROUPS)} or names, by commas")
+    parser.add_argument(
+        "--kinds",
+        default="short",
+        help=f"of faults: {', '.join(GROUPS)} or names, by commas; passing: short, and a wait of 600 s that ends a run",
+    )
     parser.add_argument("--most", type=int, metavar="N", help="faulty attempts of one body before it passes")
     parser.add_argument(
         "--hang", type=float, default=30.0, metavar="SECONDS", help="of silence before a reply that hangs"

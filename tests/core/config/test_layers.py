@@ -318,3 +318,17 @@ def test_a_judge_may_be_written_as_its_provider() -> None:
         "judges": {"mine": {"use": "rules", "sharpness": 2}}
     }
     assert in_order(["judges.mine.sharpness=2", "judges.mine=rules"])[0] == "judges.mine=rules"
+
+
+@pytest.mark.parametrize("name", ["panel", "cascade", "use"])
+def test_a_judge_may_be_named_as_a_key_that_chooses(name: str) -> None:
+    found = layered(
+        {"judges": {"rules": {"use": "rules"}, "gpt": {"use": "openai"}}},
+        {"judges": {name: {"panel": ["rules", "gpt"]}}},
+        sets=(f"judges.{name}.quorum=1",),
+    )
+    assert found.values["judges"] == {
+        "rules": {"use": "rules"},
+        "gpt": {"use": "openai"},
+        name: {"panel": ["rules", "gpt"], "quorum": 1},
+    }

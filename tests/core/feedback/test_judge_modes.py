@@ -106,6 +106,22 @@ def test_every_mode_finds_what_the_judge_prefers(tmp_path: Path, mode: str, abst
     assert len({row.template for row in rows}) == 1
 
 
+GERMAN = "Urteile.\n---\n{conversation}\n\nErste:\n{response_A}\nZweite:\n{response_B}\n\nFrage: {question}\n{answer}"
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_a_judge_that_is_asked_in_the_users_words_answers_in_every_mode(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "german.txt").write_text(GERMAN)
+    judging = {**MODES[mode], "template": str(tmp_path / "german.txt")}
+    with fault_server(ORACLE, bias=0.0) as server:
+        verdicts, _ = judged(server, tmp_path, some_pairs(8), **judging)
+        said = [body["messages"] for body in server.requests]
+    assert {turns[0]["content"] for turns in said} == {"Urteile."}
+    assert all("Frage: " in turns[1]["content"] and "Zweite:\n<response_B " in turns[1]["content"] for turns in said)
+    assert {verdict.status for verdict in verdicts} <= {"ok", "tie"}
+    assert {verdict.p_a > 0.5 for verdict in verdicts if verdict.p_a is not None} == {True, False}
+
+
 class TestPositionBias:
     @pytest.mark.parametrize("mode", SOFT)
     @pytest.mark.parametrize("bias", [-2.0, 0.0, 1.0, 2.0, 4.0])
@@ -207,7 +223,7 @@ def test_little_label_mass_is_no_label_but_tells_of_the_judge(tmp_path: Path) ->
 
 def test_what_the_model_cannot_do_stops_before_anything_is_asked(tmp_path: Path) -> None:
     def provider() -> Any:
-        return build("feedback_provider", "rules")
+        return build("feedback_provider", "anthropic", model="m", base_url="http://127.0.0.1:9", api_key=None)
 
     judge = NamedJudge("j", provider, Judging(mode="logprob"))
     of = [Task(pair, PRINCIPLES[0], "j") for pair in some_pairs(1)]

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from morlaif_core import load_run
+from morlaif_core import build, load_run
 from morlaif_core.cli.main import cli, guarded
+from morlaif_core.plugins.manager import Plugins
 from morlaif_core.runs.folder import read_jsonl
 from tests.helpers.small_run import PRINCIPLES, ledger_rows, small
 
@@ -104,6 +105,17 @@ def test_another_model_in_place_of_the_policy(run: Path, evaluated: Callable[...
 )
 def test_what_is_wrong_is_said(evaluated: Callable[..., Any], options: list[str], advice: str) -> None:
     assert advice in evaluated(*options, code=2)
+
+
+def test_a_file_is_read_with_all_options_that_a_run_has_for_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "other.jsonl"
+    file.write_text("".join(json.dumps({"question": text}) + "\n" for text in QUESTIONS))
+    # All of them stand in run.yaml, and one is called as an argument of `build` is.
+    given = {"path": str(file), "prompt_column": "question"}
+    block = Plugins.load().find("dataset", "preferences").options(**given).model_dump()
+    found = build("dataset", "preferences", **block)
+    asked = [*found.prompts("train"), *found.prompts("test")]
+    assert sorted(item.messages[0].content for item in asked) == sorted(QUESTIONS)
 
 
 def test_a_data_set_by_name_and_the_table(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from .faults import Fault
-from .parsing import parse_judge_messages
+from .parsing import parse_judge_messages, parse_own_words
 
 Turns = tuple[tuple[str, str], ...]
 """(role, text) of each turn."""
@@ -30,8 +30,11 @@ Reader = Callable[[Turns], Asked]
 
 
 def read_prompt(turns: Turns) -> Asked:
-    """Read the prompts of `morlaif_core` itself: what is asked stands in the last turn, examples before it."""
-    parsed = parse_judge_messages(turns[-1][1])
+    """Read the prompts of `morlaif_core`, in its words or a template's: what is asked stands in the last turn."""
+    try:
+        parsed = parse_judge_messages(turns[-1][1])
+    except ValueError:
+        parsed = parse_own_words(turns[-1][1])
     prompt = parsed.turns[-1][1] if parsed.turns else ""
     return Asked(prompt, parsed.first, parsed.second, parsed.questions, parsed.abstain, parsed.mode == "rationale")
 

@@ -44,6 +44,23 @@ def parse_judge_messages(user: str) -> Parsed:
     return Parsed(turns, texts["response_A"], texts["response_B"], questions[0], questions, abstain, mode)
 
 
+def parse_own_words(user: str) -> Parsed:
+    """Read a user turn written by `judging.template`: our fences, in the user's words. Raises ValueError for other text.
+
+    The question is all that follows the fences, or each of the numbered lines there; "Verdict: " asks for a rationale.
+    """
+    blocks = re.findall(r"<(\w+) ([0-9a-f]{4,64})>\n(.*?)\n</\1 \2>", user, re.S)
+    texts = {name: text for name, _, text in blocks}
+    if not {"response_A", "response_B"} <= texts.keys():
+        raise ValueError("not a judge's prompt: an answer is missing")
+    tail = re.split(r"</\w+ [0-9a-f]{4,64}>", user)[-1]
+    numbered = tuple(re.findall(r"(?<!\w)\d+\. (.+)$", tail, re.M))
+    questions = numbered if len(numbered) > 1 else (tail.strip(),)
+    mode: Mode = "joint" if len(questions) > 1 else "rationale" if "Verdict: " in tail else "text"
+    turns = [(name, text) for name, _, text in blocks if not name.startswith("response_")]
+    return Parsed(turns, texts["response_A"], texts["response_B"], questions[0], questions, False, mode)
+
+
 def _questions(asked: str, mode: Mode) -> tuple[str, ...]:
     """Return the questions, without the examples before them, whose lines are JSON and letters."""
     start = "Questions:" if mode == "joint" else "Question: "

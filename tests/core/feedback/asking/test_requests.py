@@ -48,6 +48,7 @@ MODES: list[Mode] = ["logprob", "rationale", "structured", "text", "joint"]
         (ALL, {"mode": "text"}, "text"),
         (ALL, {"mode": "structured"}, "structured"),
         (LETTERS, {"mode": "logprob"}, "logprob"),
+        (PAIRS, {"mode": "text"}, "pair"),
         (ALL, {"joint": True}, "joint"),
         (TALKS, {"joint": True, "mode": "structured"}, "joint"),
     ],
@@ -61,7 +62,6 @@ def test_the_mode_is_what_was_asked_for_or_the_best_that_the_model_can(
 @pytest.mark.parametrize(
     ("capabilities", "judging", "says"),
     [
-        (PAIRS, {"mode": "logprob"}, "set it to auto"),
         (PAIRS, {"joint": True}, "set it to false"),
         (LETTERS, {"mode": "rationale"}, "set it to auto or logprob"),
         (LETTERS, {"mode": "text"}, "auto or logprob"),
