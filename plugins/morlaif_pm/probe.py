@@ -37,10 +37,10 @@ from morlaif_core import (
     response_key,
 )
 
+from .bradley_terry import choose_l2, fit_weights, loss_and_gradient
 from .encoding import encode_all, length_limit, rendering_of
 from .features import ALONE, Cache, features, layer_for
 from .folders import finish, is_done, read_done, write_json
-from .heads import choose_l2, fit_weights, loss_and_gradient
 from .jobs import preferences_of
 from .options import ProbeOptions
 

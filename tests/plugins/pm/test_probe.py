@@ -13,7 +13,7 @@ from morlaif_core import (
     UserError,
     encode_pair,
 )
-from morlaif_pm.heads import L2_FEW, choose_l2, fit_weights, loss_and_gradient
+from morlaif_pm.bradley_terry import L2_FEW, choose_l2, fit_weights, loss_and_gradient
 from tests.helpers.preference_jobs import flat, job_in, preferences
 
 
