@@ -52,6 +52,7 @@ from .plugins.components import (
     Component as Component, Generation as Generation, Later as Later, Lora as Lora, NoOptions as NoOptions,
     Options as Options, Secret as Secret, Target as Target, Tuning as Tuning, component as component,
 )
+from .plugins.given_scores import ScoreFunction as ScoreFunction, score_component as score_component
 from .plugins.hookspecs import hookimpl as hookimpl
 from .plugins.protocols import (
     Backbone as Backbone, Backbones as Backbones, Batches as Batches, Dataset as Dataset,

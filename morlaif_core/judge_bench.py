@@ -62,8 +62,13 @@ class JudgeBench:
 
     @property
     def judged_principles(self) -> tuple[Principle, ...]:
-        """The active principles that a provider judges; the others have the data set's own labels."""
+        """The active principles that a provider judges; the others have the data set's own labels, or no judge."""
         return self._context.judges.principles
+
+    @property
+    def learned_principles(self) -> tuple[Principle, ...]:
+        """Those of `judged_principles` whose preference models learn from labels: the stage judge asks about these."""
+        return self._context.judges.learned
 
     def judges(self, names: Iterable[str]) -> dict[str, Judge]:
         """Return the judges of these names, and all that they are made of. names: as under `judges`."""

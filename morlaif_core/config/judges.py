@@ -11,10 +11,13 @@ from morlaif_core.types import Principle
 
 from .judge_settings import CascadeSettings, PanelSettings
 from .layers import CHOOSERS, Layers
-from .settings import HUMAN_JUDGE, Settings
+from .pm_groups import learns
+from .settings import HUMAN_JUDGE, NO_JUDGE, UNASKED, Settings
 
 if TYPE_CHECKING:
     from .config import Config
+
+RESERVED = {HUMAN_JUDGE: "the data set's own labels", NO_JUDGE: "principles that nobody judges"}
 
 
 def with_known_judges(settings: Settings, layers: Layers) -> Settings:
@@ -26,9 +29,10 @@ def with_known_judges(settings: Settings, layers: Layers) -> Settings:
             spelled[check_name(name)] = name
         except ValueError as error:
             raise UserError(f"judges.{name}: {error} [{layers.nearest(('judges', name))}]") from None
-    if HUMAN_JUDGE in spelled:
-        origin = layers.nearest(("judges", HUMAN_JUDGE))
-        raise UserError(f"judges.{HUMAN_JUDGE}: the name is reserved for the data set's own labels [{origin}]")
+    for name in UNASKED:
+        if name in spelled:
+            origin = layers.nearest(("judges", name))
+            raise UserError(f"judges.{name}: the name is reserved for {RESERVED[name]} [{origin}]")
 
     def known(name: str) -> str:
         return spelled.get(name.replace("-", "_"), name)
@@ -67,6 +71,10 @@ def _problems(settings: Settings, name: str, members: tuple[str, ...]) -> Iterat
     for member in members:
         if member == HUMAN_JUDGE:
             yield "human labels are of the data set's responses and cannot be asked for; name judges that can be asked"
+            continue
+        if member == NO_JUDGE:
+            yield "'none' says that nobody judges; name judges that can be asked"
+            continue
         if member not in settings.judges:
             yield f"there is no judge '{member}'.{did_you_mean(member, list(settings.judges))}"
     twice = [member for place, member in enumerate(members) if member in members[:place]]
@@ -109,13 +117,22 @@ def check_judges(config: Config) -> None:
             if not labels:
                 raise UserError(f"{path}: human: the data set '{settings.dataset.use}' has no human labels")
             continue
+        if judge == NO_JUDGE:
+            if learns(config, principle.name):
+                own = settings.principles[principle.name].preference_model or settings.preference_model
+                raise UserError(
+                    f"{path}: none: the preference model '{own.use}' learns from labels; name a judge, or say human, or "
+                    f"choose one whose scores are given (principles.{principle.name}.preference_model) "
+                    f"[{config.layers.nearest(tuple(path.split('.')))}]"
+                )
+            continue
         _check_judge(config, judge, principle, path)
         if settings.evaluation.judge:
             _check_judge(config, settings.evaluation.judge, principle, "evaluation.judge")
 
 
 def _check_known(config: Config, judge: str, path: str) -> None:
-    known = [*config.settings.judges, HUMAN_JUDGE]
+    known = [*config.settings.judges, *UNASKED]
     if judge not in known:
         origin = config.layers.nearest(tuple(path.split(".")))
         raise UserError(
@@ -127,6 +144,10 @@ def _check_askable(config: Config, judge: str, path: str) -> None:
     _check_known(config, judge, path)
     if judge == HUMAN_JUDGE:
         raise UserError(f"{path}: human labels are of the data set's responses; name a judge that can be asked")
+    if judge == NO_JUDGE:
+        raise UserError(
+            f"{path}: none: say so of the principles that nobody shall judge; name a judge that can be asked"
+        )
 
 
 def _check_judge(config: Config, judge: str, principle: Principle, path: str) -> None:
@@ -138,4 +159,10 @@ def _check_judge(config: Config, judge: str, principle: Principle, path: str) ->
         reason = component.refuses and component.refuses(config.plugins.options("feedback_provider", block), principle)
         if reason:
             part = "" if single == judge else f" (in '{judge}')"
-            raise UserError(f"{path}: judge '{single}'{part} refuses it: {reason}")
+            given = (
+                ""
+                if learns(config, principle.name)
+                else f"; its scores are given, so principles.{principle.name}.judge"
+            )
+            spared = given and f"{given} may be none"
+            raise UserError(f"{path}: judge '{single}'{part} refuses it: {reason}{spared}")

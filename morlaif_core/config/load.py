@@ -21,7 +21,7 @@ from .model_names import check_revisions, name_folders
 from .nulls import drop_nulls
 from .pm_groups import pm_groups
 from .principles import Known, known_principles, pick_principles
-from .settings import HUMAN_JUDGE, Settings
+from .settings import UNASKED, Settings
 from .shipped_files import SHIPPED, bundle, shipped_examples
 from .yaml_files import read_yaml
 
@@ -118,8 +118,8 @@ def _validated(name: str, layers: Layers, plugins: Plugins, known: dict[str, Kno
     except ValidationError as error:
         raise UserError(_with_origins(error, Settings, layers)) from None
     settings = with_known_judges(settings, layers)
-    human = {name for name in settings.principles if settings.judge_of(name) == HUMAN_JUDGE}
-    principles = pick_principles(settings.principles, known, human)
+    unasked = {name for name in settings.principles if settings.judge_of(name) in UNASKED}
+    principles = pick_principles(settings.principles, known, unasked)
     # Names may be written with - or _; from here on a principle has the name of its file.
     terms = dict(zip((item.name for item in principles), settings.principles.values(), strict=True))
     if len(terms) < len(principles):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Component, Options, Target
 from morlaif_core.types import Principle
 
@@ -45,6 +46,15 @@ def pm_groups(config: Config) -> tuple[PMGroup, ...]:
         before = found.get(known.key, known)
         found[known.key] = replace(before, principles=(*before.principles, item))
     return tuple(found.values())
+
+
+def learns(config: Config, principle: str) -> bool:
+    """Whether an active principle's preference model learns from labels; a backend that is gone is taken to."""
+    chosen = config.settings.principles[principle].preference_model or config.settings.preference_model
+    try:
+        return config.plugins.find("pm_backend", chosen.use).learns
+    except UserError:  # told where the backend is used: who reads a run may need none
+        return True
 
 
 def _group(config: Config, principle: str | None) -> PMGroup:

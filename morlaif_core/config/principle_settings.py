@@ -46,7 +46,7 @@ class WinRate(Options):
 class PrincipleSettings(Options):
     """How a principle counts, and who judges it."""
 
-    judge: str | None = Field(None, description="a name under `judges`, or human; null: the run's `judge`")
+    judge: str | None = Field(None, description="a name under `judges`, human or none; null: the run's `judge`")
     weight: float = Field(1.0, ge=0, description="0: judged, trained and logged, but not in the reward")
     threshold: float | Quantile | WinRate = Field(
         0.0, description="in calibrated units, or {quantile: q}, {win_rate: w}"

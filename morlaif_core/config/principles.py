@@ -90,14 +90,14 @@ def known_principles(plugins: Plugins, working_directory: Path | None = None) ->
 
 
 def pick_principles(
-    names: Iterable[str], known: dict[str, Known], human: Collection[str] = ()
+    names: Iterable[str], known: dict[str, Known], unasked: Collection[str] = ()
 ) -> tuple[Principle, ...]:
-    """Look up active principles. human: those with the data set's own labels, which nobody is asked about and which need
-    no question. Raises `UserError` with did-you-mean."""
+    """Look up active principles. unasked: those that nobody is asked about, with the data set's own labels or with none,
+    which need no question. Raises `UserError` with did-you-mean."""
     found = []
     for name in names:
         match = next((item for key, item in known.items() if _canonical(key) == _canonical(name)), None)
-        if match is None and name in human and not _looks_misspelt(name, known):
+        if match is None and name in unasked and not _looks_misspelt(name, known):
             found.append(Principle(name, ""))
             continue
         if match is None:

@@ -34,6 +34,10 @@ MAX_SEED = 2**32 - 1
 """The largest seed that every generator takes."""
 HUMAN_JUDGE = "human"
 """The reserved judge: the data set's own labels."""
+NO_JUDGE = "none"
+"""Reserved too: nobody judges, for principles whose scores are given."""
+UNASKED = (HUMAN_JUDGE, NO_JUDGE)
+"""What stands where a judge's name does, and is none that can be asked."""
 
 
 Count = Annotated[int, Field(ge=2)]
@@ -199,7 +203,7 @@ class Settings(Options):
     def asked(self) -> tuple[str, ...]:
         """The judges that the run asks, panels and cascades as such; sorted."""
         used = {terms.judge or self.judge for terms in self.principles.values()} | {self.evaluation.judge}
-        return tuple(sorted(judge for judge in used if judge is not None and judge != HUMAN_JUDGE))
+        return tuple(sorted(judge for judge in used if judge is not None and judge not in UNASKED))
 
     @property
     def asked_singles(self) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from morlaif_core.config.config import Config
 from morlaif_core.config.judge_settings import CascadeSettings, PanelSettings
+from morlaif_core.config.pm_groups import learns
 from morlaif_core.config.prices import price_of
-from morlaif_core.config.settings import HUMAN_JUDGE
+from morlaif_core.config.settings import UNASKED
 from morlaif_core.plugins.protocols import FeedbackProvider
 from morlaif_core.runs.stamps import folder_stamp, stable
 from morlaif_core.types import Principle, content_hash
@@ -44,8 +45,13 @@ class RunJudges:
 
     @cached_property
     def principles(self) -> tuple[Principle, ...]:
-        """The active principles that a provider judges; the others have the data set's own labels."""
-        return tuple(item for item in self._config.principles if self._settings.judge_of(item.name) != HUMAN_JUDGE)
+        """The active principles that a provider judges; the others have the data set's own labels, or no judge."""
+        return tuple(item for item in self._config.principles if self._settings.judge_of(item.name) not in UNASKED)
+
+    @cached_property
+    def learned(self) -> tuple[Principle, ...]:
+        """Those of `principles` whose preference models learn from the judge's labels; the others' scores are given."""
+        return tuple(item for item in self.principles if learns(self._config, item.name))
 
     def named(self, names: Iterable[str]) -> dict[str, Judge]:
         """Return the judges of these names, and all that they are made of."""
@@ -83,8 +89,8 @@ class RunJudges:
 
     def identity(self, judge: str) -> Any:
         """Return as JSON all of a judge's configuration that a verdict depends on, for fingerprints."""
-        if judge == HUMAN_JUDGE:
-            return HUMAN_JUDGE
+        if judge in UNASKED:
+            return judge
         members = self._settings.members_of(judge)
         if members:
             return [stable(self._settings.judges[judge]), *map(self.identity, members)]

@@ -138,6 +138,7 @@ class Component(Generic[T_co]):
             sets: those that have labels of their own; each must be known.
         capabilities: feedback providers: given the options, the provider's `capabilities`; None: not known until built.
         goes_on: trainers: given old and new options: None where the old training begins the new one; else why not, or "".
+        learns: preference-model backends: False: scores are given, not learned: no pair is judged to train or measure them.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Component(Generic[T_co]):
     names: Callable[[Any], Iterable[str]] | None = None
     capabilities: Callable[[Any], Capabilities] | None = None
     goes_on: Callable[[Any, Any], str | None] | None = None
+    learns: bool = True
 
     def all_needs(self, options: Options) -> frozenset[Need]:
         """Return what it needs with these options.
@@ -190,6 +192,7 @@ def component(
     names: Callable[[O], Iterable[str]] | None = None,
     capabilities: Callable[[O], Capabilities] | None = None,
     goes_on: Callable[[O, O], str | None] | None = None,
+    learns: bool = True,
 ) -> Component[T_co]:
     """Describe one offer; a type checker sees a `build` that does not fit its options.
 
@@ -211,13 +214,14 @@ def component(
             sets: those that have labels of their own; each must be known.
         capabilities: feedback providers: given the options, the provider's `capabilities`; None: not known until built.
         goes_on: trainers: given old and new options: None where the old training begins the new one; else why not, or "".
+        learns: preference-model backends: False: scores are given, not learned: no pair is judged to train or measure them.
 
     >>> component("calm", lambda options: print, NoOptions, "prefers fewer exclamation marks").name
     'calm'
     """
     return Component(
         name, build, options, summary, needs, supplies, uses, monotone, missing, refuses, bills, needs_for, supplies_for,
-        names, capabilities, goes_on,
+        names, capabilities, goes_on, learns,
     )  # fmt: skip
 
 

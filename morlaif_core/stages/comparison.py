@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from morlaif_core.config.settings import HUMAN_JUDGE
 from morlaif_core.feedback.types import Verdict
 from morlaif_core.plugins.protocols import Policy
 from morlaif_core.reward.calibration import Calibration
@@ -175,7 +176,9 @@ def _figures(
         # A score that failed is no part of a mean.
         block = {"pm_before": float(np.nanmean(pm_before)), "pm_after": float(np.nanmean(pm_after))}
         if item not in judged:
-            block = {**no_judge("judged by people: nobody was asked"), **block}
+            people = context.settings.judge_of(item.name) == HUMAN_JUDGE
+            why = "judged by people: nobody was asked" if people else "it has no judge (judge: none)"
+            block = {**no_judge(why), **block}
         else:
             p_before = p_second(compared.before, item.name, preferred)
             p_after = p_second(compared.after, item.name, preferred)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from morlaif_core.config.principles import principle_hash
+
 from .comparison import FILE, RESULTS as BLOCKS, answered, compare, summary
 from .comparison_rows import FILES, adopt
 from .context import Context
@@ -17,12 +19,18 @@ RESULTS = BLOCKS
 
 def inputs(context: Context) -> dict[str, Any]:
     """What this stage reads."""
-    judge = context.settings.evaluation.judge
+    judge, given = context.settings.evaluation.judge, dict[str, Any]()
+    # Who judges the others stands among the inputs of the stage judge.
+    for item in context.judges.principles if judge is None else ():
+        if item not in context.judges.learned:
+            asked = context.settings.judge_of(item.name)
+            given[item.name] = [asked, principle_hash(item), context.judges.identity(asked)]
     # Of a run of an earlier version the stage sample reads it.
     own = () if context.old_draw else ("prompts.evaluation",)
     return {
         "seed": context.settings.seed_of("evaluate"),
         "judge": context.judges.identity(judge) if judge else None,
+        **({"given": given} if given else {}),
         **context.read("generation", "sampler", *own),
     }
 

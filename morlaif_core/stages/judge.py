@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from morlaif_core.config.pm_groups import learns
 from morlaif_core.config.principles import principle_hash
+from morlaif_core.config.settings import HUMAN_JUDGE
 from morlaif_core.errors import RunFailed
 from morlaif_core.feedback.answers.panels_and_cascades import incomplete
 from morlaif_core.feedback.ledger.ledger import commonest_error
@@ -22,18 +24,27 @@ NAME = "judge"
 FILE = "preferences.jsonl"
 OUTPUTS = (FILE,)
 RESULTS = ("judge",)
+HUMAN = "the data set's own labels: nobody was asked"
 UNLABELLED = ("refused", "filtered", "off_label", "parse_error", "failed")
 """Statuses of pairs that lack a label which they should have; "does not apply" is none of them."""
 
 
 def inputs(context: Context) -> dict[str, Any]:
     """What this stage reads."""
-    judges = sorted({context.settings.judge_of(item.name) for item in context.config.principles})
-    asked = {
-        item.name: [context.settings.judge_of(item.name), principle_hash(item)] for item in context.config.principles
-    }
+    given = given_principles(context)
+    learned = [item for item in context.config.principles if item.name not in given]
+    judges = sorted({context.settings.judge_of(item.name) for item in learned})
+    asked: dict[str, Any] = dict.fromkeys(given)
+    asked |= {item.name: [context.settings.judge_of(item.name), principle_hash(item)] for item in learned}
     found = {name: context.judges.identity(name) for name in judges}
     return {"seed": context.settings.seed_of("judge"), "principles": asked, "judges": found}
+
+
+def given_principles(context: Context) -> list[str]:
+    """The active principles whose scores are given, not learned from labels; those that people judge have some all the
+    same, which measure them."""
+    settings, names = context.settings, (item.name for item in context.config.principles)
+    return [name for name in names if settings.judge_of(name) != HUMAN_JUDGE and not learns(context.config, name)]
 
 
 def run(context: Context) -> str:
@@ -42,7 +53,7 @@ def run(context: Context) -> str:
 
     # The evaluation's pairs are judged once, with the trained policy's, by its stage.
     pairs = distinct_pairs(item.pair for item in read_pairs(context.path) if item.set != "evaluation")
-    verdicts = judge_pairs(context, pairs, context.judges.principles, NAME)
+    verdicts = judge_pairs(context, pairs, context.judges.learned, NAME)
     write_jsonl(context.path / FILE, _rows(verdicts))
     blocks = judge_statistics(verdicts, pairs)
     for name, block in blocks.items():
@@ -154,9 +165,12 @@ def _rows(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
 
 
 def _in_order(context: Context, statistics: dict[str, Any]) -> dict[str, Any]:
-    """Blocks in the order of the principles; a human-judged one has none of a judge's numbers."""
-    human = {"n": None, "notes": {"n": "the data set's own labels: nobody was asked"}}
-    return {item.name: statistics.get(item.name, human) for item in context.config.principles}
+    """Blocks in the order of the principles; one that no judge labels has none of its numbers."""
+    given, found = given_principles(context), {}
+    for item in context.config.principles:
+        why = "its scores are given: no pair was judged" if item.name in given else HUMAN
+        found[item.name] = statistics.get(item.name, {"n": None, "notes": {"n": why}})
+    return found
 
 
 def read_labels(run: Path) -> dict[str, dict[str, tuple[float, str]]]:

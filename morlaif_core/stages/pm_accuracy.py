@@ -32,7 +32,8 @@ def accuracy(differences: Floats, preferences: Sequence[Preference]) -> dict[str
 
 
 def at_chance(blocks: Mapping[str, Mapping[str, Any]], among: Collection[str] | None = None) -> str:
-    """Name the principles whose preference model is not shown to be better than chance; empty where there is none.
+    """Name the principles whose preference model is not shown to be better than chance; empty where there is none. One
+    whose scores are given has no figure (its n is null).
 
     blocks: `preference_models` of results.json. among: these principles alone; None: all.
     """
@@ -50,6 +51,8 @@ def at_chance(blocks: Mapping[str, Mapping[str, Any]], among: Collection[str] | 
 
 
 def _is_shown(block: Mapping[str, Any]) -> bool:
+    if block.get("n", 0) is None:
+        return True
     # Below 0.5 as a whole is worse still.
     return block.get("ci95") is not None and block["ci95"][0] > CHANCE
 

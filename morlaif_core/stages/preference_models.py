@@ -59,7 +59,7 @@ def train(context: Context, parts: Sequence[Learner], labels: Labels, label: str
     _make_way(context, parts, labels)
     for part in parts:
         todo = tuple(item for item in part.group.principles if not _done(context, part, item.name))
-        for item in todo:
+        for item in todo if part.group.component.learns else ():
             _check_enough(item, labels["pm"][item.name])
         if todo:
             _train(context, part, todo, labels, label)

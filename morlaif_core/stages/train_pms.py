@@ -15,7 +15,7 @@ from morlaif_core.runs.stamps import folder_stamp
 from morlaif_core.types import Preference, Prompt, ScoreMatrix, label_under, response_key
 
 from .context import Context
-from .judge import labelled, read_labels
+from .judge import given_principles, labelled, read_labels
 from .pairs import StoredPair, read_pairs
 from .pm_accuracy import accuracy, at_chance, shown_accuracy
 from .preference_models import FOLDER, learners, load_models, train
@@ -65,6 +65,8 @@ def run(context: Context) -> str:
     calibration = _calibrate(context, scores, stored, labels)
     calibration.save(context.path / CALIBRATION)
     results = {name: accuracy(scores.differences(name, pairs), pairs) for name, pairs in labels["validation"].items()}
+    for name in given_principles(context):
+        results[name] |= {"n": None, "notes": {"accuracy": "its scores are given: no pair was judged"}}
     context.write_results(preference_models=results)
     for note in calibration.notes:
         context.screen.say(f"  note: {note}")

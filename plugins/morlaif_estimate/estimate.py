@@ -43,7 +43,8 @@ def estimate(bench: JudgeBench) -> dict[str, Any]:
 def _asked(bench: JudgeBench, stage: str) -> Asked:
     found: dict[str, dict[str, tuple[Principle, bool]]] = {}
     settings = bench.settings
-    for principle in bench.judged_principles:
+    # The scores of some are given: only the evaluation judges them.
+    for principle in bench.judged_principles if stage == "evaluate" else bench.learned_principles:
         judge = (settings.evaluation.judge if stage == "evaluate" else None) or settings.judge_of(principle.name)
         for single, sure in _certain(bench.judges([judge]), judge).items():
             found.setdefault(single, {})[principle.name] = (principle, sure)

@@ -31,14 +31,33 @@ class RulesOptions(Options):
     def _known(cls, value: dict[str, str]) -> dict[str, str]:
         for principle, term in value.items():
             if not is_measure(term.removeprefix("-")):
-                close = difflib.get_close_matches(term.removeprefix("-"), names(), n=1)
-                hint = f" Did you mean '{close[0]}'?" if close else ""
-                raise ValueError(f"'{term}' (of '{principle}') is no measure; there are {', '.join(names())}.{hint}")
+                raise ValueError(f"'{term}' (of '{principle}') {_no_measure(term)}")
         return value
 
     def capabilities(self) -> Capabilities:
         """Reads pairs, many at once."""
         return Capabilities(reads="pair", max_batch=512, temperature=False)
+
+
+class DirectOptions(Options):
+    """Keys beside ``use: direct``."""
+
+    measure: str = Field(
+        description="a measure of the judge `rules`, or one that another package adds to it; a minus reverses it"
+    )
+
+    @field_validator("measure")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if not is_measure(value.removeprefix("-")):
+            raise ValueError(f"'{value}' {_no_measure(value)}")
+        return value
+
+
+def _no_measure(term: str) -> str:
+    close = difflib.get_close_matches(term.removeprefix("-"), names(), n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"is no measure; there are {', '.join(names())}.{hint}"
 
 
 def term_of(options: RulesOptions, principle: str) -> str | None:

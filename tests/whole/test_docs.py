@@ -154,4 +154,4 @@ def test_plugin_examples_keep_the_contract(tmp_path: Path, monkeypatch: pytest.M
         if hasattr(module, "test_contract"):
             module.test_contract()
             ran += 1
-    assert ran == 3
+    assert ran == 4

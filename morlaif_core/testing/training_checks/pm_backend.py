@@ -52,7 +52,8 @@ class Bench:
         stop, out = Stop(report, signal_after), self.folder / part
         out.mkdir(parents=True, exist_ok=True)
         chosen = tuple(principle for principle in PRINCIPLES if principle.name in names)
-        train, held_out = ({name: rows[name] for name in names} for rows in (self.plant.train, self.plant.held_out))
+        labels = (self.plant.train, self.plant.held_out)
+        train, held_out = ({name: rows[name] if self.component.learns else () for name in names} for rows in labels)
         job = PMJob(chosen, train, held_out, self.base, out, 0, report, self.backbones, stop=stop)
         self.component.build(self.options).train(job)
         for name in names:
@@ -81,6 +82,8 @@ def check_pm_backend(
     added (``independent``); and leaves the base alone. Loading gives finite scores (n, k) with the principles in the
     order asked, a row's score not depending on the batch; a missing principle is an error.
 
+    One whose scores are given (``learns=False``) gets no preferences, and need learn nothing.
+
     Args:
         component: what the plugin's hook returned.
         base: folder of a small causal LM with its tokenizer.
@@ -105,7 +108,8 @@ def check_pm_backend(
     whole, total = bench.score("whole"), report.steps[0][1]
     bench.require(report.last == total, f"the last step reported is {report.last} of {total}")
     _check_form(bench, whole)
-    _check_learnt(bench, whole)
+    if component.learns:
+        _check_learnt(bench, whole)
     _check_rows(bench, whole)
     _check_done(bench)
     if independent:
