@@ -98,7 +98,7 @@ class PMBackend(Protocol):
 
     @property
     def independent(self) -> bool:
-        """True: a new principle is trained alone; False: all of them again."""
+        """True: a new principle is trained alone; False: all of them again, in one job until each is done."""
         ...
 
     def train(self, job: PMJob) -> None:

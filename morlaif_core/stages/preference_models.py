@@ -59,6 +59,9 @@ def train(context: Context, parts: Sequence[Learner], labels: Labels, label: str
     _make_way(context, parts, labels)
     for part in parts:
         todo = tuple(item for item in part.group.principles if not _done(context, part, item.name))
+        if todo and not part.backend.independent:
+            # Trained together, in one job that goes on from its checkpoints until each of them is done.
+            todo = tuple(part.group.principles)
         for item in todo if part.group.component.learns else ():
             _check_enough(item, labels["pm"][item.name])
         if todo:
@@ -74,10 +77,8 @@ def _make_way(context: Context, parts: Sequence[Learner], labels: Labels) -> Non
     for part in parts:
         own = {item.name: _fingerprint(context, part.group, item, labels) for item in part.group.principles}
         if not part.backend.independent:
-            # Trained together: one hash for all, and one that is not whole makes all of them anew.
-            whole = all(_done(context, part, name) for name in own)
+            # Trained together: one hash for all.
             own = dict.fromkeys(own, content_hash(own))
-            known.update({} if whole else dict.fromkeys(own, "unfinished"))
         changed = [name for name, fingerprint in own.items() if known.get(name) != fingerprint]
         gone += [f"{FOLDER}/{name}" for name in changed]
         gone += [part.folder] if changed and part.folder != FOLDER else []

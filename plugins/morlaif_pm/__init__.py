@@ -1,10 +1,10 @@
-"""Preference models: offers the backends `full`, `lora` (one base, K adapters) and `probe` (frozen base, K heads)."""
+"""Preference models: offers the backends `full`, `lora` (K adapters), `heads` (one backbone) and `probe` (frozen base)."""
 
 from __future__ import annotations
 
 from morlaif_core import Component, PMBackend, component, hookimpl
 
-from .options import FullOptions, LoraOptions, ProbeOptions
+from .options import FullOptions, HeadsOptions, LoraOptions, ProbeOptions
 
 
 def build_full(options: FullOptions) -> PMBackend:
@@ -21,6 +21,13 @@ def build_lora(options: LoraOptions) -> PMBackend:
     return LoraBackend(options)
 
 
+def build_heads(options: HeadsOptions) -> PMBackend:
+    """Return the backend; torch and peft are imported when it trains or loads."""
+    from .heads import HeadsBackend
+
+    return HeadsBackend(options)
+
+
 def build_probe(options: ProbeOptions) -> PMBackend:
     """Return the backend; torch and scipy are imported when it trains or loads."""
     from .probe import ProbeBackend
@@ -30,12 +37,15 @@ def build_probe(options: ProbeOptions) -> PMBackend:
 
 @hookimpl
 def morlaif_pm_backends() -> list[Component[PMBackend]]:
-    """Offer `full`, `lora` and `probe`."""
+    """Offer `full`, `lora`, `heads` and `probe`."""
     return [
         component(
             "full", build_full, FullOptions, "fine-tunes a whole model per principle (TRL's RewardTrainer, soft labels)"
         ),
         component("lora", build_lora, LoraOptions, "one base model, a LoRA adapter and head per principle"),
+        component(
+            "heads", build_heads, HeadsOptions, "one backbone for all principles, trained together, a head for each"
+        ),
         component(
             "probe", build_probe, ProbeOptions, "frozen base run once, a linear head per principle, fitted in seconds"
         ),

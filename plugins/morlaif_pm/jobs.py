@@ -1,4 +1,4 @@
-"""What `full` and `lora` do alike for a training job: rows, seeds, keys, progress over all principles."""
+"""What `full`, `lora` and `heads` do alike for a training job: rows, seeds, keys, progress over all principles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from morlaif_core import PMJob, Preference, UserError, content_hash
+from morlaif_core import PMJob, Preference, UserError, content_hash, response_key
 
 from .encoding import encode_all, rendering_of
 from .options import TrainOptions
@@ -38,13 +38,33 @@ def rows_of(job: PMJob, name: str, tokenizer: Any, max_length: int) -> Rows:
     from .trainer import Rows
 
     pairs = preferences_of(job, name)
+    a, b = _encoded(job, pairs, tokenizer, max_length)
+    return Rows(a, b, [float(pair.p_a) for pair in pairs])
+
+
+def joint_rows(job: PMJob, names: Sequence[str], tokenizer: Any, max_length: int) -> Rows:
+    """Encode the preferences of several principles, each pair once: a row of labels, NaN where it has none."""
+    from .trainer import Rows
+
+    found: dict[tuple[object, ...], tuple[Preference, list[float]]] = {}
+    for column, name in enumerate(names):
+        for pair in preferences_of(job, name):
+            key = (pair.prompt.id, *response_key(pair.a), *response_key(pair.b))
+            labels = found.setdefault(key, (pair, [math.nan] * len(names)))[1]
+            labels[column] = float(pair.p_a)
+    pairs = [pair for pair, _ in found.values()]
+    a, b = _encoded(job, pairs, tokenizer, max_length)
+    return Rows(a, b, [labels for _, labels in found.values()])
+
+
+def _encoded(job: PMJob, pairs: Sequence[Preference], tokenizer: Any, max_length: int) -> list[list[list[int]]]:
+    """Return the token ids of all responses a, and of all responses b, each after its prompt."""
     prompts = [pair.prompt for pair in pairs]
     how = (job.base.template, job.base.chat_template_kwargs)
-    encoded = [
+    return [
         [row.ids for row in encode_all(tokenizer, prompts, responses, max_length, *how)]
         for responses in ([pair.a for pair in pairs], [pair.b for pair in pairs])
     ]
-    return Rows(encoded[0], encoded[1], [float(pair.p_a) for pair in pairs])
 
 
 class Plan:
@@ -69,25 +89,32 @@ class Plan:
         def progress(step: int, loss: float) -> None:
             self.job.report(offset + step, self.total, {"loss": loss})
 
-        return Training(folder, self.options, self.seed(name), device, self._key(name, rows), progress, self.job.stop)
+        key = checkpoint_key(self.job, self.options, self.backend, name, rows)
+        return Training(folder, self.options, self.seed(name), device, key, progress, self.job.stop)
 
     def seed(self, name: str) -> int:
         """Return the principle's own seed: it does not depend on which others are trained, or in which order."""
         return seed_of(self.job.seed, name)
 
-    def _key(self, name: str, rows: Rows) -> str:
-        # What is left out changes speed and memory, so a checkpoint made with other values can be gone on from.
-        settings = self.options.model_dump(
-            exclude={"minibatch", "checkpoint_every", "gradient_checkpointing", "batch_tokens", "keep_loaded"}
-        )
-        base = self.job.base.model_dump()
-        return content_hash(self.backend, settings, base, self.job.seed, name, rows.a, rows.b, rows.p_a)
-
     def summary(self, name: str, rows: Rows, loss: float, max_length: int) -> dict[str, object]:
-        """Return the content of done.json: what scoring must know, and what was done; a loss of NaN becomes null."""
-        known = loss if math.isfinite(loss) else None
-        shape = {"backend": self.backend, "max_length": max_length, **rendering_of(self.job.base)}
-        return {**shape, "pairs": len(rows.p_a), "steps": self.steps[name], "loss": known}
+        """Return the content of done.json: see `summary`."""
+        return summary(self.job, self.backend, len(rows.p_a), self.steps[name], loss, max_length)
+
+
+def checkpoint_key(job: PMJob, options: TrainOptions, backend: str, name: str, rows: Rows) -> str:
+    """Return the hash of settings and data that a checkpoint to go on from must carry."""
+    # What is left out changes speed and memory, so a checkpoint made with other values can be gone on from.
+    settings = options.model_dump(
+        exclude={"minibatch", "checkpoint_every", "gradient_checkpointing", "batch_tokens", "keep_loaded"}
+    )
+    return content_hash(backend, settings, job.base.model_dump(), job.seed, name, rows.a, rows.b, rows.p_a)
+
+
+def summary(job: PMJob, backend: str, pairs: int, steps: int, loss: float, max_length: int) -> dict[str, object]:
+    """Return the content of done.json: what scoring must know, and what was done; a loss of NaN becomes null."""
+    known = loss if math.isfinite(loss) else None
+    shape = {"backend": backend, "max_length": max_length, **rendering_of(job.base)}
+    return {**shape, "pairs": pairs, "steps": steps, "loss": known}
 
 
 def need_folder(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Sequence-classification models with one output, which pool by attention mask and read the head in float32."""
+"""Sequence-classification models that pool by attention mask and read the head in float32."""
 
 from __future__ import annotations
 
@@ -62,11 +62,16 @@ def dtype_for(base: Target, device: str, *, trained: bool) -> Any:
     return torch.float32 if device == "cpu" else torch.bfloat16
 
 
-def load_scorer(source: str, *, revision: str | None, dtype: Any, pad: int | None, device: str) -> Any:
-    """Load a sequence-classification model that pools by mask; torch's global generator draws a missing head."""
+def load_scorer(
+    source: str, *, revision: str | None, dtype: Any, pad: int | None, device: str, outputs: int = 1
+) -> Any:
+    """Load a sequence-classification model that pools by mask; torch's global generator draws a missing head.
+
+    outputs: rows of the head, a score each.
+    """
     with quiet():
         model = scorer_class(source, revision).from_pretrained(
-            source, revision=revision, num_labels=1, dtype=dtype, pad_token_id=pad
+            source, revision=revision, num_labels=outputs, dtype=dtype, pad_token_id=pad
         )
     disable_dropout(model)
     fuse_gelu(model)
@@ -87,10 +92,10 @@ def scorer_class(source: str, revision: str | None) -> Any:
     return type(name, (GenericForSequenceClassification, bodies[config].__mro__[1]), {"config_class": config})
 
 
-def load_base(base: Target, *, trained: bool, pad: int | None, device: str) -> Any:
+def load_base(base: Target, *, trained: bool, pad: int | None, device: str, outputs: int = 1) -> Any:
     """Load a base as a scorer: see `load_scorer`. ``trained``: its own weights will be moved."""
     dtype = dtype_for(base, device, trained=trained)
-    return load_scorer(resolved(base), revision=base.revision, dtype=dtype, pad=pad, device=device)
+    return load_scorer(resolved(base), revision=base.revision, dtype=dtype, pad=pad, device=device, outputs=outputs)
 
 
 def pooling_pad(tokenizer: Any) -> int | None:
@@ -140,7 +145,7 @@ def pool_by_mask(model: Any) -> Any:
 
 # `**_`: Trainer and peft pass more (labels, return_dict, token types), none of which a score depends on.
 def _forward(self: Any, input_ids: Any = None, attention_mask: Any = None, **_: Any) -> Any:
-    """Score (b, t) token ids under a (b, t) mask, padded on either side; ``logits`` (b, 1) float32."""
+    """Score (b, t) token ids under a (b, t) mask, padded on either side; ``logits`` (b, outputs) float32."""
     import torch
     from transformers.modeling_outputs import SequenceClassifierOutput
 

@@ -54,6 +54,16 @@ class LoraOptions(TrainOptions):
     top_layers: int | None = Field(None, ge=1, description="adapt only the top N layers; null: all")
 
 
+class HeadsOptions(LoraOptions):
+    """Options of `heads`: one backbone, adapted or trained whole, and K heads."""
+
+    tune: Literal["lora", "full"] = Field(
+        "lora",
+        description="what is trained below the heads: one adapter, or all weights, which take a learning_rate of 2e-5 (tiny "
+        "models: 1e-3)",
+    )
+
+
 class ProbeOptions(Options):
     """Options of `probe`."""
 

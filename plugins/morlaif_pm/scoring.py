@@ -41,19 +41,20 @@ class Scorers:
             if (key := content_hash(how)) not in encodings:
                 encodings[key] = encode_all(self.tokenizer, prompts, responses, *how)
             pad = self.tokenizer.pad_token_id
-            values[:, column] = score_ids(ready(), encodings[key], pad, self.batch_tokens, autocast=self.autocast)
+            scores = score_ids(ready(), encodings[key], pad, self.batch_tokens, autocast=self.autocast)
+            values[:, column] = scores[:, 0]
         return ScoreMatrix(values, self.principles, tuple(prompt.id for prompt in prompts))
 
 
 def score_ids(model: Any, encoded: Sequence[Encoded], pad: int, batch_tokens: int, *, autocast: bool = False) -> Floats:
-    """Score n encoded texts by one scorer, in eval mode and without gradient; returns (n,) float32."""
+    """Score n encoded texts by one model, in eval mode and without gradient; returns (n, outputs) float32."""
     import torch
 
-    scores = np.zeros(len(encoded), dtype=np.float32)
+    scores = np.zeros((len(encoded), int(model.config.num_labels)), dtype=np.float32)
     model.eval()
     with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16, enabled=autocast):
         for batch in batches_by_length([len(row.ids) for row in encoded], batch_tokens):
             ids, mask = pad_right([encoded[index].ids for index in batch], pad)
             logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
-            scores[batch] = logits.squeeze(-1).float().cpu().numpy()
+            scores[batch] = logits.float().cpu().numpy()
     return scores

@@ -29,11 +29,14 @@ from .options import TrainOptions
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded preferences of a principle: token ids of prompt and response a, of prompt and b, and P(a preferred)."""
+    """Encoded preferences: token ids of prompt and response a, of prompt and b, and P(a preferred).
+
+    p_a: n labels of one principle; or n rows of K labels, NaN where a pair has none under a principle.
+    """
 
     a: list[list[int]]
     b: list[list[int]]
-    p_a: list[float]
+    p_a: list[float] | list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,25 @@ def soft_loss(rewards_a: torch.Tensor, rewards_b: torch.Tensor, p_a: torch.Tenso
     return -(p_a * logsigmoid(margin) + (1 - p_a) * logsigmoid(-margin)).mean()
 
 
+def joint_loss(
+    rewards_a: torch.Tensor, rewards_b: torch.Tensor, p_a: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean over K principles of their mean soft-label Bradley-Terry losses, estimated from m pairs.
+
+    rewards_a, rewards_b: (m, K). p_a: (m, K), NaN where a pair has no label, which then adds no loss. weight: (K,), all
+    pairs over a principle's labelled ones: in the mean over batches one with few labels counts as much as one with many,
+    and a label counts alike in whichever batch it stands.
+    """
+    known = ~p_a.isnan()
+    p = p_a.nan_to_num(0.5)
+    margin = rewards_a - rewards_b
+    losses = -(p * logsigmoid(margin) + (1 - p) * logsigmoid(-margin))
+    return (losses * known * weight).sum() / p_a.numel()
+
+
 class PairCollator:
     """Rows -> ``{"parts": [...]}``: minibatches of pairs of similar length, each with input_ids and attention_mask
-    (2m, t), the a's before the b's, and p_a (m,)."""
+    (2m, t), the a's before the b's, and p_a (m,) or (m, K)."""
 
     def __init__(self, pad: int, minibatch: int) -> None:
         self.pad, self.minibatch = pad, minibatch
@@ -80,6 +99,7 @@ class SoftRewardTrainer(RewardTrainer):  # type: ignore[misc]
 
     key: str = ""
     loss: float = float("nan")
+    weight: torch.Tensor = torch.ones(1)
 
     def _send_telemetry(self) -> None:
         """Send nothing: training speaks to nobody."""
@@ -93,8 +113,12 @@ class SoftRewardTrainer(RewardTrainer):  # type: ignore[misc]
     ) -> Any:
         """Return the loss of one minibatch, as `PairCollator` makes them."""
         outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-        rewards_a, rewards_b = outputs.logits.squeeze(-1).float().chunk(2)
-        loss = soft_loss(rewards_a, rewards_b, inputs["p_a"])
+        rewards_a, rewards_b = outputs.logits.float().chunk(2)
+        p_a = inputs["p_a"]
+        if p_a.dim() == 1:
+            loss = soft_loss(rewards_a.squeeze(-1), rewards_b.squeeze(-1), p_a)
+        else:
+            loss = joint_loss(rewards_a, rewards_b, p_a, self.weight.to(p_a))
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
@@ -154,6 +178,8 @@ def fit(model: Any, tokenizer: Any, rows: Rows, training: Training) -> float:
     from datasets import Dataset
 
     progress = _Progress(training)
+    # TRL wants one output of a model whose loss it computes itself.
+    labels, model.config.id2label = model.config.id2label, {0: "score"}
     with quiet():
         trainer = SoftRewardTrainer(
             model=model,
@@ -165,12 +191,19 @@ def fit(model: Any, tokenizer: Any, rows: Rows, training: Training) -> float:
         )
         # Without tqdm Trainer prints its logs by this one.
         trainer.remove_callback(PrinterCallback)
-        progress.trainer, trainer.key = trainer, training.key
+        model.config.id2label = labels
+        progress.trainer, trainer.key, trainer.weight = trainer, training.key, _weights(rows.p_a)
         checkpoint = newest(training.folder, training.key)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if progress.stopped:
         raise KeyboardInterrupt
     return trainer.loss
+
+
+def _weights(p_a: list[float] | list[list[float]]) -> torch.Tensor:
+    """Return what a principle's label weighs, (K,): all pairs over those that it labels."""
+    known = ~torch.tensor(p_a).reshape(len(p_a), -1).isnan()
+    return len(p_a) / known.sum(dim=0).clamp(min=1)
 
 
 def _config(training: Training, steps: int) -> RewardConfig:

@@ -20,8 +20,8 @@ from morlaif_core import (
     make_prompt,
 )
 from morlaif_core.models.backbones import LocalBackbones
-from morlaif_pm import build_full, build_lora, build_probe
-from morlaif_pm.options import FullOptions, LoraOptions, ProbeOptions
+from morlaif_pm import build_full, build_heads, build_lora, build_probe
+from morlaif_pm.options import FullOptions, HeadsOptions, LoraOptions, ProbeOptions
 from tests.helpers.tiny_models import save_tiny
 
 WORDS = "bread flour water rise bake good kind rude".split()
@@ -29,6 +29,7 @@ QUICK: dict[str, Any] = {"epochs": 2, "batch": 8, "max_length": 64}
 BACKENDS: dict[str, Any] = {
     "full": build_full(FullOptions(learning_rate=2e-3, **QUICK)),
     "lora": build_lora(LoraOptions(learning_rate=6e-3, **QUICK | {"batch": 16, "epochs": 5})),
+    "heads": build_heads(HeadsOptions(learning_rate=6e-3, **QUICK | {"batch": 16, "epochs": 8})),
     "probe": build_probe(ProbeOptions(max_length=64)),
 }
 
@@ -103,5 +104,9 @@ def killed_run(folder: Path, name: str) -> None:
 def many_checkpoints(name: str) -> Any:
     if name == "probe":
         return build_probe(ProbeOptions())
-    build, options = {"full": (build_full, FullOptions), "lora": (build_lora, LoraOptions)}[name]
+    build, options = {
+        "full": (build_full, FullOptions),
+        "lora": (build_lora, LoraOptions),
+        "heads": (build_heads, HeadsOptions),
+    }[name]
     return build(options(learning_rate=2e-3, checkpoint_every=1, **QUICK))  # type: ignore[operator]
