@@ -143,3 +143,33 @@ def test_a_backend_that_scores_other_rows_is_found() -> None:
     model = Mixed(("a", "b"), [Fixed(("a",)), Fixed(("b",), turned=True)])
     with pytest.raises(ScoreError, match="preference model of b scored other rows"):
         model.score(PROMPTS, ["", "x", "yy"])
+
+
+def test_principles_that_are_trained_together_go_on_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from morlaif_pm import heads
+
+    finish, heads_of = heads.finish, ("preference_model=heads", "preference_model.checkpoint_every=1")
+    sets = (*heads_of, "preference_model.epochs=1", "preference_model.batch=8", "preference_model.minibatch=8")
+
+    def killed(folder: Path, content: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(heads, "finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        small(tmp_path / "run", *sets, until="train-pms")
+    models = tmp_path / "run" / "preference_models"
+    (kept,) = models.glob("*/checkpoint-*")
+    monkeypatch.setattr(heads, "finish", finish)
+    small(tmp_path / "run", *sets)
+    assert not kept.exists()
+    assert not (tmp_path / "run" / "replaced").exists(), "the same training went on"
+    done = [json.loads((models / name / "done.json").read_text()) for name in PRINCIPLES]
+    assert [one["output"] for one in done] == [0, 1, 2]
+    assert {one["loss"] for one in done} == {None}, "no step was left to do"
+    # Another principle set is another training of all of them, and the one before can be put back.
+    small(tmp_path / "run", *sets, "principles=[detail, helpfulness]", until="train-pms")
+    assert json.loads((models / "detail" / "done.json").read_text())["outputs"] == 2
+    (moved,) = (tmp_path / "run" / "replaced").glob("*/preference_models")
+    assert {path.name for path in moved.iterdir()} >= {"helpfulness", "detail", "calibration.json"}

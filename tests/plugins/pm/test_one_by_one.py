@@ -83,7 +83,7 @@ def test_a_container_s_limit_counts(tmp_path: Path) -> None:
 def test_how_many_stay_loaded_changes_no_checkpoint(tmp_path: Path) -> None:
     job = job_in(tmp_path, "gpt2", ("kind",))
     rows = Rows([[1]], [[2]], [0.5])
-    keys = {jobs.Plan(job, FullOptions(keep_loaded=keep), "full")._key("kind", rows) for keep in ("auto", 3)}
+    keys = {jobs.checkpoint_key(job, FullOptions(keep_loaded=keep), "full", "kind", rows) for keep in ("auto", 3)}
     assert len(keys) == 1
 
 
