@@ -130,7 +130,10 @@ def needed_by_judges(config: Config, judges: Iterable[str]) -> list[str]:
 def _needed(config: Config, kind: str, block: dict[str, Any], where: str) -> list[str]:
     options = config.plugins.options(kind, block)
     missing = config.plugins.find(kind, block["use"]).missing
-    lines = _unset_secrets(options) + list(missing(options) if missing else ())
+    try:
+        lines = _unset_secrets(options) + list(missing(options) if missing else ())
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     return [f"{where}: {line}" for line in lines]
 
 

@@ -10,14 +10,14 @@ from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Target
 from morlaif_core.plugins.manager import Plugins
 
-from .layers import TARGETS, Layers, absolute
+from .layers import LEARNER, TARGETS, Layers, absolute
 
 
 def name_folders(layers: Layers, plugins: Plugins) -> None:
     """Make a model's name absolute where a folder of that name lies beside its layer and no plugin offers the name."""
     targets = (*TARGETS, *((*path, "base") for path in layers.own_preference_models()))
     paths = [found for block in targets for found in (block, (*block, "model"))]
-    for path in (*paths, *_judge_models(layers, plugins)):
+    for path in (*paths, *_judge_models(layers, plugins), *_given_models(layers, plugins)):
         value, folder = layers.at(path), layers.folder(path)
         # An offered name stays one, also where a folder is called so: the same file means the same anywhere.
         if isinstance(value, str) and folder is not None and not plugins.offers("model", value):
@@ -36,6 +36,18 @@ def _judge_models(layers: Layers, plugins: Plugins) -> Iterator[tuple[str, ...]]
                 model = plugins.find("feedback_provider", use).options.model_fields.get("model")
                 if model is not None and model.annotation == Target.model_fields["model"].annotation:
                     yield "judges", name, "model"
+
+
+def _given_models(layers: Layers, plugins: Plugins) -> Iterator[tuple[str, ...]]:
+    """Yield the keys of models whose scores are given: those of backends that learn nothing and have ``model``."""
+    for path in ((LEARNER,), *layers.own_preference_models()):
+        block = layers.at(path)
+        use = block.get("use") if isinstance(block, dict) else None
+        if isinstance(use, str) and plugins.offers("pm_backend", use):
+            with suppress(UserError):
+                component = plugins.find("pm_backend", use)
+                if not component.learns and "model" in component.options.model_fields:
+                    yield *path, "model"
 
 
 def check_revisions(targets: Mapping[tuple[str, ...], Target], layers: Layers, plugins: Plugins) -> None:

@@ -63,7 +63,7 @@ class JudgeModel:
 
 
 def judge_model(target: Target) -> JudgeModel:
-    """Resolve the model that a judge names; to be called while its provider is built.
+    """Resolve the model that a judge names, or a backend that learns nothing; to be called while it is built.
 
     Within a run a model goes where the run's device and threads say, is shared with its other stages, and a hub model
     stays at the commit that the run began with. Elsewhere: device and threads auto; an offered model that learns from

@@ -28,7 +28,7 @@ from morlaif_core.types import Prompt
 if TYPE_CHECKING:
     from morlaif_core.models.backbones import LocalBackbones
     from morlaif_core.models.resolve import ResolvedModel
-    from morlaif_core.plugins.protocols import Dataset, FeedbackProvider, Sampler
+    from morlaif_core.plugins.protocols import Dataset, FeedbackProvider, PMBackend, Sampler
 
 
 class Context:
@@ -150,6 +150,14 @@ class Context:
             built: FeedbackProvider = self.plugins.build("feedback_provider", self.config.judge_block(judge))
             return built
 
+    def build_backend(self, group: PMGroup) -> PMBackend:
+        """Build a group's backend; a model of its own is resolved as this run's models are."""
+        from morlaif_core.models.judge_model import judge_models_of
+
+        with judge_models_of(lambda target: self.resolve(group.key, target), self.backbones):
+            built: PMBackend = group.component.build(group.options)
+            return built
+
     def conversations(self) -> Iterator[str]:
         """The training split's conversations as text, no evaluation prompt among them; what a `ModelMaker` learns from."""
         # A model that has learned the evaluation's prompts would make every later number too good.
@@ -238,7 +246,12 @@ class Context:
     def stamp(self, kind: str, block: dict[str, Any]) -> dict[str, Any]:
         """A component's block for a fingerprint: its options without what only changes speed, and its file's content."""
         options = self.plugins.options(kind, block)
-        return {"use": block["use"], **stable(options), **file_stamp(options)}
+        found = {"use": block["use"], **stable(options), **file_stamp(options)}
+        if not self.plugins.find(kind, str(block["use"])).learns:
+            # Another model in its place gives other scores.
+            stamp = folder_stamp(getattr(options, "model", None))
+            found |= {"weights": stamp} if stamp else {}
+        return found
 
     def _stable(self, path: str) -> Any:
         if path in BLOCKS:

@@ -46,7 +46,7 @@ def learners(context: Context) -> list[Learner]:
     """Build the backend of every group. Raises `UserError` for an unknown one."""
     found = []
     for group in pm_groups(context.config):
-        backend: PMBackend = group.component.build(group.options)
+        backend = context.build_backend(group)
         # Models trained together may share files, and those of two groups must not be taken for one another's. No
         # principle can have a name with a plus.
         apart = group.own and not backend.independent

@@ -1,10 +1,13 @@
-"""Preference models: offers the backends `full`, `lora` (K adapters), `heads` (one backbone) and `probe` (frozen base)."""
+"""Preference models: offers the backends `full`, `lora` (K adapters), `heads` (one backbone), `probe` (frozen base) and
+`pretrained` (a reward model that is there)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from morlaif_core import Component, PMBackend, component, hookimpl
 
-from .options import FullOptions, HeadsOptions, LoraOptions, ProbeOptions
+from .options import FullOptions, HeadsOptions, LoraOptions, PretrainedOptions, ProbeOptions
 
 
 def build_full(options: FullOptions) -> PMBackend:
@@ -35,9 +38,22 @@ def build_probe(options: ProbeOptions) -> PMBackend:
     return ProbeBackend(options)
 
 
+def build_pretrained(options: PretrainedOptions) -> PMBackend:
+    """Return the backend; torch is imported when it loads."""
+    from .pretrained import PretrainedBackend
+
+    return PretrainedBackend(options)
+
+
+def _missing(options: PretrainedOptions) -> Iterable[str]:
+    from .pretrained import missing
+
+    return missing(options)
+
+
 @hookimpl
 def morlaif_pm_backends() -> list[Component[PMBackend]]:
-    """Offer `full`, `lora`, `heads` and `probe`."""
+    """Offer `full`, `lora`, `heads`, `probe` and `pretrained`."""
     return [
         component(
             "full", build_full, FullOptions, "fine-tunes a whole model per principle (TRL's RewardTrainer, soft labels)"
@@ -48,5 +64,13 @@ def morlaif_pm_backends() -> list[Component[PMBackend]]:
         ),
         component(
             "probe", build_probe, ProbeOptions, "frozen base run once, a linear head per principle, fitted in seconds"
+        ),
+        component(
+            "pretrained",
+            build_pretrained,
+            PretrainedOptions,
+            "a reward model or classifier that is there: nothing is judged or trained",
+            missing=_missing,
+            learns=False,
         ),
     ]

@@ -81,3 +81,36 @@ class ProbeOptions(Options):
         description="tokens of prompt and response; the prompt is cut on the left, the model's own limit holds too",
     )
     batch_tokens: int = Tuning(4096, ge=1, description="tokens per forward pass in scoring, padding included")
+
+
+class PretrainedOptions(Options):
+    """Options of `pretrained`."""
+
+    model: str = Field(
+        min_length=1,
+        description="a sequence classifier with its tokenizer: a folder that transformers saved, or a hub id",
+    )
+    revision: str | None = Field(None, description="the hub's revision")
+    column: Annotated[int, Field(ge=0)] | str | None = Field(
+        None, description="the output that is the score, by number or label; null: the only one"
+    )
+    reverse: bool = Field(False, description="a lower output is better, as that of a classifier of toxicity")
+    outputs: Literal["auto", "raw", "softmax"] = Field(
+        "auto",
+        description="raw: the output itself; softmax: its log-odds among all; auto: as the model's problem_type says; "
+        "where that says nothing, softmax of several outputs",
+    )
+    template: Literal["auto", "chat", "hh", "pair"] = Field(
+        "auto",
+        description="chat: its tokenizer's chat template; hh: HH turns; pair: prompt and response as two texts; auto: chat "
+        "where there is a template, else pair for encoders and hh for decoders",
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: float32 on a CPU, bfloat16 on a GPU"
+    )
+    max_length: int = Field(
+        2048,
+        ge=8,
+        description="tokens of prompt and response; the prompt is cut on the left, the model's own limit holds too",
+    )
+    batch_tokens: int = Tuning(8192, ge=1, description="tokens per forward pass in scoring, padding included")
