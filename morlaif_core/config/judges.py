@@ -133,11 +133,17 @@ def check_judges(config: Config) -> None:
 
 def _check_known(config: Config, judge: str, path: str) -> None:
     known = [*config.settings.judges, *UNASKED]
-    if judge not in known:
-        origin = config.layers.nearest(tuple(path.split(".")))
+    if judge in known:
+        return
+    origin = config.layers.nearest(tuple(path.split(".")))
+    if config.plugins.offers("feedback_provider", judge):
+        name = judge.rpartition("/")[2]
         raise UserError(
-            f"{path}: there is no judge '{judge}'.{did_you_mean(judge, known)} Judges: {', '.join(known)} [{origin}]"
+            f"{path}: '{judge}' is a feedback provider, not a judge: say judges: {{{name}: {{use: {judge}}}}} [{origin}]"
         )
+    raise UserError(
+        f"{path}: there is no judge '{judge}'.{did_you_mean(judge, known)} Judges: {', '.join(known)} [{origin}]"
+    )
 
 
 def _check_askable(config: Config, judge: str, path: str) -> None:

@@ -79,7 +79,8 @@ def _written(where: str, target: Target, write: Callable[[str, ModelName], Model
 def _judge_models(config: Config) -> Iterator[tuple[str, ModelName]]:
     """The judges whose model is loaded in this process, as the target is, with that model."""
     for name, judge in config.settings.judges.items():
-        if isinstance(judge, JudgeSettings):
+        # The plugin of a judge may be gone: what a finished run scores and answers needs no judge.
+        if isinstance(judge, JudgeSettings) and config.plugins.offers("feedback_provider", judge.use):
             field = config.plugins.find("feedback_provider", judge.use).options.model_fields.get("model")
             takes_one = field is not None and field.annotation == Target.model_fields["model"].annotation
             if takes_one and "model" in judge.component_options:

@@ -150,6 +150,7 @@ BAD = [
     ("target: {model: {use: demo-bse}}", ["target.model.use: ", "Did you mean 'demo-base'?"]),
     ("target: {model: {use: demo-base, stpes: 3}}", ["target.model.stpes: unknown key", "'steps'", "[mine.yaml]"]),
     ("target: {lora: {rank: 3}}", ["target.lora.rank: unknown key", "Known keys: r, alpha"]),
+    ("judge: openai", ["judge: 'openai' is a feedback provider", "judges: {openai: {use: openai}}", "[mine.yaml]"]),
     ("judge: ruls", ["judge: there is no judge 'ruls'", "Did you mean 'rules'?", "[mine.yaml]"]),
     (
         "principles: {relevance: {judge: gpt-3}}",

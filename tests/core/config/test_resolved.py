@@ -92,6 +92,13 @@ def test_a_judges_model_is_written_out_and_known_again(tmp_path: Path, plugins: 
     assert found.judge_block("here")["model"] == "demo-base"
 
 
+def test_a_judge_whose_plugin_is_gone_is_left_as_it_is_written(tmp_path: Path) -> None:
+    plugins = Plugins.load()
+    config = load_config(["demo"], ["judges.lost={use: rules}"], plugins=plugins, folder=tmp_path)
+    plugins.offers_by_kind["feedback_provider"].clear()
+    assert as_begun(config, {}).settings.judges == config.settings.judges
+
+
 def test_options_that_json_does_not_give_back_stay_as_they_were_given(tmp_path: Path) -> None:
     class Odd(Options):
         steps: int = Field(1, description="steps")
