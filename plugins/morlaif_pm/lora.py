@@ -20,7 +20,7 @@ from .folders import clean, finish, is_done, read_done
 from .jobs import Plan, need_folder, rows_of
 from .models import device_of, load_base, pooling_pad, quiet, set_threads
 from .options import LoraOptions
-from .scoring import Scorers
+from .scoring import Scorers, shared_trunk
 
 
 class LoraBackend:
@@ -77,7 +77,8 @@ class LoraBackend:
         tokenizer = load_tokenizer(resolved(base), base.revision)
         model = _with_adapters(folder, principles, base, tokenizer, device_of(backbones))
         columns = [partial(_switch, model, name, backbones) for name in principles]
-        return Scorers(principles, columns, done, tokenizer, self.options.batch_tokens)
+        trunk = shared_trunk(model)
+        return Scorers(principles, columns, done, tokenizer, self.options.batch_tokens, trunk=trunk)
 
 
 def _frozen_base(job: PMJob, tokenizer: Any) -> Any:

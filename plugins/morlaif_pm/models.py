@@ -146,14 +146,20 @@ def pool_by_mask(model: Any) -> Any:
 # `**_`: Trainer and peft pass more (labels, return_dict, token types), none of which a score depends on.
 def _forward(self: Any, input_ids: Any = None, attention_mask: Any = None, **_: Any) -> Any:
     """Score (b, t) token ids under a (b, t) mask, padded on either side; ``logits`` (b, outputs) float32."""
-    import torch
     from transformers.modeling_outputs import SequenceClassifierOutput
 
     trunk = getattr(self, self.base_model_prefix)
     hidden = trunk(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    return SequenceClassifierOutput(logits=head_scores(self, hidden, attention_mask))
+
+
+def head_scores(model: Any, hidden: Any, attention_mask: Any) -> Any:
+    """Return the head's outputs (b, outputs) float32 at the last token that the mask shows, for final states (b, t, h)."""
+    import torch
+
     # The first 1 from the right, so that padding may stand on either side.
     last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(dim=1)
     pooled = hidden[torch.arange(len(hidden), device=hidden.device), last]
     # A head in bfloat16 would round scores to three digits.
     with torch.autocast(hidden.device.type, enabled=False):
-        return SequenceClassifierOutput(logits=self.score(pooled.float()))
+        return model.score(pooled.float())
