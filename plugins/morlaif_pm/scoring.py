@@ -97,7 +97,7 @@ def shared_trunk(model: Any) -> int:
         layer_count(model)
     except UserError:  # a family that is run as a whole
         return 0
-    return min(min(layers) for layers in lowest)
+    return int(min(min(layers) for layers in lowest))
 
 
 def score_on_trunk(

@@ -52,7 +52,7 @@ def test_scores_equal_the_loop_and_the_trunk_runs_once(
 
 
 def test_no_trunk_where_an_adapter_reaches_down_or_a_family_is_run_whole(tmp_path: Path) -> None:
-    job, model = trained(tmp_path, "gpt2", None)
+    _, model = trained(tmp_path, "gpt2", None)
     assert model.trunk == 0
     first = model.columns[0]()
     for config in first.peft_config.values():
