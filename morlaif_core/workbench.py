@@ -12,6 +12,7 @@ from morlaif_core.config.load import check_named
 from morlaif_core.plugins.components import Component
 from morlaif_core.plugins.protocols import Policy, PreferenceModel, Scalarizer
 from morlaif_core.reward.calibration import Calibration
+from morlaif_core.reward.pessimism import pessimistic
 from morlaif_core.reward.scale import scalarize_scored
 from morlaif_core.reward.score_checks import check_scores, scored_rows
 from morlaif_core.reward.terms.weights_and_thresholds import resolve_terms
@@ -167,10 +168,15 @@ class Workbench(JudgeBench):
         check_named(self._context.config, component.names(options) if component.names else ())
         # Mean scores and schedules need training steps, which there are none of here.
         reward = self.settings.reward.model_copy(update={"utility": "per_response", "schedules": {}})
+        reference = self._lowered(reference)
         resolved = resolve_terms(self.settings.principles, component, reward, self._calibration, reference)
         # Another package's scalarizer may write into what it is given: the next one must not see that.
-        own = replace(scores, values=scores.values.copy())
+        own = self._lowered(replace(scores, values=scores.values.copy()))
         return scalarize_scored(component.name, component.build(options), resolved, own)
+
+    def _lowered(self, scores: ScoreMatrix) -> ScoreMatrix:
+        counted = [name for name, terms in self.settings.principles.items() if terms.weight > 0]
+        return pessimistic(scores, self.settings.reward.pessimism, self.settings.reward.clip, counted)
 
     def judge(self, pairs: Sequence[ResponsePair]) -> dict[tuple[str, str], float | None]:
         """Ask the run's judges about pairs: (pair id, principle) -> P(a preferred), None where there is no label.

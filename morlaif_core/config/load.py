@@ -28,8 +28,10 @@ from .yaml_files import read_yaml
 ConfigLike: TypeAlias = str | Path | Mapping[str, Any]
 """A configuration: a file, a shipped name, or a mapping of keys."""
 ADVICE: dict[str, str] = {
+    "spread": "preference_model.ensemble: 4 trains several models of each principle, whose deviation is one",
     "groups": "ppo supplies them with trainer.responses_per_prompt of 2 or more",
-    "linear": "a step's reward is linear in its scores with reward.utility: expected, or with the scalarizer weighted",
+    "linear": "a step's reward is linear in its scores with reward.utility: expected, or with the scalarizer weighted, "
+    "and with reward.pessimism: 0",
 }
 """What to do about a need that nobody supplies; where nothing is said: choose another."""
 
@@ -153,6 +155,12 @@ def _check_blocks(config: Config) -> None:
         _options(config, kind, config.block(key), (key,))
     for name, own in config.settings.own_preference_models().items():
         _options(config, "pm_backend", own.block, ("principles", name, LEARNER))
+    for group in pm_groups(config):
+        if group.members > 1 and not group.component.learns:
+            raise UserError(
+                f"{group.key}.ensemble: the scores of '{group.component.name}' are given, and the same from every member; "
+                f"leave it out [{config.layers.nearest((*group.key.split('.'), 'ensemble'))}]"
+            )
     for judge in config.settings.judges:
         if config.settings.members_of(judge):
             continue
@@ -222,17 +230,29 @@ def _check_needs(config: Config) -> None:
     learners = {group.key: (group.component, group.options) for group in groups}
     parts |= learners
     supplies = {key: part.all_supplies(options) for key, (part, options) in parts.items()}
+    supplies |= {group.key: group.supplies for group in groups}
     supplied = {need for found in supplies.values() for need in found}
-    if config.settings.reward.utility == "expected":
+    reward = config.settings.reward
+    if reward.utility == "expected":
         supplied.add("linear")
+    # Linear in the scores less what is taken off them, which a batch does not have.
+    supplied -= {"linear"} if reward.pessimism > 0 else set()
     # Of every score that is scalarized, not of some.
-    if len({"spread" in supplies[key] for key in learners}) > 1:
+    without = [group for group in groups if "spread" not in group.supplies]
+    if 0 < len(without) < len(groups):
         supplied.discard("spread")
+    if without and reward.pessimism > 0:
+        first = without[0]
+        advice = f"set {first.key}.ensemble to 2 or more, or leave" if first.component.learns else "leave"
+        raise UserError(
+            f"reward.pessimism: {first.key} '{first.component.name}' supplies no spread of its scores to take off; {advice} "
+            f"pessimism at 0 [{config.layers.nearest(('reward', 'pessimism'))}]"
+        )
     for key, (part, options) in parts.items():
         lacking = sorted(part.all_needs(options) - supplied)
         if lacking:
-            without = [other for other, found in supplies.items() if other != key and lacking[0] not in found]
-            others = " nor ".join(f"{other} '{parts[other][0].name}'" for other in without)
+            silent = [other for other, found in supplies.items() if other != key and lacking[0] not in found]
+            others = " nor ".join(f"{other} '{parts[other][0].name}'" for other in silent)
             advice = "; ".join(ADVICE[need] for need in lacking if need in ADVICE)
             raise UserError(
                 f"{key}.use: '{part.name}' needs {', '.join(lacking)}, which neither {others} supplies as they are set; "

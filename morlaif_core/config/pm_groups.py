@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from morlaif_core.errors import UserError
 from morlaif_core.plugins.components import Component, Options, Target
-from morlaif_core.types import Principle
+from morlaif_core.types import Need, Principle
 
 if TYPE_CHECKING:
     from .config import Config
@@ -20,7 +20,8 @@ class PMGroup:
     """Principles whose preference models are of one backend with equal settings.
 
     key: where the settings stand, ``preference_model`` or ``principles.NAME.preference_model`` of the first of them.
-    block: ``{"use": name, **options}``. base: what they start from, as the configuration names it.
+    block: ``{"use": name, **options}``. base: what they start from, as the configuration names it. members: models of each
+    principle.
     """
 
     key: str
@@ -28,7 +29,14 @@ class PMGroup:
     component: Component[Any]
     options: Options
     base: Target
+    members: int = 1
     principles: tuple[Principle, ...] = ()
+
+    @property
+    def supplies(self) -> frozenset[Need]:
+        """What its scores bring; a deviation over members is a spread."""
+        ensemble: frozenset[Need] = frozenset({"spread"}) if self.members > 1 else frozenset()
+        return self.component.all_supplies(self.options) | ensemble
 
     @property
     def own(self) -> bool:
@@ -65,9 +73,10 @@ def _group(config: Config, principle: str | None) -> PMGroup:
     chosen = own or settings.preference_model
     component = config.plugins.find("pm_backend", chosen.use)
     options = config.plugins.options("pm_backend", chosen.block, key if own else "")
-    return PMGroup(key, chosen.block, component, options, (own and own.base) or settings.pm_base)
+    return PMGroup(key, chosen.block, component, options, (own and own.base) or settings.pm_base, chosen.ensemble)
 
 
 def _same(one: PMGroup, other: PMGroup) -> bool:
     # By what they mean: options may be left out, or spelled in another way.
-    return (one.component, one.options, one.base) == (other.component, other.options, other.base)
+    same = (one.component, one.options, one.base) == (other.component, other.options, other.base)
+    return same and one.members == other.members

@@ -15,6 +15,14 @@ class PreferenceModelSettings(Use):
     """The preference-model backend."""
 
     base: Target | None = Field(None, description="the base model; null: the target's, without its adapter")
+    # Left out of what is dumped where there is one: run.yaml and fingerprints from before it was there stay the same.
+    ensemble: int = Field(
+        1,
+        ge=1,
+        le=64,
+        exclude_if=lambda members: members == 1,
+        description="models of each principle, each with its own seed: their mean is the score, their deviation its spread",
+    )
 
     @model_validator(mode="before")
     @classmethod

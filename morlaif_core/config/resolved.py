@@ -89,7 +89,7 @@ def _judge_models(config: Config) -> Iterator[tuple[str, ModelName]]:
 
 def _whole_block(chosen: Use, dumped: Mapping[str, Any], kind: str, plugins: Plugins) -> dict[str, Any]:
     """A block's own keys, then the component's options, in the order in which they are defined."""
-    own = {name: dumped[name] for name in type(chosen).model_fields}
+    own = {name: dumped[name] for name in type(chosen).model_fields if name in dumped}
     return {**own, **_whole(plugins.options(kind, chosen.block), chosen.component_options)}
 
 

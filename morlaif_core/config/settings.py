@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from morlaif_core.plugins.components import Generation, Options, Target, Tuning
+from morlaif_core.plugins.components import Generation, Later, Options, Target, Tuning
 
 from .judge_settings import (
     Budget,
@@ -99,6 +99,11 @@ class RewardSettings(Options):
         "preference (platt), as it is (none)",
     )
     clip: float = Field(3.0, gt=0, description="soft clip c tanh(r / c) of every calibrated score")
+    pessimism: float = Later(
+        0.0,
+        ge=0,
+        description="deviations of a score (`spread`) that are taken off it before the scalarizer, within the clip",
+    )
     standardize: bool = Field(
         True, description="shift and divide the scalarized reward by its reference mean and deviation"
     )

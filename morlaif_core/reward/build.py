@@ -18,6 +18,7 @@ from morlaif_core.types import ScoreMatrix
 
 from .calibration import Calibration
 from .expected_utility import Expected
+from .pessimism import pessimistic
 from .reward import PrincipledReward
 from .saved_reward import load_reward_file, save_reward
 from .scale import RewardScale, fit_reward_scale
@@ -57,7 +58,8 @@ def build_reward(
 
     if not file.exists():
         scores = reference()
-        scores = scores.take(scored_rows(scores))
+        counted = [name for name, terms in config.settings.principles.items() if terms.weight > 0]
+        scores = pessimistic(scores.take(scored_rows(scores)), settings.pessimism, settings.clip, counted)
         terms = resolve_terms(config.settings.principles, component, settings, calibration, scores)
         start = _mean_scores(terms, scores) if settings.utility == "expected" else ()
         scalarizer = build_scalarizer(component, options, settings, terms, start)
@@ -80,7 +82,14 @@ def build_reward(
     scalarizer = build_scalarizer(component, options, settings, terms, scale.start)
     row_wise = "groups" not in component.all_needs(options)
     return PrincipledReward(
-        model, calibration, scalarizer, name=component.name, resolved=terms, scale=scale, row_wise=row_wise
+        model,
+        calibration,
+        scalarizer,
+        name=component.name,
+        resolved=terms,
+        scale=scale,
+        row_wise=row_wise,
+        pessimism=settings.pessimism,
     )
 
 

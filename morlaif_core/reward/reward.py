@@ -14,6 +14,7 @@ from morlaif_core.types import Explanation, Prompt, RewardBatch, ScoreMatrix
 from .calibration import Calibration
 from .expected_utility import Expected, Stateful, numbers_in
 from .explanation import explain
+from .pessimism import pessimistic
 from .scale import RewardScale, scalarize_scored
 from .score_checks import ScoreError, scored_rows
 
@@ -29,6 +30,7 @@ class PrincipledReward:
         resolved: its terms.
         scale: the reward's.
         row_wise: a response's reward depends on that response alone, not on its group.
+        pessimism: deviations that are taken off the scores that the scalarizer sees; the batch has them whole.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class PrincipledReward:
         resolved: ResolvedTerms,
         scale: RewardScale,
         row_wise: bool = True,
+        pessimism: float = 0.0,
     ) -> None:
+        self.pessimism = pessimism
         self.row_wise = row_wise
         self._step = self._restored = 0
         self.model, self.calibration, self.name = model, calibration, name
@@ -82,10 +86,13 @@ class PrincipledReward:
         several = len(ids) > 1
         scores, clipped = self.calibration.apply(raw, responses, part=not several)
         self._step = self._restored if step is None else step
-        u = scalarize_scored(self.name, self.scalarizer, self.resolved, scores, self._step)
+        u = scalarize_scored(self.name, self.scalarizer, self.resolved, self._lowered(scores), self._step)
         if several and np.isnan(u).all():
             raise ScoreError("no response has a score under every principle: the preference models give NaN")
         return RewardBatch(self.scale.apply(u, self._step), scores, clipped, raw)
+
+    def _lowered(self, scores: ScoreMatrix) -> ScoreMatrix:
+        return pessimistic(scores, self.pessimism, self.calibration.clip, self.resolved.principles)
 
     def explain(self, batch: RewardBatch, *, step: int | None = None) -> Explanation:
         """Say which principle decided each reward of a batch; of an empty one, only which columns there are.
@@ -100,7 +107,7 @@ class PrincipledReward:
                 f"scalarizer {self.name} compares the responses of a group: no principle alone decides one"
             )
         step = self._restored if step is None else step
-        columns, terms = self.resolved.view(batch.scores, step), self.resolved.terms(step)
+        columns, terms = self.resolved.view(self._lowered(batch.scores), step), self.resolved.terms(step)
         if not len(columns.values):
             return Explanation(columns.principles, columns.values.copy(), (), columns.values)
         rows = scored_rows(columns)

@@ -18,7 +18,7 @@ from .context import Context
 from .judge import given_principles, labelled, read_labels
 from .pairs import StoredPair, read_pairs
 from .pm_accuracy import accuracy, at_chance, shown_accuracy
-from .preference_models import FOLDER, learners, load_models, train
+from .preference_models import CALIBRATION as CALIBRATION, learners, level, load_models, train
 
 if TYPE_CHECKING:
     from morlaif_core.types import Floats
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Key: TypeAlias = tuple[str, str, bool]
 """A prompt's id, a response's text, and whether it ended."""
 NAME = "train-pms"
-CALIBRATION = f"{FOLDER}/calibration.json"
 OUTPUTS = (CALIBRATION,)
 """The models themselves are replaced one by one: a principle whose labels did not change keeps its model."""
 RESULTS = ("preference_models",)
@@ -35,13 +34,12 @@ RESULTS = ("preference_models",)
 def inputs(context: Context) -> dict[str, Any]:
     """What this stage reads."""
     settings = context.settings
-    own = {
-        f"principles.{name}.preference_model": [
-            context.stamp("pm_backend", item.block),
-            _base(item.base or settings.pm_base),
-        ]
-        for name, item in settings.own_preference_models().items()
-    }
+    own: dict[str, Any] = {}
+    for name, item in settings.own_preference_models().items():
+        read = [context.stamp("pm_backend", item.block), _base(item.base or settings.pm_base)]
+        own[f"principles.{name}.preference_model"] = [*read, item.ensemble] if item.ensemble > 1 else read
+    if settings.preference_model.ensemble > 1:
+        own["preference_model.ensemble"] = settings.preference_model.ensemble
     return {
         "seed": settings.seed_of("train_pms"),
         "preference_model.base": _base(settings.pm_base),
@@ -61,6 +59,7 @@ def run(context: Context) -> str:
     parts = learners(context)
     train(context, parts, labels, NAME)
     context.release()
+    level(context, parts, *calibration_responses(stored))
     scores = _score_once(load_models(context, parts), stored, labels)
     calibration = _calibrate(context, scores, stored, labels)
     calibration.save(context.path / CALIBRATION)

@@ -45,7 +45,9 @@ def inputs(context: Context) -> dict[str, Any]:
         for name, item in context.settings.principles.items()
     ]
     rest = ("target.lora", "generation", "scalarizer", "trainer", "prompts.rl")
-    reward = ("reward.standardize", "reward.utility", "reward.schedules")
+    reward = ["reward.standardize", "reward.utility", "reward.schedules"]
+    if context.settings.reward.pessimism > 0:  # what came later changes nothing where it says nothing
+        reward.append("reward.pessimism")
     return {"seed": context.settings.seed_of("train_policy"), "terms": terms, **context.read(*rest, *reward)}
 
 

@@ -6,15 +6,21 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, strategies as st
+from hypothesis.extra import numpy as hnp
 
-from morlaif_core import Prompt, ScoreMatrix, UserError, load_run, make_prompt
+from morlaif_core import Lora, Prompt, ScoreMatrix, Target, UserError, load_run, lora_config, make_prompt
 from morlaif_core.config.load import load_config
 from morlaif_core.config.pm_groups import pm_groups
+from morlaif_core.models.backbones import LocalBackbones
 from morlaif_core.reward.score_checks import ScoreError
-from morlaif_core.stages.preference_models import Mixed
+from morlaif_core.stages.scored_together import Ensemble, MemberBackbones, Mixed
+from morlaif_core.testing import tiny_base
 from tests.helpers.small_run import PRINCIPLES, small
 
 PROBED = "principles.conciseness.preference_model=probe"
@@ -173,3 +179,142 @@ def test_principles_that_are_trained_together_go_on_after_a_kill(
     assert json.loads((models / "detail" / "done.json").read_text())["outputs"] == 2
     (moved,) = (tmp_path / "run" / "replaced").glob("*/preference_models")
     assert {path.name for path in moved.iterdir()} >= {"helpfulness", "detail", "calibration.json"}
+
+
+@given(
+    hnp.arrays(np.float64, (3, 4, 2), elements=st.floats(-5, 5)),
+    hnp.arrays(np.float64, (3, 4, 2), elements=st.floats(0, 2)),
+    hnp.arrays(np.float64, (2, 3), elements=st.floats(-3, 3)),
+    st.booleans(),
+)
+def test_an_ensembles_score_is_the_mean_and_its_spread_the_law_of_total_variance(
+    values: Any, own: Any, levels: Any, some: bool
+) -> None:
+    prompts = [make_prompt(text) for text in "abcd"]
+    ids = tuple(prompt.id for prompt in prompts)
+
+    class Told:
+        def __init__(self, member: int) -> None:
+            self.member = member
+
+        def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> ScoreMatrix:
+            spread = own[self.member].astype(np.float32) if some and self.member else None
+            return ScoreMatrix(values[self.member].astype(np.float32), ("x", "y"), ids, spread)
+
+    found = Ensemble(("x", "y"), [Told(member) for member in range(3)], levels.tolist()).score(prompts, list("abcd"))
+    level = values - levels.T[:, None, :]
+    np.testing.assert_allclose(found.values, level.mean(axis=0), atol=1e-5)
+    variance = ((level - level.mean(axis=0)) ** 2).sum(axis=0) / 2
+    if some:
+        variance = variance + (own[1] ** 2 + own[2] ** 2) / 3
+    assert found.spread is not None
+    np.testing.assert_allclose(found.spread, np.sqrt(variance), atol=1e-3)
+
+
+def test_a_members_adapters_have_names_of_their_own() -> None:
+    backbones = LocalBackbones("cpu", 1)
+    target = Target(model=str(tiny_base()))
+    first, second = backbones.get(target), MemberBackbones(backbones, 2).get(target)
+    for backbone in (first, second):
+        backbone.add("pm/calm", lora_config(backbone.model, Lora(r=2)))
+    with first.use("pm/calm", grad=True) as model:
+        for name, weight in model.named_parameters():
+            if weight.requires_grad and "lora_B" in name:
+                weight.data.fill_(1.0)
+    ids = torch.tensor([[5, 6, 7]])
+    logits = []
+    for backbone in (first, second, second):
+        with backbone.use("pm/calm" if len(logits) < 2 else None) as model:
+            logits.append(model(input_ids=ids).logits)
+    assert not torch.equal(logits[0], logits[1])
+    assert torch.allclose(logits[1], logits[2]), "a fresh adapter changes nothing"
+    assert second.tokenizer is first.tokenizer
+    assert MemberBackbones(backbones, 2).device == backbones.device
+
+
+ENSEMBLE = "preference_model.ensemble=3"
+
+
+@pytest.fixture(scope="module")
+def ensemble(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run after it got three models of each principle, and a scalarizer that reads their spread."""
+    run = Path(shutil.copytree(finished, tmp_path_factory.mktemp("ensemble") / "run"))
+    small(run, ENSEMBLE, "scalarizer={use: uncertainty_weighted, ensemble: true}")
+    return run
+
+
+def test_an_ensemble_adds_members_to_the_model_that_is_there(finished: Path, ensemble: Path) -> None:
+    assert trained_at(finished) == trained_at(ensemble), "the first member is the model of before"
+    for member in ("+2", "+3"):
+        for name in PRINCIPLES:
+            assert (ensemble / "preference_models" / member / name / "done.json").exists()
+    levels = json.loads((ensemble / "preference_models" / "ensemble.json").read_text())
+    assert list(levels) == list(PRINCIPLES)
+    assert all(len(set(row)) == 3 for row in levels.values()), "seeds differ"
+
+
+def test_its_spread_reaches_the_scalarizer(ensemble: Path) -> None:
+    reward = load_run(ensemble).reward()
+    batch = reward(PROMPTS, ["I am well.", "A plant with fronds.", "She wrote the first program."])
+    assert batch.scores.spread is not None
+    assert (batch.scores.spread > 0).all()
+    mean = batch.scores.values.mean(axis=1)
+    lowered = mean - 0.5 * batch.scores.spread.mean(axis=1)
+    assert np.corrcoef(batch.rewards, lowered)[0, 1] > 1 - 1e-6
+    assert load_run(ensemble).results["policy"]["detail"]["pm_after"] is not None
+
+
+def test_pessimism_trains_the_policy_again_and_lowers_what_is_uncertain(ensemble: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(ensemble, tmp_path / "run"))
+    before = trained_at(run)
+    small(run, ENSEMBLE, "reward.pessimism=1.0", until="train-policy")
+    assert trained_at(run) == before
+    batch = load_run(run).reward()(PROMPTS, ["I am well.", "A plant with fronds.", "She wrote the first program."])
+    assert batch.scores.spread is not None
+    clip = load_run(run).settings.reward.clip
+    z = clip * np.arctanh(np.clip(batch.scores.values.astype(np.float64) / clip, -1 + 1e-7, 1 - 1e-7))
+    lowered = (clip * np.tanh((z - batch.scores.spread) / clip)).mean(axis=1)
+    assert np.corrcoef(batch.rewards, lowered)[0, 1] > 1 - 1e-6
+    small(run, "reward.pessimism=0", until="train-pms")
+    assert trained_at(run) == before, "without the ensemble its first member is the model"
+
+
+def test_other_labels_replace_every_member(ensemble: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(ensemble, tmp_path / "run"))
+    small(run, ENSEMBLE, "seeds={train_pms: 5}", until="train-pms")
+    gone = {path.relative_to(run / "replaced").parts[1:] for path in run.glob("replaced/*/**/done.json")}
+    assert ("preference_models", "+3", "detail", "done.json") in gone
+    assert ("preference_models", "detail", "done.json") in gone
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        (["reward.pessimism=1"], r"reward\.pessimism: preference_model 'full' supplies no spread.*ensemble to 2"),
+        (
+            [ENSEMBLE, "reward.pessimism=1", "principles.detail.preference_model=probe"],
+            r"reward\.pessimism: principles\.detail\.preference_model 'probe'",
+        ),
+        (
+            [
+                ENSEMBLE,
+                "principles.detail.preference_model=probe",
+                "scalarizer={use: uncertainty_weighted, ensemble: true}",
+            ],
+            r"needs spread, which neither .*principles\.detail\.preference_model 'probe'.*ensemble",
+        ),
+        (
+            ["principles.detail.preference_model={use: direct, measure: richness, ensemble: 2}"],
+            r"principles\.detail\.preference_model\.ensemble: the scores of 'direct' are given",
+        ),
+        (["preference_model.ensemble=0"], r"preference_model\.ensemble"),
+        (["reward.pessimism=-1"], r"reward\.pessimism"),
+        (
+            [ENSEMBLE, "reward.pessimism=1", "trainer.value_heads=principles", "trainer.responses_per_prompt=1"],
+            r"needs linear.*pessimism: 0",
+        ),
+    ],
+)
+def test_what_an_ensemble_or_pessimism_lacks_is_told(tmp_path: Path, sets: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        small(tmp_path / "run", *sets)
