@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from morlaif_core import Prompt, ScoreMatrix
+from morlaif_core import Prompt, ScoreMatrix, workbench
 from morlaif_core.stages import train_pms, train_policy
 
 
@@ -34,5 +34,5 @@ def one_in(n: int) -> Callable[[str], bool]:
 def let_fail(monkeypatch: pytest.MonkeyPatch, principle: str, fails: Callable[[str], bool]) -> None:
     """Have what this process loads of preference models fail so."""
     load = train_pms.load_models
-    for module in (train_pms, train_policy):
+    for module in (train_pms, train_policy, workbench):
         monkeypatch.setattr(module, "load_models", lambda *args: Failing(load(*args), principle, fails))

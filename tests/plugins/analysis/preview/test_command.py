@@ -15,8 +15,7 @@ import yaml
 from morlaif_analysis.preview.best_of_n import Grid
 from morlaif_analysis.preview.command import compared
 from morlaif_analysis.preview.trade_offs import trade_offs
-from morlaif_core import load_run
-from morlaif_core.stages import train_pms
+from morlaif_core import load_run, workbench
 from tests.helpers.distributions import HEAD, add_distribution, hook
 from tests.helpers.failing_scores import let_fail, one_in
 from tests.helpers.previews import SMALL, called, result_of, scores_of, set_settings, texts_of
@@ -94,7 +93,7 @@ def test_a_prompt_with_a_score_that_failed_is_left_out_and_counted(
     assert all(block["judged"]["detail"]["n"] <= whole.sum() for block in result["scalarizers"].values())
     assert np.isfinite(stored["reference"]).all()
     # What failed is known: it is not scored again, and no model is loaded.
-    monkeypatch.setattr(train_pms, "load_models", lambda *args: pytest.fail("loaded"))
+    monkeypatch.setattr(workbench, "load_models", lambda *args: pytest.fail("loaded"))
     assert called(run, *SMALL) == 0
 
 
