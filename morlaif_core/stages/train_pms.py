@@ -18,7 +18,8 @@ from .context import Context
 from .judge import given_principles, labelled, read_labels
 from .pairs import StoredPair, read_pairs
 from .pm_accuracy import accuracy, at_chance, shown_accuracy
-from .preference_models import CALIBRATION as CALIBRATION, learners, level, load_models, train
+from .pm_quality import correlations, flat, quality
+from .preference_models import CALIBRATION as CALIBRATION, Labels, learners, level, load_models, train
 
 if TYPE_CHECKING:
     from morlaif_core.types import Floats
@@ -28,7 +29,9 @@ Key: TypeAlias = tuple[str, str, bool]
 NAME = "train-pms"
 OUTPUTS = (CALIBRATION,)
 """The models themselves are replaced one by one: a principle whose labels did not change keeps its model."""
-RESULTS = ("preference_models",)
+RESULTS = ("preference_models", "pm_correlations")
+HELD_OUT = ("validation", "calibration")
+"""Prompt sets whose judged pairs no preference model has learned from."""
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -63,16 +66,29 @@ def run(context: Context) -> str:
     scores = _score_once(load_models(context, parts), stored, labels)
     calibration = _calibrate(context, scores, stored, labels)
     calibration.save(context.path / CALIBRATION)
-    results = {name: accuracy(scores.differences(name, pairs), pairs) for name, pairs in labels["validation"].items()}
+    results = {name: _measured(scores, stored, labels, name) for name in labels["validation"]}
     for name in given_principles(context):
         results[name] |= {"n": None, "notes": {"accuracy": "its scores are given: no pair was judged"}}
-    context.write_results(preference_models=results)
+    context.write_results(preference_models=results, pm_correlations=correlations(_reference(scores, stored)))
     for note in calibration.notes:
         context.screen.say(f"  note: {note}")
-    if chance := at_chance(results):
-        context.screen.say(f"  warning: {chance}")
+    for warning in (at_chance(results), flat(results)):
+        if warning:
+            context.screen.say(f"  warning: {warning}")
     context.release()
     return "held-out accuracy " + ", ".join(f"{name} {shown_accuracy(block)}" for name, block in results.items())
+
+
+def _measured(scores: Scores, stored: Sequence[StoredPair], labels: Labels, name: str) -> dict[str, Any]:
+    """Held-out accuracy of one principle's model, and what it does not say."""
+    held_out, judged = ((scores.differences(name, labels[part][name]), labels[part][name]) for part in HELD_OUT)
+    reference = _reference(scores, stored)
+    column = reference.values[:, reference.principles.index(name)]
+    return accuracy(*held_out) | quality(held_out, judged, column)
+
+
+def _reference(scores: Scores, stored: Sequence[StoredPair]) -> ScoreMatrix:
+    return scores.of(*calibration_responses(stored))
 
 
 def all_labels(context: Context, stored: Sequence[StoredPair]) -> dict[str, dict[str, list[Preference]]]:
