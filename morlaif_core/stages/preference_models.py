@@ -94,8 +94,9 @@ def _make_way(context: Context, parts: Sequence[Learner], labels: Labels) -> Non
         gone += [path for name in changed for path in _all_of(context, name)]
         gone += [part.folder] if changed and part.folder != FOLDER else []
         prints |= {name: own[name] for name in changed}
-    # Moved before their hashes are noted: after a kill no model is taken for one of other labels.
-    context.replace(gone)
+    # A folder moves with what is in it. Moved before their hashes are noted: after a kill no model is taken for one of other
+    # labels.
+    context.replace(path for path in dict.fromkeys(gone) if not any(path.startswith(f"{other}/") for other in gone))
     known.update(prints)
     context.folder.save()
 

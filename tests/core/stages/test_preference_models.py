@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from morlaif_core.config.load import load_config
 from morlaif_core.config.pm_groups import pm_groups
 from morlaif_core.models.backbones import LocalBackbones
 from morlaif_core.reward.score_checks import ScoreError
+from morlaif_core.runs.pace import Done
+from morlaif_core.runs.progress import Bar, Screen
 from morlaif_core.stages.scored_together import Ensemble, MemberBackbones, Mixed
 from morlaif_core.testing import tiny_base
 from tests.helpers.small_run import PRINCIPLES, small
@@ -79,6 +83,32 @@ def test_a_principle_that_says_what_the_run_says_is_trained_with_the_others(fini
     same = "{use: full, learning_rate: 0.001, epochs: 1, batch: 8, minibatch: 4}"
     small(run, f"principles.detail.preference_model={same}", until="train-pms")
     assert trained_at(run) == trained_at(finished)
+
+
+def test_models_trained_together_beside_the_runs_lie_in_a_folder_of_their_own(finished: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    heads = "{use: heads, learning_rate: 0.001, epochs: %d, batch: 8, ensemble: 2}"
+
+    def both(epochs: int) -> list[str]:
+        return [f"principles.{name}.preference_model={heads % epochs}" for name in ("conciseness", "detail")]
+
+    models = run / "preference_models"
+    kept = trained_at(run)["helpfulness"]
+    small(run, *both(1), until="train-pms")
+    assert sorted(path.name for path in models.iterdir() if path.is_dir()) == ["conciseness+", "helpfulness"]
+    assert sorted(path.name for path in (models / "conciseness+").iterdir() if path.is_dir()) == [
+        "+2",
+        "conciseness",
+        "detail",
+    ]
+    small(run, *both(2), until="train-pms")
+    gone = {path.relative_to(run / "replaced").parts[2:-1] for path in run.glob("replaced/*/**/done.json")}
+    assert {("conciseness+", "conciseness"), ("conciseness+", "+2", "detail"), ("detail",)} <= gone
+    reward_less = load_run(run).results["preference_models"]
+    assert tuple(reward_less) == PRINCIPLES
+    small(run, until="train-pms")
+    assert not (models / "conciseness+").exists()
+    assert trained_at(run)["helpfulness"] == kept
 
 
 def test_groups_are_by_meaning_and_by_base() -> None:
@@ -251,6 +281,40 @@ def test_an_ensemble_adds_members_to_the_model_that_is_there(finished: Path, ens
     levels = json.loads((ensemble / "preference_models" / "ensemble.json").read_text())
     assert list(levels) == list(PRINCIPLES)
     assert all(len(set(row)) == 3 for row in levels.values()), "seeds differ"
+
+
+def weights(run: Path) -> dict[str, str]:
+    files = sorted((run / "preference_models").rglob("*.safetensors"))
+    return {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_an_ensemble_interrupted_again_and_again_is_that_of_a_run_that_was_not(
+    finished: Path, ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, reports = Path(shutil.copytree(finished, tmp_path / "run")), 0
+
+    @contextmanager
+    def bar(screen: Screen, label: str, unit: str = "") -> Iterator[Bar]:
+        def advance(done: Done) -> None:
+            nonlocal reports
+            reports += 1
+            if reports in (2, 7, 12):
+                raise KeyboardInterrupt
+
+        yield Bar(advance)
+
+    monkeypatch.setattr(Screen, "bar", bar)
+    struck = 0
+    for _ in range(6):
+        try:
+            small(run, ENSEMBLE, until="train-pms")
+            break
+        except KeyboardInterrupt:
+            struck += 1
+    assert struck == 3
+    assert weights(run) == weights(ensemble)
+    levels = (run / "preference_models" / "ensemble.json").read_text()
+    assert levels == (ensemble / "preference_models" / "ensemble.json").read_text()
 
 
 def test_its_spread_reaches_the_scalarizer(ensemble: Path) -> None:
