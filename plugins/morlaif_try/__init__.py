@@ -1,4 +1,4 @@
-"""Offers the commands that try a run on prompts: `score` its reward, `generate` with its policy, `evaluate` it."""
+"""Offers the commands that try a run on other data: `score`, `generate`, `evaluate`, `evaluate-pms`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def _evaluate(options: NoOptions) -> click.Command:
     return evaluate
 
 
+def _evaluate_pms(options: NoOptions) -> click.Command:
+    from .evaluate_pms import evaluate_pms
+
+    return evaluate_pms
+
+
 @hookimpl
 def morlaif_commands() -> Iterable[Component[click.Command]]:
     """Offer the commands."""
@@ -36,4 +42,5 @@ def morlaif_commands() -> Iterable[Component[click.Command]]:
         component("score", _score, NoOptions, "score responses with the preference models and the reward of a run"),
         component("generate", _generate, NoOptions, "answer prompts with the model before and after training"),
         component("evaluate", _evaluate, NoOptions, "evaluate a run's policy, or another model, on other prompts"),
+        component("evaluate-pms", _evaluate_pms, NoOptions, "measure a run's preference models on any labelled pairs"),
     ]

@@ -62,6 +62,13 @@ KNOWN = {
         ],
         [1.0, 2 / 3, 0.5, 1 / 6, 0.0],
     ),
+    "hhh": Known(
+        [
+            {"input": q, "targets": {"choices": ["one", "two"], "labels": [first, 1 - first]}}
+            for q, first in zip(QUESTIONS, (1, 0, 1, 0, 1), strict=True)
+        ],
+        [1.0, 0.0, 1.0, 0.0, 1.0],
+    ),
     "arena": Known(
         [
             {"conversation_a": _user(q) + _said("one"), "conversation_b": _user(q) + _said("two"), "winner": winner}

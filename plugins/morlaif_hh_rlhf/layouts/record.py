@@ -18,7 +18,7 @@ _LABEL_LIKE = re.compile(
 )
 KNOWN = (
     "TRL (prompt, chosen, rejected), PKU-SafeRLHF (response_0), HelpSteer3 (response1), UltraFeedback (completions), "
-    "Chatbot-Arena (conversation_a), KTO (completion, label), messages, conversations, or a prompt alone"
+    "Chatbot-Arena (conversation_a), HHH (targets), KTO (completion, label), messages, conversations, or a prompt alone"
 )
 
 

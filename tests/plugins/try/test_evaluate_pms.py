@@ -1,0 +1,90 @@
+"""`morlaif evaluate-pms`: preference models against the labels of any pairs, whole and by subset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from morlaif_core import load_run
+from morlaif_core.cli.main import cli, guarded
+from tests.helpers.small_run import PRINCIPLES
+
+ANSWERS = ["Bread.", "Sorry.", "You knead the dough, let it rest, and bake it in the oven.", "Of course! Here is how."]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    rows = [
+        {
+            "prompt": f"How do I bake {what}?",
+            "chosen": ANSWERS[i % 4],
+            "rejected": ANSWERS[(i + 1) % 4],
+            "subset": "ab"[i % 2],
+        }
+        for i, what in enumerate(("bread", "cake", "pie", "rolls", "tarts", "buns"))
+    ]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def called(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    capsys.readouterr()
+    assert guarded(lambda: cli(["evaluate-pms", *arguments], standalone_mode=False)) == code
+    out, err = capsys.readouterr()
+    return err if code else out
+
+
+def by_hand(run: Path, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Shares of the rows whose chosen response scores higher, equal scores half."""
+    prompts = [row["prompt"] for row in rows]
+    scores = [load_run(run).reward()(prompts, [row[side] for row in rows]).scores for side in ("chosen", "rejected")]
+    difference = scores[0].values.astype(float) - scores[1].values
+    shares = ((difference > 0) + 0.5 * (difference == 0)).mean(axis=0)
+    combined = difference.mean(axis=1)  # equal weights
+    found = dict(zip(scores[0].principles, shares.tolist(), strict=True))
+    return found | {"combined": float(((combined > 0) + 0.5 * (combined == 0)).mean())}
+
+
+def test_accuracy_is_that_of_the_scores_whole_and_by_subset(
+    finished: Path, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    found = json.loads(called(capsys, str(finished), "--data", str(pairs), "--by", "subset", "--json"))["subsets"]
+    assert list(found) == ["all", "a", "b"]
+    for name, blocks in found.items():
+        own = [row for row in rows if name in ("all", row["subset"])]
+        assert blocks["pairs"] == len(own)
+        got = {principle: block["accuracy"] for principle, block in blocks["accuracy"].items()}
+        assert got == pytest.approx(by_hand(finished, own))
+        assert all(
+            low <= got[name] <= high for name, block in blocks["accuracy"].items() for low, high in [block["ci95"]]
+        )
+    printed = called(capsys, str(finished), "--data", str(pairs))
+    assert "all: 6 pairs" in printed
+    assert all(name in printed for name in (*PRINCIPLES, "combined"))
+
+
+def test_a_data_set_by_name(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(called(capsys, str(finished), "--data", "demo", "--json"))
+    assert found["accuracy"]["combined"]["n"] == found["pairs"] > 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["--data", "absent.jsonl"], "no such file"),
+        (["--data", "PAIRS", "--by", "kind"], "line 1: --by kind: no such key"),
+        (["--data", "PROMPTS"], "no labelled pairs; its rows need two responses"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    arguments: list[str], advice: str, finished: Path, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = pairs.with_name("prompts.jsonl")
+    prompts.write_text('{"prompt": "How?"}\n{"prompt": "Why?"}\n')
+    given = [{"PAIRS": str(pairs), "PROMPTS": str(prompts)}.get(each, each) for each in arguments]
+    assert advice in called(capsys, str(finished), *given, code=2)
