@@ -60,17 +60,18 @@ def test_accuracy_is_that_of_the_scores_whole_and_by_subset(
         assert blocks["pairs"] == len(own)
         got = {principle: block["accuracy"] for principle, block in blocks["accuracy"].items()}
         assert got == pytest.approx(by_hand(finished, own))
-        assert all(
-            low <= got[name] <= high for name, block in blocks["accuracy"].items() for low, high in [block["ci95"]]
-        )
+        for principle, block in blocks["accuracy"].items():
+            assert block["ci95"][0] - 1e-9 <= got[principle] <= block["ci95"][1] + 1e-9
+            assert block["n"] == len(own)
     printed = called(capsys, str(finished), "--data", str(pairs))
     assert "all: 6 pairs" in printed
     assert all(name in printed for name in (*PRINCIPLES, "combined"))
 
 
+@pytest.mark.slow(seconds=13)
 def test_a_data_set_by_name(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(called(capsys, str(finished), "--data", "demo", "--json"))
-    assert found["accuracy"]["combined"]["n"] == found["pairs"] > 100
+    assert 100 < found["accuracy"]["combined"]["n"] <= found["pairs"], "ties are left out"
 
 
 @pytest.mark.parametrize(
