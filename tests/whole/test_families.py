@@ -144,10 +144,10 @@ def test_preference_models_score_a_text_alone_as_in_a_batch(name: str, tmp_path:
     torch.manual_seed(0)
     scorer = load_scorer(str(base), revision=None, dtype=torch.float32, pad=pooling_pad(tokenizer), device="cpu")
     rows = [encode_pair(tokenizer, prompt, text, 64) for prompt, text in zip(prompts, answers, strict=True)]
-    scores = score_ids(scorer, rows, tokenizer.pad_token_id, 10**6)
+    scores = score_ids(scorer, rows, tokenizer.pad_token_id, 10**6)[:, 0]
     assert np.isfinite(scores).all()
     assert len(set(scores.tolist())) == len(TEXTS)
-    ones = [score_ids(scorer, [row], tokenizer.pad_token_id, 10**6)[0] for row in rows]
+    ones = [score_ids(scorer, [row], tokenizer.pad_token_id, 10**6)[0, 0] for row in rows]
     np.testing.assert_allclose(scores, ones, atol=1e-4)
 
 

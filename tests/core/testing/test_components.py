@@ -120,7 +120,8 @@ def test_feedback_provider(offered: Component[Any], tmp_path: Path, monkeypatch:
         check_feedback_provider(offered, options, ask=True, batches="base_url" in options)
 
 
-@pytest.mark.parametrize("offered", of_kind("pm_backend"))
+# Given scores have options of their own: tests/plugins/pm/test_pretrained.py and tests/plugins/rules/test_direct.py.
+@pytest.mark.parametrize("offered", [each for each in of_kind("pm_backend") if each.values[0].learns])
 def test_pm_backend(offered: Component[Any], tmp_path: Path) -> None:
     check_pm_backend(offered, save_tiny(tmp_path / "base", "gpt2"), tmp_path / "pms", PM_OPTIONS[offered.name])
 
