@@ -6,11 +6,12 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import click
 
-from morlaif_core import Dataset, Prompt, UserError, Workbench, build, load_run, print_json
+from morlaif_core import Prompt, Split, Workbench, load_run, print_json
+
+from .data import opened
 
 
 @click.command("evaluate")
@@ -37,13 +38,13 @@ def evaluate(run: Path, data: str, most: int | None, model: Path | None, out: st
     The untrained model answers too, and both are compared as at the end of a run. Judging costs what it costs there;
     asked again, nothing is paid twice.
     """
-    opened = load_run(run)
+    done = load_run(run)
     name = out or "-".join(
         part.split(".")[0] for part in (Path(data).name, model.resolve().name if model else "") if part
     )
-    most = most or len(opened.manifest.get("prompt_sets", {}).get("evaluation", ())) or 200
+    most = most or len(done.manifest.get("prompt_sets", {}).get("evaluation", ())) or 200
     # What stages say goes to stderr, so that the numbers stay alone on stdout.
-    with redirect_stdout(sys.stderr), opened.workbench() as bench:
+    with redirect_stdout(sys.stderr), done.workbench() as bench:
         prompts, skipped = _prompts(bench, data)
         found = bench.evaluate(prompts, name, most=most, model=model)
         found["left_out"] = {**skipped, **found["left_out"]}
@@ -59,14 +60,6 @@ def evaluate(run: Path, data: str, most: int | None, model: Path | None, out: st
 
 def _prompts(bench: Workbench, data: str) -> tuple[list[Prompt], Mapping[str, int]]:
     """All prompts of a file, or those of a data set's test split, and what was left out of them. Raises `UserError`."""
-    if not Path(data).expanduser().exists():
-        if Path(data).suffix or len(Path(data).parts) > 1:
-            raise UserError(f"{data}: no such file; name a file of prompts, or a data set such as demo")
-        named: Dataset = build("dataset", data)
-        return list(named.prompts("test")), named.skipped
-    # As the run reads its own file, for the names of columns; else as any file is read.
-    own: dict[str, Any] = bench.settings.dataset.block
-    block = own if own.get("path") else {"use": "preferences"}
-    rest = {key: value for key, value in block.items() if key != "use"}
-    found: Dataset = build("dataset", block["use"], **{**rest, "path": str(Path(data).expanduser())})
-    return [*found.prompts("train"), *found.prompts("test")], found.skipped
+    dataset, kind = opened(bench, data)
+    splits: tuple[Split, ...] = ("train", "test") if kind == "file" else ("test",)
+    return [prompt for split in splits for prompt in dataset.prompts(split)], dataset.skipped

@@ -13,11 +13,9 @@ from typing import Any
 import click
 
 from morlaif_core import (
-    Dataset,
     Preference,
     UserError,
     Workbench,
-    build,
     format_interval,
     format_number,
     load_run,
@@ -26,6 +24,8 @@ from morlaif_core import (
     print_table,
     share_figure,
 )
+
+from .data import opened
 
 ALL, COMBINED = "all", "combined"
 
@@ -89,16 +89,7 @@ def _lines(file: Path) -> list[str]:
 
 def _labelled(bench: Workbench, data: str) -> tuple[list[Preference], Mapping[str, int]]:
     """All labelled pairs of a file, or of a data set, and what was left out. Raises `UserError` where there are none."""
-    if Path(data).expanduser().exists():
-        # As the run reads its own file, for the names of columns; else as any file is read.
-        own: dict[str, Any] = bench.settings.dataset.block
-        block = own if own.get("path") else {"use": "preferences"}
-        rest = {key: value for key, value in block.items() if key != "use"}
-        dataset: Dataset = build("dataset", block["use"], **{**rest, "path": str(Path(data).expanduser())})
-    elif Path(data).suffix or len(Path(data).parts) > 1:
-        raise UserError(f"{data}: no such file; name a file of labelled pairs, or a data set such as demo")
-    else:
-        dataset = build("dataset", data)
+    dataset, _ = opened(bench, data)
     labelled = [*dataset.preferences("train"), *dataset.preferences("test")]
     pairs = [item for item in labelled if item.a != item.b]
     if not pairs:
