@@ -104,7 +104,9 @@ def _known(differences: Floats, pairs: Sequence[Preference]) -> tuple[Doubles, l
 def _slope(d: Doubles, pairs: Sequence[Preference]) -> float | None:
     if np.count_nonzero(d) < MIN_PAIRS:
         return None
-    return fit_slope(d, np.array([item.p_a for item in pairs], dtype=np.float64))[0]
+    # Below 0 the probability would be that of the scores turned round, which the reward never is: a model that is always
+    # wrong would look perfectly calibrated.
+    return max(0.0, fit_slope(d, np.array([item.p_a for item in pairs], dtype=np.float64))[0])
 
 
 def _ece(p: Doubles, p_a: Doubles) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ def evaluate_pms(run: Path, data: str, by: str | None, as_json: bool) -> None:
     their weights. Accuracy has Wilson's 95 % interval over prompts.
     """
     with load_run(run).workbench() as bench, _files(data, by) as files:
-        found = {name: _measured(bench, *_labelled(bench, file)) for name, file in files.items()}
+        found = {name: _measured(bench, *_labelled(bench, file, whole=name == ALL)) for name, file in files.items()}
     if as_json:
         print_json({"subsets": found} if by else found[ALL])
         return
@@ -71,6 +72,8 @@ def _files(data: str, by: str | None) -> Iterator[dict[str, str]]:
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{data}, line {number}: --by {by}: no such key in a JSON object ({error!r})") from None
         parts.setdefault(str(value), []).append(line)
+    if ALL in parts:
+        raise UserError(f"{data}: --by {by}: one value is {ALL!r}, as the whole is called; rename it in the file")
     with tempfile.TemporaryDirectory() as folder:
         found = {ALL: data}
         for place, (value, lines) in enumerate(parts.items()):
@@ -83,16 +86,24 @@ def _files(data: str, by: str | None) -> Iterator[dict[str, str]]:
 def _lines(file: Path) -> list[str]:
     if not file.is_file():
         raise UserError(f"{file}: no such file; --by reads JSON lines")
-    text = gzip.decompress(file.read_bytes()).decode() if file.suffix == ".gz" else file.read_text(encoding="utf-8")
-    return [line for line in text.splitlines() if line.strip()]
+    try:
+        held = file.read_bytes()
+        text = (gzip.decompress(held) if file.suffix == ".gz" else held).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read as JSON lines in UTF-8 ({error})") from error
+    # Not splitlines: it breaks at U+2028 and U+0085 too, which may stand within a JSON text.
+    return [line for line in text.split("\n") if line.strip()]
 
 
-def _labelled(bench: Workbench, data: str) -> tuple[list[Preference], Mapping[str, int]]:
-    """All labelled pairs of a file, or of a data set, and what was left out. Raises `UserError` where there are none."""
+def _labelled(bench: Workbench, data: str, whole: bool) -> tuple[list[Preference], Mapping[str, int]]:
+    """All labelled pairs of a file, or of a data set, and what was left out.
+
+    Raises `UserError` where the whole has none; a subset without pairs must not take the others' figures along.
+    """
     dataset, _ = opened(bench, data)
     labelled = [*dataset.preferences("train"), *dataset.preferences("test")]
     pairs = [item for item in labelled if item.a != item.b]
-    if not pairs:
+    if not pairs and whole:
         raise UserError(f"{data}: no labelled pairs; its rows need two responses and which one is better")
     return pairs, dataset.skipped
 
@@ -101,6 +112,8 @@ def _measured(bench: Workbench, pairs: Sequence[Preference], skipped: Mapping[st
     """Score all responses once; accuracy under each principle, and of the weighted mean."""
     import numpy as np
 
+    if not pairs:
+        return {"pairs": 0, "left_out": dict(skipped), "accuracy": {}}
     prompts = [item.prompt for item in pairs for _ in "ab"]
     scores = bench.scores(prompts, [text for item in pairs for text in (item.a, item.b)])
     difference = scores.values[0::2].astype(np.float64) - scores.values[1::2]

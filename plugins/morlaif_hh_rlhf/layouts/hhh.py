@@ -28,7 +28,7 @@ def read(record: Record) -> Parsed:
     if not isinstance(choices, list) or not isinstance(labels, list) or len(choices) != len(labels):
         raise UserError(f"{place}: expected are lists `choices` and `labels` of equal length")
     prompt = record.with_system(prompt_of(typed(record.value("input"), record.place("input"))))
-    if len(choices) != 2 or sorted(labels) != [0, 1]:
+    if labels not in ([0, 1], [1, 0]):
         raise Skip("choices of which not one of two is the better")
     first, second = (str(choice) for choice in choices)
     return Parsed(prompt, (Pair(first, second, float(labels[0]), {}),))

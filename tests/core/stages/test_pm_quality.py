@@ -110,3 +110,12 @@ def test_correlations_are_pearsons() -> None:
     assert found["c"] == {"a": pytest.approx(expected[2, 0]), "b": pytest.approx(expected[2, 1])}
     assert correlations(make_scores([[1.0, 2.0], [1.0, 3.0]], ["a", "b"])) == {"a": {"b": None}, "b": {"a": None}}
     assert correlations(make_scores([[1.0]], ["a"])) == {}
+
+
+def test_a_model_that_is_always_wrong_is_not_called_calibrated() -> None:
+    d = np.random.default_rng(0).normal(size=60)
+    wrong = (d.astype(np.float32), pairs(sigmoid(-2 * d)))
+    found = quality(wrong, wrong, floats([-1.0, 1.0]))
+    assert (found["brier"], found["spread"]) == (pytest.approx(np.mean((sigmoid(-2 * d) - 0.5) ** 2)), 0.0)
+    assert found["ece"] > 0.0
+    assert "x (0.00)" in flat({"x": found})

@@ -289,3 +289,11 @@ def test_a_bad_array_is_told_by_item(tmp_path: Path, text: str, says: str) -> No
     path.write_text(text)
     with pytest.raises(UserError, match=says):
         list(_data(path).prompts("train"))
+
+
+def test_hhh_labels_that_name_no_better_one_leave_the_row_out(tmp_path: Path) -> None:
+    labels: list[list[object]] = [[1, 0], ["1", 0], [None, 0], [1, 1], [1, 0, 0]]
+    rows = [{"input": f"{len(k)}?", "targets": {"choices": list("abc"[: len(k)]), "labels": k}} for k in labels]
+    data = _data(write_rows(tmp_path / "rows.jsonl", rows))
+    assert [(pair.a, pair.p_a) for pair in data.preferences("train")] == [("a", 1.0)]
+    assert data.skipped == {"choices of which not one of two is the better": 4}

@@ -89,3 +89,32 @@ def test_what_is_wrong_is_said(
     prompts.write_text('{"prompt": "How?"}\n{"prompt": "Why?"}\n')
     given = [{"PAIRS": str(pairs), "PROMPTS": str(prompts)}.get(each, each) for each in arguments]
     assert advice in called(capsys, str(finished), *given, code=2)
+
+
+def test_by_subset_reads_every_text_and_a_subset_without_pairs_keeps_the_others(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"prompt": "How do I bake bread?", "chosen": "Knead\u2028and\x85bake it.", "rejected": "Bread.", "subset": "a"},
+        {"prompt": "How do I bake pie?", "chosen": "Sorry.", "rejected": "Sorry.", "subset": "same"},
+    ]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows), encoding="utf-8")
+    found = json.loads(called(capsys, str(finished), "--data", str(file), "--by", "subset", "--json"))["subsets"]
+    assert {name: blocks["pairs"] for name, blocks in found.items()} == {"all": 1, "a": 1, "same": 0}
+    assert "same: 0 pairs" in called(capsys, str(finished), "--data", str(file), "--by", "subset")
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "advice"),
+    [
+        ("a.jsonl.gz", b"not gzip", "cannot be read as JSON lines"),
+        ("a.jsonl", b'{"subset": "caf\xe9"}\n', "cannot be read as JSON lines"),
+        ("a.jsonl", b'{"subset": "all"}\n', "one value is 'all'"),
+    ],
+)
+def test_a_file_that_cannot_be_split_is_told(
+    name: str, held: bytes, advice: str, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(held)
+    assert advice in called(capsys, str(finished), "--data", str(tmp_path / name), "--by", "subset", code=2)
