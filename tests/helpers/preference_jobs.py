@@ -29,7 +29,7 @@ QUICK: dict[str, Any] = {"epochs": 2, "batch": 8, "max_length": 64}
 BACKENDS: dict[str, Any] = {
     "full": build_full(FullOptions(learning_rate=2e-3, **QUICK)),
     "lora": build_lora(LoraOptions(learning_rate=6e-3, **QUICK | {"batch": 16, "epochs": 5})),
-    "heads": build_heads(HeadsOptions(learning_rate=6e-3, **QUICK | {"batch": 16, "epochs": 8})),
+    "heads": build_heads(HeadsOptions(learning_rate=3e-3, **QUICK | {"epochs": 8})),
     "probe": build_probe(ProbeOptions(max_length=64)),
 }
 

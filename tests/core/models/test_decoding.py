@@ -199,6 +199,6 @@ def test_states_are_what_the_head_read(family: str) -> None:
             for item in row:
                 with torch.no_grad():
                     states = body(torch.tensor([prompt + item.ids]))[0][0, len(prompt) - 1 : -1]
-                torch.testing.assert_close(item.states, states, atol=1e-5, rtol=0)
+                torch.testing.assert_close(item.states, states, atol=1e-4, rtol=0)
     assert run(model)[0][0].states is None
     assert not model.get_output_embeddings()._forward_pre_hooks

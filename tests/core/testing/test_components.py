@@ -47,7 +47,7 @@ from tests.helpers.tiny_models import save_tiny
 PM_OPTIONS: dict[str, dict[str, object]] = {
     "full": {"epochs": 2, "batch": 8, "max_length": 96, "learning_rate": 3e-3},
     "lora": {"epochs": 2, "batch": 8, "max_length": 96, "learning_rate": 3e-3},
-    "heads": {"epochs": 8, "batch": 8, "max_length": 96, "learning_rate": 6e-3},
+    "heads": {"epochs": 8, "batch": 8, "max_length": 96, "learning_rate": 3e-3},
     "probe": {"max_length": 96},
 }
 TRAINER_OPTIONS: dict[str, dict[str, object]] = {
