@@ -52,17 +52,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument(
-        "--peak", nargs=2, metavar=("WAY", "K"), help="used by itself: score once, print the peak in MB"
+        "--peak", nargs=3, metavar=("WAY", "K", "BASE"), help="used by itself: score once, print the peak in MB"
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.peak:
+        way, k, saved = options.peak
+        print(peak(Path(saved), way, int(k), 64 if options.quick else 384))
+        return
     with tempfile.TemporaryDirectory() as temporary:
         base = save_base(Path(temporary), options.quick)
-        if options.peak:
-            print(peak(base, options.peak[0], int(options.peak[1]), 64 if options.quick else 384))
-            return
         rows = scoring_rows(base, 1 if options.quick else options.repeats, (32, 64) if options.quick else (128, 384))
-        rows += memory_rows(options.quick)
+        rows += memory_rows(base, options.quick)
         rows += [training_row(base, Path(temporary), 16 if options.quick else 64)]
     print_rows([shown(row) for row in rows])
     write_rows(options.json, rows)
@@ -192,13 +193,14 @@ def timed(call: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def memory_rows(quick: bool) -> list[dict[str, Any]]:
+def memory_rows(base: Path, quick: bool) -> list[dict[str, Any]]:
     """Peak memory of scoring at K over that at one, each in a process of its own."""
     found = []
     for name in ("heads",) if quick else ("lora, top 4 of 12 layers", "loop over adapters", "heads"):
         peaks = []
         for k in (1, K):
-            command = [sys.executable, __file__, "--peak", name, str(k), *(["--quick"] if quick else [])]
+            # It makes no base of its own, which would take more memory than scoring.
+            command = [sys.executable, __file__, "--peak", name, str(k), str(base), *(["--quick"] if quick else [])]
             said = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ}).stdout
             peaks.append(float(said.split()[-1]))
         found.append(
